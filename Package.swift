@@ -1,0 +1,26 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The Python extension is built from the same targets as Embedded Swift, so that it carries no Swift runtime; setup.py passes the flags:
+//   -enable-experimental-feature Embedded   no runtime, no reflection, typed throws only
+//   -wmo                                    Embedded Swift compiles a module at a time
+//   -Xcc -march=LEVEL                       code generation for one CPU level
+//   -D VQD_FMA                              the level has fused multiply-add as an instruction (see Numerics/FusedMultiplyAdd.swift)
+
+let package = Package(
+    name: "VQDiffusion",
+    products: [
+        .library(name: "VQDiffusion", targets: ["VQDiffusion"]),
+        // What Python links: the C ABI with the core inside.
+        .library(name: "VQDiffusionABI", type: .static, targets: ["VQDiffusionABI"]),
+    ],
+    targets: [
+        // MARK: - Library
+        .target(name: "CVQDiffusion"),
+        .target(name: "VQDiffusion", dependencies: ["CVQDiffusion"]),
+        .target(name: "VQDiffusionABI", dependencies: ["CVQDiffusion", "VQDiffusion"]),
+
+        // MARK: - Tests
+        .testTarget(name: "VQDiffusionTests", dependencies: ["VQDiffusion", "VQDiffusionABI", "CVQDiffusion"]),
+    ]
+)

@@ -1,0 +1,67 @@
+#define _GNU_SOURCE
+#include "vqd_shims.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+double vqd_log(double x) { return log(x); }
+
+double vqd_exp(double x) { return exp(x); }
+
+int32_t vqd_format_double(double x, char *buffer, size_t capacity) {
+    int length = snprintf(buffer, capacity, "%.15g", x);
+    if (strtod(buffer, NULL) != x) length = snprintf(buffer, capacity, "%.17g", x);
+    return (int32_t)length;
+}
+
+void *vqd_allocate(size_t bytes) {
+    void *memory = NULL;
+    return posix_memalign(&memory, 64, bytes) == 0 ? memory : NULL;
+}
+
+void vqd_free(void *memory) { free(memory); }
+
+int32_t vqd_available_cores(void) {
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return (int32_t)CPU_COUNT(&set);
+#endif
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores > 0 ? (int32_t)cores : 1;
+}
+
+typedef struct {
+    void (*body)(void *, int64_t);
+    void *context;
+    int64_t tasks;
+    _Atomic int64_t next;
+} share;
+
+static void *work(void *argument) {
+    share *all = argument;
+    for (;;) {
+        int64_t task = atomic_fetch_add_explicit(&all->next, 1, memory_order_relaxed);
+        if (task >= all->tasks) return NULL;
+        all->body(all->context, task);
+    }
+}
+
+enum { MAX_THREADS = 64 };
+
+void vqd_parallel(int64_t tasks, int32_t threads, void (*body)(void *, int64_t), void *context) {
+    share all = {.body = body, .context = context, .tasks = tasks, .next = 0};
+    if (threads > MAX_THREADS) threads = MAX_THREADS;
+    if (threads > tasks) threads = (int32_t)tasks;
+    pthread_t helpers[MAX_THREADS];
+    int32_t started = 0;
+    while (started < threads - 1 && pthread_create(&helpers[started], NULL, work, &all) == 0) started++;
+    work(&all);
+    for (int32_t i = 0; i < started; i++) pthread_join(helpers[i], NULL);
+}

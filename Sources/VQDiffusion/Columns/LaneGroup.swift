@@ -1,0 +1,84 @@
+/// Pixels of one batch row that are worked on together: a run of neighbours, or a selection.
+struct PixelList {
+    /// The pixels of a selection, or nil for a run.
+    private let selection: UnsafePointer<Int32>?
+    /// The first pixel of a run.
+    private let first: Int
+    let count: Int
+
+    static func run(_ pixels: Range<Int>) -> PixelList {
+        PixelList(selection: nil, first: pixels.lowerBound, count: pixels.count)
+    }
+
+    static func selection(_ pixels: UnsafePointer<Int32>, count: Int) -> PixelList {
+        PixelList(selection: pixels, first: 0, count: count)
+    }
+
+    @inline(__always)
+    subscript(index: Int) -> Int { selection.map { Int($0[index]) } ?? first &+ index }
+
+    /// The pixels in groups of sixteen; the last group's spare lanes repeat the last pixel.
+    func laneGroups(pixelStride: Int, elementSize: Int) throws(ArgumentError) -> Scratch<LaneGroup> {
+        let groups = (count + 15) / 16
+        let lanes = try Scratch<LaneGroup>(groups)
+        for g in 0..<groups { lanes[g] = LaneGroup(self, from: g * 16, pixelStride: pixelStride, elementSize: elementSize) }
+        return lanes
+    }
+}
+
+/// Sixteen pixels of one batch row that are worked on together, one to a lane.
+///
+/// Pixels that are neighbours in memory are loaded at once; any others (another layout, the ragged end of a row, a selection of columns) are
+/// gathered one by one.
+struct LaneGroup {
+    private var isDense: Bool
+    /// Bytes from the start of the batch row to the pixel of each lane.
+    private var offsets: SIMD16<Int>
+
+    init(_ pixels: PixelList, from start: Int, pixelStride: Int, elementSize: Int) {
+        var offsets = SIMD16<Int>()
+        var dense = pixels.count - start >= 16 && pixelStride == elementSize
+        for lane in 0..<16 {
+            offsets[lane] = pixels[min(start + lane, pixels.count - 1)] &* pixelStride
+            dense = dense && offsets[lane] == offsets[0] &+ lane &* elementSize
+        }
+        self.isDense = dense
+        self.offsets = offsets
+    }
+
+    /// The pixels' elements in the class row at `row`.
+    @inline(__always)
+    func load<E: FloatingElement>(_: E.Type, row: UnsafeRawPointer) -> E.Real.Vector {
+        isDense ? E.loadVector(row + offsets[0]) : gather(E.self, row: row)
+    }
+
+    /// The sum of the exponentials of `rows` (8 or 1) class rows, lanes at their own class in `excluded` left out.
+    @inline(__always)
+    func sumExp<E: FloatingElement>(
+        _: E.Type, rowsOf8 row: UnsafeRawPointer, classStride: Int, firstClass: Int32, excluded: SIMD16<Int32>
+    ) -> E.Real.Vector {
+        if isDense {
+            let start = row + offsets[0]
+            return tree(firstClass, excluded) { E.loadVector(start + $0 &* classStride) }
+        }
+        return tree(firstClass, excluded) { gather(E.self, row: row + $0 &* classStride) }
+    }
+
+    /// Adds eight exponentials pairwise: three roundings instead of eight, and no chain for the processor to wait on.
+    @inline(__always)
+    private func tree<V: RealVector>(_ firstClass: Int32, _ excluded: SIMD16<Int32>, _ load: (Int) -> V) -> V {
+        @inline(__always)
+        func term(_ j: Int) -> V {
+            let nothing = V(repeating: -V.Scalar.infinity)
+            return V.exp(load(j).replacing(with: nothing, where: excluded, equals: firstClass &+ Int32(truncatingIfNeeded: j)))
+        }
+        return ((term(0) + term(1)) + (term(2) + term(3))) + ((term(4) + term(5)) + (term(6) + term(7)))
+    }
+
+    @inline(__always)
+    private func gather<E: FloatingElement>(_: E.Type, row: UnsafeRawPointer) -> E.Real.Vector {
+        var result = E.Real.Vector(repeating: 0)
+        for lane in 0..<16 { result[lane] = E.load(row + offsets[lane]) }
+        return result
+    }
+}

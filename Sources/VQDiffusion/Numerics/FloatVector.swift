@@ -1,0 +1,63 @@
+/// Sixteen floats.
+struct FloatVector: RealVector {
+    var lanes: SIMD16<Float>
+
+    @inline(__always)
+    init(_ lanes: SIMD16<Float>) { self.lanes = lanes }
+
+    @inline(__always)
+    init(repeating value: Float) { lanes = SIMD16(repeating: value) }
+
+    @inline(__always)
+    subscript(lane: Int) -> Float {
+        get { lanes[lane] }
+        set { lanes[lane] = newValue }
+    }
+
+    @inline(__always)
+    static func + (a: Self, b: Self) -> Self { Self(a.lanes + b.lanes) }
+
+    @inline(__always)
+    static func - (a: Self, b: Self) -> Self { Self(a.lanes - b.lanes) }
+
+    @inline(__always)
+    static func exp(_ x: Self) -> Self { Self(.exp(x.lanes)) }
+
+    @inline(__always)
+    static func logAddExpTail(_ x: Self) -> Self { Self(.logAddExpTail(x.lanes)) }
+
+    @inline(__always)
+    static func greater(_ a: Self, _ b: Self) -> Self { Self(.greater(a.lanes, b.lanes)) }
+
+    @inline(__always)
+    var sumOfLanes: Float {
+        let eight = lanes.lowHalf + lanes.highHalf
+        let four = eight.lowHalf + eight.highHalf
+        let two = four.lowHalf + four.highHalf
+        return two[0] + two[1]
+    }
+
+    @inline(__always)
+    func replacing(with value: Self, where classes: SIMD16<Int32>, equals index: Int32) -> Self {
+        Self(lanes.replacing(with: value.lanes, where: classes .== SIMD16<Int32>(repeating: index)))
+    }
+
+    @inline(__always)
+    mutating func takeGreater(_ score: Self, index: Int32, into indices: inout SIMD16<Int32>) {
+        let greater = score.lanes .> lanes
+        lanes.replace(with: score.lanes, where: greater)
+        indices.replace(with: index, where: greater)
+    }
+
+    @inline(__always)
+    func anyGreater(than other: Self) -> Bool { any(lanes .> other.lanes) }
+
+    @inline(__always)
+    func allAtMost(_ other: Self) -> Bool { all(lanes .<= other.lanes) }
+
+    @inline(__always)
+    static func loadUnaligned(_ p: UnsafeRawPointer) -> Self { Self(p.loadUnaligned(as: SIMD16<Float>.self)) }
+
+    @inline(__always)
+    func storeUnaligned(_ p: UnsafeMutableRawPointer) { p.storeBytes(of: lanes, as: SIMD16<Float>.self) }
+}

@@ -1,0 +1,66 @@
+/// Sixteen numbers in the precision a kernel computes in: `FloatVector` or `DoubleVector`.
+///
+/// Kernels are written once, generically, over this protocol. Everything that must compile to vector instructions is a requirement here with
+/// a concrete implementation, because generic SIMD code beyond that falls to scalar loops.
+protocol RealVector {
+    associatedtype Scalar: RealScalar
+
+    init(repeating value: Scalar)
+    subscript(lane: Int) -> Scalar { get set }
+
+    static func + (a: Self, b: Self) -> Self
+    static func - (a: Self, b: Self) -> Self
+
+    /// e^x within 2 ulp. NaN gives NaN, arguments past the largest finite result +∞, arguments whose result would be subnormal 0.
+    static func exp(_ x: Self) -> Self
+    /// log(1 + e^-|x|), for x that is not NaN: what log(e^a + e^b) exceeds max(a, b) by, at x = a - b.
+    static func logAddExpTail(_ x: Self) -> Self
+    /// Lane by lane, the greater of two vectors without NaN.
+    static func greater(_ a: Self, _ b: Self) -> Self
+
+    /// The sum of the sixteen lanes.
+    var sumOfLanes: Scalar { get }
+    /// This vector with `value` in the lanes where `classes` equals `index`.
+    func replacing(with value: Self, where classes: SIMD16<Int32>, equals index: Int32) -> Self
+    /// Takes over the lanes of `score` that are greater, and writes `index` into the same lanes of `indices`.
+    mutating func takeGreater(_ score: Self, index: Int32, into indices: inout SIMD16<Int32>)
+    /// True when some lane is greater than the same lane of `other`.
+    func anyGreater(than other: Self) -> Bool
+    /// True when no lane is greater than the same lane of `other`, nor NaN.
+    func allAtMost(_ other: Self) -> Bool
+
+    static func loadUnaligned(_ p: UnsafeRawPointer) -> Self
+    func storeUnaligned(_ p: UnsafeMutableRawPointer)
+}
+
+extension RealVector {
+    /// Stores the first `count` lanes.
+    @inline(__always)
+    func store(to p: UnsafeMutableRawPointer, count: Int) {
+        if count == 16 { return storeUnaligned(p) }
+        for lane in 0..<count {
+            p.storeBytes(of: self[lane], toByteOffset: lane &* MemoryLayout<Scalar>.size, as: Scalar.self)
+        }
+    }
+}
+
+/// A precision a kernel computes in.
+protocol RealScalar: BinaryFloatingPoint {
+    associatedtype Vector: RealVector where Vector.Scalar == Self
+    init(_ value: Double)
+    var asDouble: Double { get }
+    /// What `exp` flushes to zero is smaller than this.
+    static var flushedMass: Double { get }
+}
+
+extension Float: RealScalar {
+    typealias Vector = FloatVector
+    @inline(__always) var asDouble: Double { Double(self) }
+    static var flushedMass: Double { 0x1p-126 }
+}
+
+extension Double: RealScalar {
+    typealias Vector = DoubleVector
+    @inline(__always) var asDouble: Double { self }
+    static var flushedMass: Double { 0x1p-1022 }
+}

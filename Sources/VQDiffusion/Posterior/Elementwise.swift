@@ -1,0 +1,59 @@
+/// Evaluates a function of every element of a (batch, rows, pixels) tensor, sixteen pixels at a time, into contiguous memory.
+///
+/// - Parameters:
+///   - outputRows: the rows of the output, at least those of the input; rows beyond are left alone.
+///   - body: maps the elements of row k of a batch row, whose first pixel is given, to results.
+/// - Throws: `ArgumentError` when an element is NaN or +∞; nothing has been written then.
+func mapElements<E: FloatingElement>(
+    _: E.Type, _ x: LogProbabilities, into output: UnsafeMutableRawPointer, outputRows: Int, parallelism: Parallelism,
+    _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) -> E.Real.Vector
+) throws(ArgumentError) {
+    guard x.batch > 0 && x.pixels > 0 && x.classes > 0 else { return }
+    let groups = try PixelList.run(0..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
+    let threads = parallelism.threads(forWork: x.batch * x.classes * x.pixels)
+    let rows = x.batch * x.classes
+    let run = 64
+    let tasks = (rows + run - 1) / run
+    try parallel(tasks: tasks, threads: threads) { (task) throws(ArgumentError) in
+        try checkElements(E.self, x, rows: task * run..<min((task + 1) * run, rows), groups.pointer)
+    }
+    let size = MemoryLayout<E.Real>.size
+    try parallel(tasks: tasks, threads: threads) { (task) throws(ArgumentError) in
+        for at in task * run..<min((task + 1) * run, rows) {
+            let (row, k) = (at / x.classes, at % x.classes)
+            let source = x.pointer(row: row, class: k)
+            let target = output + (row * outputRows + k) * x.pixels * size
+            for first in stride(from: 0, to: x.pixels, by: 16) {
+                body(groups.pointer[first / 16].load(E.self, row: source), row, k, first)
+                    .store(to: target + first * size, count: min(16, x.pixels - first))
+            }
+        }
+    }
+}
+
+/// - Throws: `ArgumentError` when an element of the given class rows, counted through all batch rows, is NaN or +∞.
+private func checkElements<E: FloatingElement>(
+    _: E.Type, _ x: LogProbabilities, rows: Range<Int>, _ groups: UnsafePointer<LaneGroup>
+) throws(ArgumentError) {
+    let largest = E.Real.Vector(repeating: E.Real.greatestFiniteMagnitude)
+    for at in rows {
+        let (row, k) = (at / x.classes, at % x.classes)
+        let source = x.pointer(row: row, class: k)
+        for first in stride(from: 0, to: x.pixels, by: 16) {
+            let values = groups[first / 16].load(E.self, row: source)
+            guard values.allAtMost(largest) else {
+                var lane = 0
+                while values[lane] <= E.Real.greatestFiniteMagnitude { lane += 1 }
+                throw ArgumentError(x.name, .notFinite(row: row, class: k, pixel: first + lane))
+            }
+        }
+    }
+}
+
+/// log(e^(x + a) + e^b) for constants a and b, either of which may be -∞.
+@inline(__always)
+func logAddExp<V: RealVector>(_ x: V, plus a: Double, _ b: Double) -> V {
+    let signal = x + V(repeating: V.Scalar(a))
+    guard b > -.infinity else { return signal }
+    return .greater(signal, V(repeating: V.Scalar(b))) + .logAddExpTail(x + V(repeating: V.Scalar(a - b)))
+}

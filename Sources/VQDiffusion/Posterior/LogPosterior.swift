@@ -1,0 +1,66 @@
+extension ReverseStep {
+    /// log Σ_{x_0} q(x_s | x_t, x_0) p(x_0) for every class and the mask, eq. 11 of Gu et al. 2021, restated for any s < t.
+    ///
+    /// Not normalised: the result sums to Σ p, so q(lp + c) = q(lp) + c. The mask row of an unmasked pixel holds what follows from log 0 := log 1e-30.
+    /// Where β̄_t = 0 an unmasked pixel is carried over: its class gets log Σ p, every other row -∞.
+    ///
+    /// - Parameters:
+    ///   - p: log-probabilities of x_0, (batch, K, pixels); finite or -∞, not necessarily normalised.
+    ///   - sample: x_t, (batch, pixels), classes 0 … K.
+    ///   - output: (batch, K + 1, pixels) `Float`, or `Double` when the log-probabilities are. Untouched when an error is thrown.
+    /// - Throws: `ArgumentError` for shapes that disagree, a class out of range, NaN or +∞, a column without mass.
+    @export(interface)
+    public func logPosterior(
+        of p: LogProbabilities, given sample: ClassIndices, into output: OutputTensor, parallelism: Parallelism = Parallelism()
+    ) throws(ArgumentError) {
+        try p.checkShape(Shape(-1, classes, -1))
+        try output.checkShape(Shape(p.batch, classes + 1, p.pixels))
+        let shown = try sample.checked(batch: p.batch, pixels: p.pixels, upper: classes)
+        switch p.elementType {
+        case .float16: try write(HalfElement.self, p, shown, named: sample.name, output.base, parallelism)
+        case .bfloat16: try write(BrainElement.self, p, shown, named: sample.name, output.base, parallelism)
+        case .float32: try write(Float.self, p, shown, named: sample.name, output.base, parallelism)
+        case .float64: try write(Double.self, p, shown, named: sample.name, output.base, parallelism)
+        }
+    }
+
+    private func write<E: FloatingElement>(
+        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, named sampleName: StaticString, _ output: UnsafeMutableRawPointer,
+        _ parallelism: Parallelism
+    ) throws(ArgumentError) {
+        guard p.batch > 0 && p.pixels > 0 else { return }
+        let plan = try PosteriorPlan<E>(self, p, sample: shown, name: sampleName, parallelism: parallelism)
+        let width = plan.width
+        let groups = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
+        let size = MemoryLayout<E.Real>.size
+        let linear = isLinear
+        // Class rows are contiguous in the output: a task is a run of them.
+        let threads = parallelism.threads(forWork: 2 * p.batch * p.classes * p.pixels)
+        let run = 64
+        let runs = (classes + 1 + run - 1) / run
+        try parallel(tasks: p.batch * runs, threads: threads) { (task) throws(ArgumentError) in
+            let row = task / runs
+            for k in (task % runs * run)..<min(task % runs * run + run, classes + 1) {
+                let target = output + ((row * (classes + 1) + k) * p.pixels) * size
+                let source = p.pointer(row: row, class: min(k, classes - 1))
+                for first in stride(from: 0, to: p.pixels, by: 16) {
+                    let at = row * width + first
+                    let value: E.Real.Vector
+                    if k == classes {
+                        value = .loadUnaligned(plan.mask.pointer + at)
+                    } else {
+                        let x = groups.pointer[first / 16].load(E.self, row: source)
+                        let signal = x + .loadUnaligned(plan.signal.pointer + at)
+                        let general = linear ? signal
+                            : .greater(signal, .loadUnaligned(plan.level.pointer + at))
+                                + .logAddExpTail(x + .loadUnaligned(plan.slope.pointer + at))
+                        let classes = UnsafeRawPointer(plan.classes.pointer + at).loadUnaligned(as: SIMD16<Int32>.self)
+                        value = general.replacing(
+                            with: .loadUnaligned(plan.own.pointer + at), where: classes, equals: Int32(truncatingIfNeeded: k))
+                    }
+                    value.store(to: target + first * size, count: min(16, p.pixels - first))
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+extension NoiseSchedule {
+    /// The log-probabilities with which each class leads to the observed x_t: rows of the transition matrix of eq. 7, one column per pixel.
+    ///
+    /// Cumulative: log q(x_t | x_0 = j) for the K classes j. Not cumulative: log q(x_t | x_{t-1} = j) for the K classes and, as the last row, the mask.
+    ///
+    /// - Parameters:
+    ///   - sample: x_t, (batch, pixels), classes 0 … K.
+    ///   - logOneHot: its one-hot logarithms, (batch, K + 1, pixels).
+    ///   - output: (batch, K or K + 1, pixels) `Float`, or `Double` when the logarithms are. Untouched when an error is thrown.
+    /// - Throws: `ArgumentError` for shapes that disagree, a class or a timestep out of range, NaN or +∞.
+    @export(interface)
+    public func logTransitionRows(
+        at t: Int, cumulative: Bool, given sample: ClassIndices, logOneHot: LogProbabilities, into output: OutputTensor,
+        parallelism: Parallelism = Parallelism()
+    ) throws(ArgumentError) {
+        _ = try marginal(at: t, lower: 0, name: "t")
+        let rates = cumulative ? try logCumulative(at: t) : try logSingleStep(at: t)
+        try logOneHot.checkShape(Shape(-1, classes + 1, -1))
+        try output.checkShape(Shape(logOneHot.batch, cumulative ? classes : classes + 1, logOneHot.pixels))
+        let shown = try sample.checked(batch: logOneHot.batch, pixels: logOneHot.pixels, upper: classes)
+        switch logOneHot.elementType {
+        case .float16: try write(HalfElement.self, rates, cumulative, shown, logOneHot, output, parallelism)
+        case .bfloat16: try write(BrainElement.self, rates, cumulative, shown, logOneHot, output, parallelism)
+        case .float32: try write(Float.self, rates, cumulative, shown, logOneHot, output, parallelism)
+        case .float64: try write(Double.self, rates, cumulative, shown, logOneHot, output, parallelism)
+        }
+    }
+
+    private func write<E: FloatingElement>(
+        _: E.Type, _ rates: LogRates, _ cumulative: Bool, _ shown: borrowing Scratch<Int32>, _ logOneHot: LogProbabilities,
+        _ output: OutputTensor, _ parallelism: Parallelism
+    ) throws(ArgumentError) {
+        var rows = logOneHot
+        if cumulative { rows.classes -= 1 }
+        let classes = self.classes
+        let (mask, pixels, shown) = (Int32(classes), logOneHot.pixels, shown.pointer)
+        let toMask = E.Real.Vector(repeating: E.Real(rates.gamma))
+        try mapElements(E.self, rows, into: output.base, outputRows: rows.classes, parallelism: parallelism) { x, row, k, first in
+            if k == classes { return x }
+            let classes = UnsafeRawPointer(shown + row * pixels + first).loadUnaligned(as: SIMD16<Int32>.self)
+            return logAddExp(x, plus: rates.alpha, rates.beta).replacing(with: toMask, where: classes, equals: mask)
+        }
+    }
+
+    /// log(ᾱ_t e^q + β̄_t) for the K classes, and log γ̄_t as the row of the mask: q carried from x_0 to timestep t.
+    ///
+    /// - Parameters:
+    ///   - t: -1 … T - 1.
+    ///   - q: (batch, K, pixels).
+    ///   - output: (batch, K + 1, pixels) `Float`, or `Double` when q is. Untouched when an error is thrown.
+    /// - Throws: `ArgumentError` for shapes that disagree, a timestep out of range, NaN or +∞.
+    @export(interface)
+    public func applyCumulativeTransitions(
+        at t: Int, to q: LogProbabilities, into output: OutputTensor, parallelism: Parallelism = Parallelism()
+    ) throws(ArgumentError) {
+        let rates = try logCumulative(at: t)
+        try q.checkShape(Shape(-1, classes, -1))
+        try output.checkShape(Shape(q.batch, classes + 1, q.pixels))
+        switch q.elementType {
+        case .float16: try apply(HalfElement.self, rates, q, output, parallelism)
+        case .bfloat16: try apply(BrainElement.self, rates, q, output, parallelism)
+        case .float32: try apply(Float.self, rates, q, output, parallelism)
+        case .float64: try apply(Double.self, rates, q, output, parallelism)
+        }
+    }
+
+    private func apply<E: FloatingElement>(
+        _: E.Type, _ rates: LogRates, _ q: LogProbabilities, _ output: OutputTensor, _ parallelism: Parallelism
+    ) throws(ArgumentError) {
+        try mapElements(E.self, q, into: output.base, outputRows: classes + 1, parallelism: parallelism) { x, _, _, _ in
+            logAddExp(x, plus: rates.alpha, rates.beta)
+        }
+        let result = output.base.assumingMemoryBound(to: E.Real.self)
+        for row in 0..<q.batch {
+            (result + ((row + 1) * (classes + 1) - 1) * q.pixels).update(repeating: E.Real(rates.gamma), count: q.pixels)
+        }
+    }
+}

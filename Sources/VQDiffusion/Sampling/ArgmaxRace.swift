@@ -1,0 +1,142 @@
+/// The argmax of Gumbel-max over a chunk of pixels, class row by class row.
+///
+/// A score needs an exponential and three logarithms; hardly any score can win. The posterior is at most level + max(x + slope, 0) + log 2, the noise has a
+/// cheap bound, and only vectors in which their sum beats a lane's best so far are worked out. The winners are those of the plain formula.
+struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Real == Noise.Real {
+    private typealias V = E.Real.Vector
+
+    private let p: LogProbabilities
+    private let uniforms: LogProbabilities
+    private let row: Int
+    private let chunk: Range<Int>
+    private let classes: UnsafeMutablePointer<Int32>
+    private let lanes: Scratch<LaneGroup>
+    private let uniformLanes: Scratch<LaneGroup>
+    private let best: Scratch<E.Real>
+    private let token: Scratch<Int32>
+    /// What a bound has to exceed for a score to beat `best`.
+    private let threshold: Scratch<E.Real>
+    /// Pixels by the class they show: `firstShowing[k]` is one of them, `nextShowing` leads to the others, -1 ends.
+    private let firstShowing, nextShowing: Scratch<Int32>
+
+    init(
+        _ p: LogProbabilities, _ uniforms: LogProbabilities, row: Int, chunk: Range<Int>, classes: UnsafeMutablePointer<Int32>
+    ) throws(ArgumentError) {
+        let width = (chunk.count + 15) / 16 * 16
+        let lanes = try PixelList.run(chunk).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
+        let uniformLanes = try PixelList.run(chunk).laneGroups(
+            pixelStride: uniforms.pixelStride, elementSize: Noise.Uniform.size)
+        let best = try Scratch<E.Real>(width, filledWith: -.infinity)
+        let threshold = try Scratch<E.Real>(width, filledWith: -.infinity)
+        let token = try Scratch<Int32>(width, filledWith: 0)
+        let firstShowing = try Scratch<Int32>(p.classes + 1, filledWith: -1)
+        let nextShowing = try Scratch<Int32>(chunk.count)
+        for n in 0..<chunk.count {
+            let shown = Int(classes[n])
+            nextShowing[n] = firstShowing[shown]
+            firstShowing[shown] = Int32(truncatingIfNeeded: n)
+        }
+        self.p = p
+        self.uniforms = uniforms
+        self.row = row
+        self.chunk = chunk
+        self.classes = classes
+        self.lanes = lanes
+        self.uniformLanes = uniformLanes
+        self.best = best
+        self.threshold = threshold
+        self.token = token
+        self.firstShowing = firstShowing
+        self.nextShowing = nextShowing
+    }
+
+    /// The class that has won at pixel n of the chunk.
+    func winner(_ n: Int) -> Int32 { token[n] }
+
+    /// - Parameters: the coefficients of the chunk's pixels (see `PixelCoefficients`); no `mask` leaves the mask out.
+    mutating func run(
+        signal: UnsafePointer<E.Real>, level: UnsafePointer<E.Real>, slope: UnsafePointer<E.Real>,
+        own: UnsafePointer<E.Real>, mask: UnsafePointer<E.Real>?, linear: Bool
+    ) {
+        let zero = V(repeating: 0)
+        // What a bound is relative to.
+        let reference = linear ? signal : level
+        for k in 0..<p.classes {
+            let index = Int32(truncatingIfNeeded: k)
+            let source = p.pointer(row: row, class: k)
+            let noise = uniforms.pointer(row: row, class: k)
+            enterOwn(index, own: own, reference: reference, noise: noise)
+            for g in 0..<(chunk.count &+ 15) / 16 {
+                let at = g &* 16
+                let x = lanes.pointer[g].load(E.self, row: source)
+                let u = uniformLanes.pointer[g].load(Noise.Uniform.self, row: noise)
+                // Both sides less the level; where there is none (linear), less the signal.
+                let y = linear ? x : .greater(x + .load(slope + at), zero)
+                guard (y + Noise.bound(u)).anyGreater(than: .load(threshold.pointer + at)) else { continue }
+                let signal = x + .load(signal + at)
+                let level = V.load(level + at)
+                let posterior = linear ? signal : .greater(signal, level) + .logAddExpTail(x + .load(slope + at))
+                let others = posterior + Noise.noise(u)
+                let shown = SIMD16<Int32>.load(classes + at)
+                enter(others.replacing(with: V(repeating: -.infinity), where: shown, equals: index), index, at: at, reference: .load(reference + at))
+            }
+        }
+        guard let mask else { return }
+        let noise = uniforms.pointer(row: row, class: p.classes)
+        for g in 0..<(chunk.count &+ 15) / 16 {
+            let at = g &* 16
+            let u = uniformLanes.pointer[g].load(Noise.Uniform.self, row: noise)
+            let score = .load(mask + at) + Noise.noise(u)
+            enter(score, Int32(truncatingIfNeeded: p.classes), at: at, reference: .load(reference + at))
+        }
+    }
+
+    /// The one class of a pixel that follows a formula of its own.
+    @inline(__always)
+    private func enterOwn(_ index: Int32, own: UnsafePointer<E.Real>, reference: UnsafePointer<E.Real>, noise: UnsafeRawPointer) {
+        var n = firstShowing[Int(index)]
+        while n >= 0 {
+            let pixel = Int(n)
+            let u = Noise.Uniform.load(noise + (chunk.lowerBound &+ pixel) &* uniforms.pixelStride)
+            let score = own[pixel] + Noise.noise(.init(repeating: u))[0]
+            if score > best[pixel] {
+                best[pixel] = score
+                token[pixel] = index
+                threshold[pixel] = thresholdFor(V(repeating: score), reference: V(repeating: reference[pixel]))[0]
+            }
+            n = nextShowing[pixel]
+        }
+    }
+
+    @inline(__always)
+    private func enter(_ score: V, _ index: Int32, at: Int, reference: V) {
+        var leader = V.load(best.pointer + at)
+        var tokens = SIMD16<Int32>.load(token.pointer + at)
+        leader.takeGreater(score, index: index, into: &tokens)
+        leader.store(best.pointer + at)
+        tokens.store(token.pointer + at)
+        thresholdFor(leader, reference: reference).store(threshold.pointer + at)
+    }
+
+    /// best - reference - log 2, less a margin for the roundings of a score (at most some 1e-5 at the magnitudes of these logarithms).
+    @inline(__always)
+    private func thresholdFor(_ best: V, reference: V) -> V {
+        best - reference - V(repeating: 0.694)
+    }
+}
+
+extension RealVector {
+    @inline(__always)
+    fileprivate static func load(_ p: UnsafePointer<Scalar>) -> Self { .loadUnaligned(UnsafeRawPointer(p)) }
+
+    @inline(__always)
+    fileprivate func store(_ p: UnsafeMutablePointer<Scalar>) { storeUnaligned(UnsafeMutableRawPointer(p)) }
+}
+
+extension SIMD16<Int32> {
+    @inline(__always)
+    fileprivate static func load(_ p: UnsafePointer<Int32>) -> Self { UnsafeRawPointer(p).loadUnaligned(as: Self.self) }
+
+    @inline(__always)
+    fileprivate func store(_ p: UnsafeMutablePointer<Int32>) { UnsafeMutableRawPointer(p).storeBytes(of: self, as: Self.self) }
+}

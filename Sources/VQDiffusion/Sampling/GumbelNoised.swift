@@ -1,0 +1,40 @@
+/// Adds Gumbel noise: logits - log(-log(u + 1e-30) + 1e-30).
+///
+/// - Parameters:
+///   - logits: (batch, rows, pixels), finite or -∞.
+///   - uniforms: the same shape, float32 or float64, in [0, 1).
+///   - output: the same shape; `Double` when either input is float64, else `Float`. Untouched when an error is thrown.
+/// - Throws: `ArgumentError` for shapes that disagree, NaN or +∞.
+@export(interface)
+public func gumbelNoised(
+    _ logits: LogProbabilities, uniforms: LogProbabilities, into output: OutputTensor, parallelism: Parallelism = Parallelism()
+) throws(ArgumentError) {
+    try uniforms.checkShape(logits.shape)
+    try output.checkShape(logits.shape)
+    switch (logits.elementType, uniforms.elementType) {
+    case (.float16, .float32): try add(HalfElement.self, FloatNoise.self, logits, uniforms, output, parallelism)
+    case (.bfloat16, .float32): try add(BrainElement.self, FloatNoise.self, logits, uniforms, output, parallelism)
+    case (.float32, .float32): try add(Float.self, FloatNoise.self, logits, uniforms, output, parallelism)
+    case (.float64, .float32): try add(Double.self, WidenedFloatNoise.self, logits, uniforms, output, parallelism)
+    case (.float16, .float64): try add(Widened<HalfElement>.self, DoubleNoise.self, logits, uniforms, output, parallelism)
+    case (.bfloat16, .float64): try add(Widened<BrainElement>.self, DoubleNoise.self, logits, uniforms, output, parallelism)
+    case (.float32, .float64): try add(Widened<Float>.self, DoubleNoise.self, logits, uniforms, output, parallelism)
+    case (.float64, .float64): try add(Double.self, DoubleNoise.self, logits, uniforms, output, parallelism)
+    case (_, .float16), (_, .bfloat16):
+        throw ArgumentError(uniforms.name, .elementType(expected: "float32 or float64", actual: "a 16-bit float"))
+    }
+}
+
+private func add<E: FloatingElement, Noise: GumbelNoise>(
+    _: E.Type, _: Noise.Type, _ logits: LogProbabilities, _ uniforms: LogProbabilities, _ output: OutputTensor,
+    _ parallelism: Parallelism
+) throws(ArgumentError) where E.Real == Noise.Real {
+    let groups = try PixelList.run(0..<uniforms.pixels).laneGroups(pixelStride: uniforms.pixelStride, elementSize: Noise.Uniform.size)
+    let lanes = groups.pointer
+    try mapElements(
+        E.self, logits, into: output.base, outputRows: logits.classes, parallelism: parallelism
+    ) { x, row, k, first in
+        x + Noise.noise(lanes[first / 16].load(Noise.Uniform.self, row: uniforms.pointer(row: row, class: k)))
+    }
+    withExtendedLifetime(groups) {}
+}

@@ -1,0 +1,17 @@
+/// Where a result goes: C-contiguous memory that the caller owns.
+public struct OutputTensor {
+    /// The name errors give this argument.
+    public var name: StaticString
+    public var base: UnsafeMutableRawPointer
+    public var shape: Shape
+
+    public init(name: StaticString, base: UnsafeMutableRawPointer, shape: Shape) {
+        self.name = name
+        self.base = base
+        self.shape = shape
+    }
+
+    func checkShape(_ expected: Shape) throws(ArgumentError) {
+        guard shape.matches(expected) else { throw ArgumentError(name, .shape(expected: expected, actual: shape)) }
+    }
+}

@@ -1,0 +1,66 @@
+import CVQDiffusion
+import VQDiffusion
+
+@implementation @_cdecl("vqd_step_gumbel")
+public func vqd_step_gumbel(
+    _ schedule: UnsafePointer<vqd_schedule>!, _ timestep: Int64, _ previous_timestep: Int64,
+    _ model_output: UnsafePointer<vqd_tensor>!, _ sample: UnsafePointer<vqd_tensor>!, _ uniforms: UnsafePointer<vqd_tensor>!,
+    _ prev_sample: UnsafePointer<vqd_tensor>!, _ context: UnsafeMutablePointer<vqd_context>!
+) -> vqd_status {
+    call(context) { (parallelism) throws(ArgumentError) in
+        let step = try VQDiffusionABI.schedule(schedule).reverseStep(from: Int(timestep), to: Int(previous_timestep))
+        try step.sampleGumbelMax(
+            from: try Tensor(model_output, rank: 3, "model_output").logProbabilities(), given: try shown(sample, timestep),
+            uniforms: try Tensor(uniforms, rank: 3, "uniforms").classUniforms(),
+            into: try Tensor(prev_sample, rank: 2, "prev_sample").output(VQD_INT64), parallelism: parallelism)
+    }
+}
+
+@implementation @_cdecl("vqd_step_inverse_cdf")
+public func vqd_step_inverse_cdf(
+    _ schedule: UnsafePointer<vqd_schedule>!, _ timestep: Int64, _ previous_timestep: Int64,
+    _ model_output: UnsafePointer<vqd_tensor>!, _ sample: UnsafePointer<vqd_tensor>!, _ uniforms: UnsafePointer<vqd_tensor>!,
+    _ prev_sample: UnsafePointer<vqd_tensor>!, _ context: UnsafeMutablePointer<vqd_context>!
+) -> vqd_status {
+    call(context) { (parallelism) throws(ArgumentError) in
+        let step = try VQDiffusionABI.schedule(schedule).reverseStep(from: Int(timestep), to: Int(previous_timestep))
+        try step.sampleInverseCDF(
+            from: try Tensor(model_output, rank: 3, "model_output").logProbabilities(), given: try shown(sample, timestep),
+            uniforms: try Tensor(uniforms, rank: 2, "uniforms").uniformGrid(),
+            into: try Tensor(prev_sample, rank: 2, "prev_sample").output(VQD_INT64), parallelism: parallelism)
+    }
+}
+
+/// The sample of a step, which the last step does not look at.
+private func shown(_ sample: UnsafePointer<vqd_tensor>?, _ timestep: Int64) throws(ArgumentError) -> ClassIndices? {
+    timestep == 0 ? nil : try Tensor(sample, rank: 2, "sample").classIndices()
+}
+
+@implementation @_cdecl("vqd_q_sample")
+public func vqd_q_sample(
+    _ schedule: UnsafePointer<vqd_schedule>!, _ x_0: UnsafePointer<vqd_tensor>!, _ timesteps: UnsafePointer<vqd_tensor>!,
+    _ uniforms: UnsafePointer<vqd_tensor>!, _ out: UnsafePointer<vqd_tensor>!, _ context: UnsafeMutablePointer<vqd_context>!
+) -> vqd_status {
+    call(context) { (_) throws(ArgumentError) in
+        try VQDiffusionABI.schedule(schedule).sampleForward(
+            from: try Tensor(x_0, rank: 2, "x_0").classIndices(),
+            timesteps: try Tensor(timesteps, rank: 1, "timesteps").timesteps(),
+            uniforms: try Tensor(uniforms, rank: 2, "uniforms").uniformGrid(),
+            into: try Tensor(out, rank: 2, "out").output(VQD_INT64))
+    }
+}
+
+@implementation @_cdecl("vqd_gumbel_noised")
+public func vqd_gumbel_noised(
+    _ logits: UnsafePointer<vqd_tensor>!, _ uniforms: UnsafePointer<vqd_tensor>!, _ out: UnsafePointer<vqd_tensor>!,
+    _ context: UnsafeMutablePointer<vqd_context>!
+) -> vqd_status {
+    call(context) { (parallelism) throws(ArgumentError) in
+        let logits = try Tensor(logits, rank: 3, "logits").logProbabilities()
+        let uniforms = try Tensor(uniforms, rank: 3, "uniforms").classUniforms()
+        let isDouble = logits.elementType == .float64 || uniforms.elementType == .float64
+        try gumbelNoised(
+            logits, uniforms: uniforms, into: try Tensor(out, rank: 3, "out").output(isDouble ? VQD_FLOAT64 : VQD_FLOAT32),
+            parallelism: parallelism)
+    }
+}
