@@ -21,6 +21,17 @@ public enum LinearSchedule {
         for t in cumulative.indices { cumulative[t] = value(t, of: cumulative.count, from: start, to: end) }
     }
 
+    /// The values going linearly from `start` to `end`, as `fill` makes them.
+    static func cumulative(
+        _ count: Int, from start: Double, to end: Double, names: (start: StaticString, end: StaticString)
+    ) throws(ArgumentError) -> [Double] {
+        var result = [Double](repeating: 0, count: count)
+        try result.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in
+            try fill(buffer, from: start, to: end, names: names)
+        }
+        return result
+    }
+
     /// α_t = ᾱ_t / ᾱ_{t-1}, with ᾱ_{-1} = 1.
     public static func singleStepAlpha(_ cumulative: UnsafeMutableBufferPointer<Double>, at t: Int) -> Double {
         cumulative[t] / (t > 0 ? cumulative[t - 1] : 1)

@@ -1,0 +1,188 @@
+/// The VQ-Diffusion scheduler for Swift arrays.
+///
+/// A model predicts, for every pixel, log-probabilities of the clean classes; the scheduler draws the sample one timestep earlier:
+///
+/// ```swift
+/// let scheduler = try Scheduler(classes: 17)
+/// var noise = SystemRandomNumberGenerator()
+/// var sample = scheduler.fullyMasked(batch: 1, pixels: 64)
+/// for t in scheduler.timesteps.reversed() {
+///     sample = try scheduler.step(model(sample, t), at: t, from: sample, using: &noise)
+/// }
+/// ```
+///
+/// Kernels that work on memory of another owner, of any layout and precision, are methods of `ReverseStep` and `NoiseSchedule`.
+public struct Scheduler: Sendable {
+    /// K, the number of classes without the mask. The mask class has index K.
+    public let classes: Int
+    private let alphaCumulative, gammaCumulative: [Double]
+
+    /// The published schedule: ᾱ and γ̄ linear over the timesteps.
+    ///
+    /// - Parameters:
+    ///   - classes: K, the classes without the mask.
+    ///   - timesteps: T, at least 2.
+    ///   - alpha: ᾱ at the first and at the last timestep.
+    ///   - gamma: γ̄ at the first and at the last timestep.
+    /// - Throws: `ArgumentError` when that is no Markov chain.
+    public init(
+        classes: Int, timesteps: Int = 100, alpha: (first: Double, last: Double) = (0.99999, 0.000009),
+        gamma: (first: Double, last: Double) = (0.000009, 0.99999)
+    ) throws(ArgumentError) {
+        guard timesteps >= 2 else { throw ArgumentError("timesteps", .tooSmall(timesteps, lower: 2)) }
+        try self.init(
+            classes: classes,
+            alphaCumulative: LinearSchedule.cumulative(timesteps, from: alpha.first, to: alpha.last, names: ("alpha.first", "alpha.last")),
+            gammaCumulative: LinearSchedule.cumulative(timesteps, from: gamma.first, to: gamma.last, names: ("gamma.first", "gamma.last")))
+    }
+
+    /// Any schedule, by its tables of ᾱ_t and γ̄_t for t = 0 … T - 1.
+    ///
+    /// - Throws: `ArgumentError` when the tables differ in length or are no Markov chain.
+    public init(classes: Int, alphaCumulative: [Double], gammaCumulative: [Double]) throws(ArgumentError) {
+        self.classes = classes
+        self.alphaCumulative = alphaCumulative
+        self.gammaCumulative = gammaCumulative
+        try withSchedule { (schedule) throws(ArgumentError) in try schedule.checkChain() }
+    }
+
+    /// The index of the mask class.
+    public var maskClass: Int { classes }
+
+    /// 0 ..< T.
+    public var timesteps: Range<Int> { 0..<alphaCumulative.count }
+
+    /// The sample that the reverse chain starts from.
+    public func fullyMasked(batch: Int, pixels: Int) -> ClassGrid {
+        ClassGrid(repeating: maskClass, batch: batch, pixels: pixels)
+    }
+
+    /// Draws x_s from p(x_s | x_t), eq. 11 of Gu et al. 2021, by inverting its cumulative distribution at one uniform per pixel. At t = 0 draws from the
+    /// model output itself; the mask is never drawn then.
+    ///
+    /// - Parameters:
+    ///   - modelOutput: log-probabilities of x_0, (batch, K, pixels).
+    ///   - t: the timestep of the sample.
+    ///   - s: the timestep to go to, t - 1 unless given.
+    ///   - sample: x_t.
+    /// - Throws: `ArgumentError` for shapes that disagree, a timestep or a class out of range, NaN or +∞ or a column without mass in what is read.
+    public func step(
+        _ modelOutput: LogProbabilityTensor, at t: Int, to s: Int? = nil, from sample: ClassGrid,
+        using generator: inout some RandomNumberGenerator
+    ) throws(ArgumentError) -> ClassGrid {
+        let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &generator)
+        var result = sample
+        try withSchedule { (schedule) throws(ArgumentError) in
+            let step = try schedule.reverseStep(from: t, to: s ?? t - 1, names: ("t", "s"))
+            try modelOutput.withView(name: "modelOutput") { (p) throws(ArgumentError) in
+                try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
+                    try result.fill { (output) throws(ArgumentError) in
+                        try uniforms.withView { (uniforms) throws(ArgumentError) in
+                            try step.sampleInverseCDF(from: p, given: sample, uniforms: uniforms, into: output)
+                        }
+                    }
+                }
+            }
+        }
+        return result
+    }
+
+    /// log p(x_s | x_t), eq. 11, (batch, K + 1, pixels); not normalised (see `ReverseStep.logPosterior`).
+    ///
+    /// - Throws: as `step`, for NaN and +∞ anywhere.
+    public func logPosterior(
+        of modelOutput: LogProbabilityTensor, at t: Int, to s: Int? = nil, given sample: ClassGrid
+    ) throws(ArgumentError) -> LogProbabilityTensor {
+        var result = LogProbabilityTensor(
+            repeating: 0, batch: modelOutput.batch, classes: classes + 1, pixels: modelOutput.pixels)
+        try withSchedule { (schedule) throws(ArgumentError) in
+            let step = try schedule.reverseStep(from: t, to: s ?? t - 1, names: ("t", "s"))
+            try modelOutput.withView(name: "modelOutput") { (p) throws(ArgumentError) in
+                try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
+                    try result.fill { (output) throws(ArgumentError) in
+                        try step.logPosterior(of: p, given: sample, into: output)
+                    }
+                }
+            }
+        }
+        return result
+    }
+
+    /// Draws x_t from the forward process q(x_t | x_0), eq. 8: the noising of training.
+    ///
+    /// - Parameters:
+    ///   - data: x_0.
+    ///   - timesteps: t for each batch row.
+    /// - Throws: `ArgumentError` when the number of timesteps is not that of rows, or a class or a timestep is out of range.
+    public func noised(
+        _ data: ClassGrid, at timesteps: [Int], using generator: inout some RandomNumberGenerator
+    ) throws(ArgumentError) -> ClassGrid {
+        let uniforms = Uniforms(batch: data.batch, pixels: data.pixels, using: &generator)
+        let wide = timesteps.map { Int64($0) }
+        var result = data
+        try withSchedule { (schedule) throws(ArgumentError) in
+            try data.withView(name: "data") { (view) throws(ArgumentError) in
+                try wide.withUnsafeBufferPointer { (wide) throws(ArgumentError) in
+                    try result.fill { (output) throws(ArgumentError) in
+                        try uniforms.withView { (uniforms) throws(ArgumentError) in
+                            try schedule.sampleForward(from: view, timesteps: wide, uniforms: uniforms, into: output)
+                        }
+                    }
+                }
+            }
+        }
+        return result
+    }
+
+    private func withSchedule(
+        _ body: (NoiseSchedule) throws(ArgumentError) -> Void
+    ) throws(ArgumentError) {
+        try alphaCumulative.withUnsafeBufferPointer { (alpha) throws(ArgumentError) in
+            try gammaCumulative.withUnsafeBufferPointer { (gamma) throws(ArgumentError) in
+                try body(NoiseSchedule(classes: classes, alphaCumulative: alpha, gammaCumulative: gamma))
+            }
+        }
+    }
+}
+
+/// One uniform in [0, 1) of 53 bits for every pixel.
+private struct Uniforms {
+    let batch, pixels: Int
+    let values: [Double]
+
+    init(batch: Int, pixels: Int, using generator: inout some RandomNumberGenerator) {
+        (self.batch, self.pixels) = (batch, pixels)
+        values = (0..<batch * pixels).map { _ in Double(generator.next() >> 11) * 0x1p-53 }
+    }
+
+    func withView(_ body: (UniformGrid) throws(ArgumentError) -> Void) throws(ArgumentError) {
+        // One more than there are, so that there is memory also for an empty grid.
+        try (values + [0]).withUnsafeBufferPointer { (buffer) throws(ArgumentError) in
+            try body(UniformGrid(buffer.baseAddress!, batch: batch, pixels: pixels))
+        }
+    }
+}
+
+extension ClassGrid {
+    /// Has a kernel write the indices.
+    fileprivate mutating func fill(_ body: (OutputTensor) throws(ArgumentError) -> Void) throws(ArgumentError) {
+        let shape = Shape(batch, pixels)
+        try indices.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in try body(OutputTensor(buffer, shape)) }
+    }
+}
+
+extension LogProbabilityTensor {
+    /// Has a kernel write the values.
+    fileprivate mutating func fill(_ body: (OutputTensor) throws(ArgumentError) -> Void) throws(ArgumentError) {
+        let shape = Shape(batch, classes, pixels)
+        try values.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in try body(OutputTensor(buffer, shape)) }
+    }
+}
+
+extension OutputTensor {
+    fileprivate init<Element>(_ buffer: UnsafeMutableBufferPointer<Element>, _ shape: Shape) {
+        // An empty grid may have no memory; any address serves, as nothing is written.
+        let base = buffer.baseAddress.map { UnsafeMutableRawPointer($0) } ?? UnsafeMutableRawPointer(bitPattern: 64)!
+        self.init(name: "result", base: base, shape: shape)
+    }
+}
