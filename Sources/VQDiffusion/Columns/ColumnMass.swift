@@ -40,12 +40,13 @@ struct ColumnMass {
         ownWeight > 0 ? others * otherWeight + own * ownWeight : others * otherWeight
     }
 
-    /// False when a sum of plain exponentials cannot be trusted: it overflowed, met a NaN, or is so small that what `exp` flushed to zero might
-    /// count for more than a rounding error.
+    /// False when a sum of plain exponentials cannot be trusted: it met a NaN, or an element beyond the range of `exp` on either side might make a
+    /// difference larger than a rounding error.
     @inline(__always)
     func isReliable<E: FloatingElement>(_ mass: Double, _: E.Type, classes: Int) -> Bool {
         let flushed = E.Real.flushedMass * Double(classes) * otherWeight
-        return mass < .infinity && mass >= flushed * 0x1p24 && mass > 0
+        let overflowing = 0x1p-30 / E.Real.flushedMass
+        return mass >= flushed * 0x1p24 && mass < overflowing * min(otherWeight, ownWeight > 0 ? ownWeight : otherWeight)
     }
 
     /// The same by way of the largest element, in double precision: right for any column, and the place where bad ones are found out.

@@ -1,4 +1,6 @@
-/// Sixteen doubles. What mixes them with 32-bit indices goes lane by lane: this precision is for those who ask for it, not for speed.
+import CVQDiffusion
+
+/// Sixteen doubles.
 struct DoubleVector: RealVector {
     var lanes: SIMD16<Double>
 
@@ -27,7 +29,7 @@ struct DoubleVector: RealVector {
     static func logAddExpTail(_ x: Self) -> Self { Self(.logAddExpTail(x.lanes)) }
 
     @inline(__always)
-    static func greater(_ a: Self, _ b: Self) -> Self { Self(.greater(a.lanes, b.lanes)) }
+    static func greater(_ a: Self, _ b: Self) -> Self { Self(vqd_greater_double(a.lanes, b.lanes)) }
 
     @inline(__always)
     var sumOfLanes: Double {
@@ -39,17 +41,13 @@ struct DoubleVector: RealVector {
 
     @inline(__always)
     func replacing(with value: Self, where classes: SIMD16<Int32>, equals index: Int32) -> Self {
-        var result = self
-        for lane in 0..<16 where classes[lane] == index { result[lane] = value[lane] }
-        return result
+        Self(vqd_where_equal_double(classes, index, value.lanes, lanes))
     }
 
     @inline(__always)
     mutating func takeGreater(_ score: Self, index: Int32, into indices: inout SIMD16<Int32>) {
-        for lane in 0..<16 where score[lane] > self[lane] {
-            self[lane] = score[lane]
-            indices[lane] = index
-        }
+        indices = vqd_where_greater_double(score.lanes, lanes, index, indices)
+        lanes = vqd_greater_double(lanes, score.lanes)
     }
 
     @inline(__always)

@@ -1,3 +1,5 @@
+import CVQDiffusion
+
 /// Sixteen floats.
 struct FloatVector: RealVector {
     var lanes: SIMD16<Float>
@@ -27,7 +29,7 @@ struct FloatVector: RealVector {
     static func logAddExpTail(_ x: Self) -> Self { Self(.logAddExpTail(x.lanes)) }
 
     @inline(__always)
-    static func greater(_ a: Self, _ b: Self) -> Self { Self(.greater(a.lanes, b.lanes)) }
+    static func greater(_ a: Self, _ b: Self) -> Self { Self(vqd_greater(a.lanes, b.lanes)) }
 
     @inline(__always)
     var sumOfLanes: Float {
@@ -39,14 +41,13 @@ struct FloatVector: RealVector {
 
     @inline(__always)
     func replacing(with value: Self, where classes: SIMD16<Int32>, equals index: Int32) -> Self {
-        Self(lanes.replacing(with: value.lanes, where: classes .== SIMD16<Int32>(repeating: index)))
+        Self(vqd_where_equal(classes, index, value.lanes, lanes))
     }
 
     @inline(__always)
     mutating func takeGreater(_ score: Self, index: Int32, into indices: inout SIMD16<Int32>) {
-        let greater = score.lanes .> lanes
-        lanes.replace(with: score.lanes, where: greater)
-        indices.replace(with: index, where: greater)
+        indices = vqd_where_greater(score.lanes, lanes, index, indices)
+        lanes = vqd_greater(lanes, score.lanes)
     }
 
     @inline(__always)

@@ -1,3 +1,5 @@
+import CVQDiffusion
+
 /// An element type that log-probabilities may be stored in, and how sixteen of them become the vector a kernel computes with.
 protocol FloatingElement {
     /// The precision that kernels compute in for this element type.
@@ -41,7 +43,7 @@ enum HalfElement: FloatingElement {
 
     @inline(__always)
     static func loadVector(_ p: UnsafeRawPointer) -> FloatVector {
-        FloatVector(decode(SIMD16<UInt32>(truncatingIfNeeded: p.loadUnaligned(as: SIMD16<UInt16>.self))))
+        FloatVector(decode(vqd_widened_short(p.loadUnaligned(as: SIMD16<UInt16>.self))))
     }
 
     /// Moving the exponent and fraction 13 bits up and multiplying by 2¹¹² re-biases the exponent, subnormals included; only infinity and NaN
@@ -50,9 +52,10 @@ enum HalfElement: FloatingElement {
     private static func decode(_ half: SIMD16<UInt32>) -> SIMD16<Float> {
         let magnitude = (half & SIMD16(repeating: 0x7fff)) &<< 13
         let scaled = (SIMD16<Float>(bits: magnitude) * 0x1p112).bits
-        let special = scaled | SIMD16(repeating: 0x7f80_0000)
-        let finite = scaled.replacing(with: special, where: magnitude .>= SIMD16(repeating: 0x0f80_0000))
-        return SIMD16<Float>(bits: finite | ((half & SIMD16(repeating: 0x8000)) &<< 16))
+        // The sign of 0x0f7fffff - magnitude tells where: all ones from the exponent of infinity on.
+        let overflow = unsafeBitCast(SIMD16<UInt32>(repeating: 0x0f7f_ffff) &- magnitude, to: SIMD16<Int32>.self) &>> 31
+        let special = unsafeBitCast(overflow, to: SIMD16<UInt32>.self) & SIMD16(repeating: 0x7f80_0000)
+        return SIMD16<Float>(bits: scaled | special | ((half & SIMD16(repeating: 0x8000)) &<< 16))
     }
 }
 
@@ -67,7 +70,7 @@ enum BrainElement: FloatingElement {
 
     @inline(__always)
     static func loadVector(_ p: UnsafeRawPointer) -> FloatVector {
-        FloatVector(SIMD16<Float>(bits: SIMD16<UInt32>(truncatingIfNeeded: p.loadUnaligned(as: SIMD16<UInt16>.self)) &<< 16))
+        FloatVector(SIMD16<Float>(bits: vqd_widened_short(p.loadUnaligned(as: SIMD16<UInt16>.self)) &<< 16))
     }
 }
 
@@ -79,5 +82,5 @@ enum Widened<Element: FloatingElement>: FloatingElement where Element.Real == Fl
     static func load(_ p: UnsafeRawPointer) -> Double { Double(Element.load(p)) }
 
     @inline(__always)
-    static func loadVector(_ p: UnsafeRawPointer) -> DoubleVector { DoubleVector(SIMD16<Double>(Element.loadVector(p).lanes)) }
+    static func loadVector(_ p: UnsafeRawPointer) -> DoubleVector { DoubleVector(vqd_widened_float(Element.loadVector(p).lanes)) }
 }

@@ -11,7 +11,7 @@ protocol RealVector {
     static func + (a: Self, b: Self) -> Self
     static func - (a: Self, b: Self) -> Self
 
-    /// e^x within 2 ulp. NaN gives NaN, arguments past the largest finite result +∞, arguments whose result would be subnormal 0.
+    /// e^x within 2 ulp, arguments clamped to where the result is normal and finite; NaN gives NaN.
     static func exp(_ x: Self) -> Self
     /// log(1 + e^-|x|), for x that is not NaN: what log(e^a + e^b) exceeds max(a, b) by, at x = a - b.
     static func logAddExpTail(_ x: Self) -> Self
@@ -22,7 +22,7 @@ protocol RealVector {
     var sumOfLanes: Scalar { get }
     /// This vector with `value` in the lanes where `classes` equals `index`.
     func replacing(with value: Self, where classes: SIMD16<Int32>, equals index: Int32) -> Self
-    /// Takes over the lanes of `score` that are greater, and writes `index` into the same lanes of `indices`.
+    /// Takes over the lanes of `score` (no NaN) that are greater, and writes `index` into the same lanes of `indices`.
     mutating func takeGreater(_ score: Self, index: Int32, into indices: inout SIMD16<Int32>)
     /// True when some lane is greater than the same lane of `other`.
     func anyGreater(than other: Self) -> Bool
@@ -49,18 +49,22 @@ protocol RealScalar: BinaryFloatingPoint {
     associatedtype Vector: RealVector where Vector.Scalar == Self
     init(_ value: Double)
     var asDouble: Double { get }
-    /// What `exp` flushes to zero is smaller than this.
+    /// No exponential differs from the true one by more than this but for rounding, whatever lies below the range of `exp`.
     static var flushedMass: Double { get }
+    /// Where the range of `exp` begins.
+    static var smallestExponent: Self { get }
 }
 
 extension Float: RealScalar {
     typealias Vector = FloatVector
     @inline(__always) var asDouble: Double { Double(self) }
-    static var flushedMass: Double { 0x1p-126 }
+    static var flushedMass: Double { 0x1p-125 }
+    static var smallestExponent: Float { -87.33 }
 }
 
 extension Double: RealScalar {
     typealias Vector = DoubleVector
     @inline(__always) var asDouble: Double { self }
-    static var flushedMass: Double { 0x1p-1022 }
+    static var flushedMass: Double { 0x1p-1021 }
+    static var smallestExponent: Double { -708.39 }
 }

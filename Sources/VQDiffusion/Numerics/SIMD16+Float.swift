@@ -1,47 +1,42 @@
 // Polynomials are minimax fits of relative error (Lawson iteration in 60 digits); the bound beside each is the fit's own error, to which float32
-// arithmetic adds about one ulp. Rounding and conversion go through the magic constant 1.5·2²³, since `.rounded()` and lane-converting
-// initialisers fall to scalar code.
+// arithmetic adds about one ulp.
+//
+// What Swift compiles to vector instructions, found by reading the assembly: arithmetic, shifts, bit operations and bit casts. What it does not:
+// `.rounded()`, initialisers that convert lanes, and masks. So rounding and conversion go through the magic constant 1.5·2²³, special cases through clamping,
+// and for the rest there is vqd_vectors.h.
+
+import CVQDiffusion
 
 extension SIMD16<Float> {
-    /// e^x within 2 ulp. NaN gives NaN, arguments past the largest finite result +∞, arguments whose result would be subnormal 0.
+    /// e^x within 2 ulp for x in [-87.33, 88.37]; arguments outside count as the nearer end, NaN gives NaN.
+    ///
+    /// So e^-∞ is 1.2e-38 rather than 0: whoever adds up exponentials must ask for a sum large enough that this is nothing (`ColumnMass.isReliable`).
     @inline(__always)
     static func exp(_ x: Self) -> Self {
-        let high = expAtMostZero(x).replacing(with: .infinity, where: x .> 88.72)
-        return high.replacing(with: x, where: x .!= x)
-    }
-
-    /// e^x for x ≤ 0, -∞ included; good up to 88.72.
-    @inline(__always)
-    private static func expAtMostZero(_ x: Self) -> Self {
+        let clamped = vqd_lesser(vqd_greater(x, Self(repeating: -87.33)), Self(repeating: 88.37))
         let magic = Self(repeating: 12_582_912)
-        let shifted = x.times(Self(repeating: 1.442_695_04), plus: magic)
+        let shifted = clamped.times(Self(repeating: 1.442_695_04), plus: magic)
         let n = shifted - magic
         // x - n log 2 in two parts: the first has 9 trailing zero bits, so n times it is exact.
-        let r = n.times(Self(repeating: 2.121_944_4e-4), plus: n.times(Self(repeating: -0.693_359_375), plus: x))
-        let e = expPolynomial(r)
-        // 2ⁿ by adding n to the exponent field of e, which lies in [√½, √2]: exact, also at the ends of the range.
-        let exponent = SIMD16<Int32>(truncatingIfNeeded: shifted.bits) &<< 23
-        let scaled = Self(bits: e.bits &+ SIMD16<UInt32>(truncatingIfNeeded: exponent))
-        return scaled.replacing(with: 0, where: x .< -87.33)
-    }
-
-    /// e^r for |r| ≤ ½ log 2 (3.3e-9).
-    @inline(__always)
-    private static func expPolynomial(_ r: Self) -> Self {
+        let r = n.times(Self(repeating: 2.121_944_4e-4), plus: n.times(Self(repeating: -0.693_359_375), plus: clamped))
+        // e^r for |r| ≤ ½ log 2 (3.3e-9)
         let q = r.times(0.001_381_313_2, plus: 0.008_369_42)
             .times(r, plus: 0.041_668_456)
             .times(r, plus: 0.166_665_15)
             .times(r, plus: 0.499_999_94)
-        return (r * r).times(q, plus: r) + 1
+        let e = (r * r).times(q, plus: r) + 1
+        // 2ⁿ: n in the low bits of `shifted` becomes the exponent. A product, not an addition of exponents, so that NaN stays NaN.
+        let power = Self(bits: (shifted.bits &<< 23) &+ SIMD16<UInt32>(repeating: 0x3f80_0000))
+        return e * power
     }
 
     /// log x within 2 ulp, for x that is normal and finite.
     @inline(__always)
     static func log(_ x: Self) -> Self {
         // x = 2ᵏ m with m in [√½, √2): subtracting the bits of √½ makes the split one shift.
-        let offset = x.bits &- SIMD16<UInt32>(repeating: 0x3f35_04f3)
-        let k = SIMD16<Int32>(truncatingIfNeeded: offset) &>> 23
-        let m = Self(bits: x.bits &- SIMD16<UInt32>(truncatingIfNeeded: k &<< 23))
+        let offset = x.signedBits &- SIMD16<Int32>(repeating: 0x3f35_04f3)
+        let k = offset &>> 23
+        let m = Self(signedBits: x.signedBits &- (k &<< 23))
         let f = m - 1
         // log(1 + f) = f - f²/2 + f³ q(f) (5.8e-9)
         let q = f.times(-0.076_341_08, plus: 0.127_614_2)
@@ -54,14 +49,14 @@ extension SIMD16<Float> {
         let f2 = f * f
         let tail = (f2 * f).times(q, plus: f2 * -0.5)
         // k as a float: 1.5·2²³ + k has k in its low bits.
-        let kFloat = Self(bits: SIMD16<UInt32>(truncatingIfNeeded: k &+ SIMD16<Int32>(repeating: 0x4b40_0000))) - 12_582_912
+        let kFloat = Self(signedBits: k &+ SIMD16<Int32>(repeating: 0x4b40_0000)) - 12_582_912
         return kFloat.times(Self(repeating: 0.693_359_375), plus: f + kFloat.times(Self(repeating: -2.121_944_4e-4), plus: tail))
     }
 
     /// log(1 + e^-|x|), for x that is not NaN: what log(e^a + e^b) exceeds max(a, b) by, at x = a - b.
     @inline(__always)
     static func logAddExpTail(_ x: Self) -> Self {
-        let y = expAtMostZero(Self(bits: x.bits | SIMD16<UInt32>(repeating: 0x8000_0000)))
+        let y = exp(Self(bits: x.bits | SIMD16<UInt32>(repeating: 0x8000_0000)))
         // log(1 + y) = y q(y) for y in [0, 1] (3.0e-8)
         let q = y.times(0.005_232_298_7, plus: -0.029_503_655)
             .times(y, plus: 0.078_223_37)
@@ -74,13 +69,15 @@ extension SIMD16<Float> {
         return y * q
     }
 
-    /// Lane by lane, the greater of two vectors without NaN.
-    @inline(__always)
-    static func greater(_ a: Self, _ b: Self) -> Self { a.replacing(with: b, where: b .> a) }
-
     @inline(__always)
     var bits: SIMD16<UInt32> { unsafeBitCast(self, to: SIMD16<UInt32>.self) }
 
     @inline(__always)
     init(bits: SIMD16<UInt32>) { self = unsafeBitCast(bits, to: Self.self) }
+
+    @inline(__always)
+    var signedBits: SIMD16<Int32> { unsafeBitCast(self, to: SIMD16<Int32>.self) }
+
+    @inline(__always)
+    init(signedBits: SIMD16<Int32>) { self = unsafeBitCast(signedBits, to: Self.self) }
 }

@@ -51,15 +51,19 @@ extension ReverseStep {
                     } else {
                         let x = groups.pointer[first / 16].load(E.self, row: source)
                         let signal = x + .loadUnaligned(plan.signal.pointer + at)
-                        let general = linear ? signal
+                        value = linear ? signal
                             : .greater(signal, .loadUnaligned(plan.level.pointer + at))
                                 + .logAddExpTail(x + .loadUnaligned(plan.slope.pointer + at))
-                        let classes = UnsafeRawPointer(plan.classes.pointer + at).loadUnaligned(as: SIMD16<Int32>.self)
-                        value = general.replacing(
-                            with: .loadUnaligned(plan.own.pointer + at), where: classes, equals: Int32(truncatingIfNeeded: k))
                     }
                     value.store(to: target + first * size, count: min(16, p.pixels - first))
                 }
+            }
+        }
+        // The one class of a pixel that follows a formula of its own.
+        let result = output.assumingMemoryBound(to: E.Real.self)
+        for row in 0..<p.batch {
+            for n in 0..<p.pixels where plan.classes[row * width + n] < maskClass {
+                result[(row * (classes + 1) + Int(plan.classes[row * width + n])) * p.pixels + n] = plan.own[row * width + n]
             }
         }
     }

@@ -1,3 +1,5 @@
+import CVQDiffusion
+
 /// Gumbel noise from uniforms of an element type, and a bound on it that costs next to nothing.
 protocol GumbelNoise {
     /// How a uniform is stored.
@@ -39,7 +41,7 @@ enum WidenedFloatNoise: GumbelNoise {
     typealias Real = Double
 
     @inline(__always)
-    static func noise(_ u: FloatVector) -> DoubleVector { DoubleVector(SIMD16<Double>(FloatNoise.noise(u).lanes)) }
+    static func noise(_ u: FloatVector) -> DoubleVector { DoubleVector(vqd_widened_float(FloatNoise.noise(u).lanes)) }
 
     @inline(__always)
     static func bound(_ u: FloatVector) -> DoubleVector { DoubleVector(repeating: 17) }

@@ -85,7 +85,8 @@ struct BlockedColumn<E: FloatingElement>: ColumnDistribution {
         var chosen = 0
         for block in 0..<blocks {
             let mass = sums[block &* stride].asDouble
-            guard mass > 0 else { continue }
+            // A block of nothing but -∞ sums to the smallest exponentials.
+            guard mass > E.Real.flushedMass * Double(blockRows) else { continue }
             chosen = block
             if rest < mass { break }
             rest -= mass
@@ -105,7 +106,7 @@ struct BlockedColumn<E: FloatingElement>: ColumnDistribution {
             for lane in 0..<count {
                 let k = Int32(truncatingIfNeeded: first + lane)
                 let weight = weights[lane].asDouble
-                guard k != shown && weight > 0 else { continue }
+                guard k != shown && x[lane] > E.Real.smallestExponent else { continue }
                 last = k
                 if rest < weight { return k }
                 rest -= weight

@@ -1,0 +1,651 @@
+"""The native module by itself: buffers of every kind, refusals, what is left behind by a refusal, threads, fork and CPU levels."""
+
+import array
+import ast
+import ctypes
+import inspect
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from native_calls import (
+    EVERY_ARRAY, EVERY_OUTPUT, EVERY_TENSOR, FUNCTIONS, OUTPUTS, B, K, N, T, arguments, array_names, call,
+)  # fmt: skip
+
+import vqdiffusion
+from vqdiffusion import _native
+
+LONG_DOUBLE = np.longdouble if np.dtype(np.longdouble).itemsize > 8 else np.complex128
+
+
+def results(function, named):
+    call(function, named)
+    return {name: named[name].copy() for name in OUTPUTS[function]}
+
+
+# ---- The stub and the module say the same -----------------------------------------------------------------------------------------
+
+
+def stub_functions():
+    tree = ast.parse(Path(vqdiffusion.__file__).with_name("_native.pyi").read_text())
+    return {node.name: node.args for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_stub_lists_the_functions():
+    functions = {name for name in dir(_native) if inspect.isbuiltin(getattr(_native, name))}
+    assert functions == set(stub_functions())
+
+
+@pytest.mark.parametrize("function", stub_functions())
+def test_stub_has_the_parameters(function):
+    stub = stub_functions()[function]
+    parameters = inspect.signature(getattr(_native, function)).parameters.values()
+    assert [parameter.name for parameter in parameters] == [argument.arg for argument in stub.posonlyargs]
+    assert sum(parameter.default is not inspect.Parameter.empty for parameter in parameters) == len(stub.defaults)
+    assert not stub.args and all(parameter.kind == inspect.Parameter.POSITIONAL_ONLY for parameter in parameters)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_number_of_arguments(function):
+    named = arguments(function)
+    too_few = list(named.values())[: -2 if "num_threads" in named else -1]
+    with pytest.raises(TypeError, match=rf"^{function} takes .*, not {len(too_few)}$"):
+        getattr(_native, function)(*too_few)
+    with pytest.raises(TypeError, match=rf"^{function} takes .*, not {len(named) + 1}$"):
+        getattr(_native, function)(*named.values(), 0)
+    with pytest.raises(TypeError, match="keyword"):
+        getattr(_native, function)(**named)
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if "num_threads" in arguments(name)])
+def test_num_threads_is_optional(function):
+    named = arguments(function)
+    expected = results(function, dict(named))
+    for name in OUTPUTS[function]:
+        named[name].fill(0)
+    getattr(_native, function)(*list(named.values())[:-1])
+    for name in OUTPUTS[function]:
+        np.testing.assert_array_equal(named[name], expected[name])
+
+
+# ---- Buffers that are taken ---------------------------------------------------------------------------------------------------------
+
+
+def strided(value, layout):
+    """The same numbers in other memory."""
+    if layout == "reversed":
+        return np.ascontiguousarray(value[..., ::-1])[..., ::-1]
+    if layout == "turned":
+        return np.ascontiguousarray(value.swapaxes(-1, -2)).swapaxes(-1, -2)
+    if layout == "fortran":
+        return np.asfortranarray(value)
+    if layout == "gaps":
+        roomy = np.full([2 * length for length in value.shape], 99, value.dtype)
+        roomy[tuple(slice(None, None, 2) for _ in value.shape)] = value
+        return roomy[tuple(slice(None, None, 2) for _ in value.shape)]
+    if layout == "unaligned":
+        return np.frombuffer(b"\0" + value.tobytes(), value.dtype, offset=1).reshape(value.shape)
+    if layout == "read-only":
+        value = value.copy()
+        value.flags.writeable = False
+        return value
+    return memoryview(value)
+
+
+@pytest.mark.parametrize("layout", ["reversed", "turned", "fortran", "gaps", "unaligned", "read-only", "memoryview"])
+@pytest.mark.parametrize("function, name", [pair for pair in EVERY_TENSOR if pair not in EVERY_OUTPUT])
+def test_any_strides(function, name, layout):
+    expected = results(function, arguments(function))
+    named = arguments(function)
+    named[name] = strided(named[name], layout)
+    for output, value in results(function, named).items():
+        np.testing.assert_allclose(value, expected[output], rtol=1e-6)
+
+
+@pytest.mark.parametrize("function, name", [pair for pair in EVERY_TENSOR if pair not in EVERY_OUTPUT])
+def test_stride_of_zero(function, name):
+    named = arguments(function)
+    constant = named[name][:1, ..., :1]
+    named[name] = np.broadcast_to(constant, named[name].shape)
+    expected = arguments(function)
+    expected[name] = np.ascontiguousarray(named[name])
+    expected = results(function, expected)
+    for output, value in results(function, named).items():
+        np.testing.assert_allclose(value, expected[output], rtol=1e-6)
+
+
+INTEGERS = [
+    np.int8,
+    np.int16,
+    np.int32,
+    np.int64,
+    np.uint8,
+    np.uint16,
+    np.uint32,
+    np.uint64,
+    np.intc,
+    np.int_,
+    np.longlong,
+    np.intp,
+]
+CLASS_ARGUMENTS = [(function, name) for function, name in EVERY_ARRAY if name in ("x_t", "sample", "x_0", "x")]
+FLOAT_ARGUMENTS = [
+    (function, name)
+    for function, name in EVERY_ARRAY
+    if name in ("log_p_x_0", "model_output", "q", "log_onehot_x_t", "logits")
+]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("function, name", CLASS_ARGUMENTS)
+def test_any_integer_type(function, name, dtype):
+    expected = results(function, arguments(function))
+    named = arguments(function)
+    named[name] = named[name].astype(dtype)
+    for output, value in results(function, named).items():
+        np.testing.assert_array_equal(value, expected[output])
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_signs_of_integers(dtype):
+    named = arguments("index_to_log_onehot")
+    limits = np.iinfo(dtype)
+    for value in {int(limits.min), min(int(limits.max), 2**63 - 1)} - {0}:
+        named["x"] = np.full(named["x"].shape, value, dtype)
+        with pytest.raises(ValueError, match=rf"^x must .*, not {value} "):
+            call("index_to_log_onehot", named)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
+@pytest.mark.parametrize("function, name", FLOAT_ARGUMENTS)
+def test_any_floating_type(function, name, dtype):
+    named = arguments(function)
+    named[name] = named[name].astype(np.float16).astype(np.float32)  # the same numbers in every type
+    expected = results(function, named)
+    named = arguments(function) | {name: named[name].astype(dtype)}
+    for output in OUTPUTS[function]:
+        if dtype == np.float64 and named[output].dtype == np.float32:
+            named[output] = named[output].astype(np.float64)
+    for output, value in results(function, named).items():
+        np.testing.assert_allclose(value, expected[output], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("code", "bBhHiIlLqQnN")
+def test_format_codes(code):
+    classes = arguments("index_to_log_onehot")["x"]
+    size = memoryview(bytes(8)).cast(code).itemsize
+    memory = classes.astype(f"i{size}").tobytes()
+    named = arguments("index_to_log_onehot") | {"x": memoryview(memory).cast(code, classes.shape)}
+    expected = results("index_to_log_onehot", arguments("index_to_log_onehot"))
+    np.testing.assert_array_equal(results("index_to_log_onehot", named)["out"], expected["out"])
+
+
+def test_other_exporters():
+    expected = results("schedule_logs", arguments("schedule_logs"))["log_beta"]
+    named = arguments("schedule_logs")
+    named["alpha_cumulative"] = array.array("d", named["alpha_cumulative"])
+    named["gamma_cumulative"] = (ctypes.c_double * T)(*named["gamma_cumulative"])  # its format is '<d'
+    named["log_beta"] = array.array("d", bytes(8 * T))
+    call("schedule_logs", named)
+    np.testing.assert_array_equal(named["log_beta"], expected)
+
+    named = arguments("index_to_log_onehot")
+    expected = results("index_to_log_onehot", named)["out"]
+    named["x"] = (ctypes.c_int16 * N * B).from_buffer_copy(named["x"].astype(np.int16))  # two axes, and no strides
+    np.testing.assert_array_equal(results("index_to_log_onehot", named)["out"], expected)
+
+
+def test_sample_may_be_none_at_timestep_zero():
+    for function, rows in ("step_gumbel", K), ("step_inverse_cdf", None):
+        named = arguments(function) | {"t": 0, "s": -1, "sample": None}
+        if rows:
+            named["uniforms"] = np.ascontiguousarray(named["uniforms"][:, :rows])
+        call(function, named)
+        assert named["prev_sample"].min() >= 0 and named["prev_sample"].max() < K
+
+
+@pytest.mark.parametrize("empty", [0, 2])
+@pytest.mark.parametrize(
+    "function", [function for function in FUNCTIONS if any(pair[0] == function for pair in EVERY_TENSOR)]
+)
+def test_empty_arrays(function, empty):
+    named = arguments(function)
+    for name in array_names(function):
+        if named[name].ndim > 1 or name == "timesteps":
+            if empty == 0:
+                named[name] = named[name][:0].copy()
+            elif named[name].ndim > 1:
+                named[name] = named[name][..., :0].copy()
+    assert call(function, named) is None
+
+
+# ---- Refusals -----------------------------------------------------------------------------------------------------------------------
+
+
+def assert_refused(function, named, error, match):
+    """The call raises, writes no output and keeps no reference to an argument, so no buffer either."""
+    arrays = {name: value for name, value in named.items() if isinstance(value, np.ndarray)}
+    before = {name: (value.copy(), sys.getrefcount(value)) for name, value in arrays.items()}
+    with pytest.raises(error, match=match) as caught:
+        call(function, named)
+    assert "\n" not in str(caught.value)
+    del caught
+    for name, value in arrays.items():
+        np.testing.assert_array_equal(value, before[name][0], err_msg=name)
+        assert sys.getrefcount(value) == before[name][1], name
+
+
+def is_float64_only(function, name):
+    return arguments(function)[name].dtype == np.float64 and arguments(function)[name].ndim == 1
+
+
+@pytest.mark.parametrize("dtype", [">f8", ">i4", "c8", "c16", "O", "U4", "S1", "M8[s]", "i4,f4", LONG_DOUBLE], ids=str)
+@pytest.mark.parametrize("function, name", EVERY_ARRAY)
+def test_unusable_element_types(function, name, dtype):
+    named = arguments(function)
+    named[name] = np.zeros(named[name].shape, dtype)
+    match = rf"^{name} must be .* in native byte order, not '{re.escape(str(np.dtype(dtype)))}'$"
+    assert_refused(function, named, TypeError, match)
+
+
+def test_sentence_on_element_types():
+    named = arguments("step_gumbel")
+    for name, wanted in {
+        "model_output": "float16, float32 or float64",
+        "sample": "of an integer type",
+        "uniforms": "float32 or float64",
+        "prev_sample": "int64",
+        "alpha_cumulative": "float64",
+    }.items():
+        with pytest.raises(TypeError) as caught:
+            call("step_gumbel", named | {name: np.zeros(named[name].shape, ">f4")})
+        assert str(caught.value) == f"{name} must be {wanted} in native byte order, not '>f4'"
+
+
+@pytest.mark.parametrize("function, name", EVERY_ARRAY)
+def test_other_element_types(function, name):
+    named = arguments(function)
+    wrong = np.int16 if named[name].dtype.kind == "f" else np.float32
+    named[name] = np.zeros(named[name].shape, wrong)
+    assert_refused(function, named, TypeError, rf"^{name} must be ")
+    named[name] = np.zeros(named[name].shape, bool)
+    assert_refused(function, named, TypeError, rf"^{name} must be ")
+
+
+@pytest.mark.parametrize("value", [None, 3, "text", [[1, 2]], object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize("function, name", EVERY_ARRAY)
+def test_objects_without_a_buffer(function, name, value):
+    if name == "sample" and value is None:
+        assert_refused(function, arguments(function) | {name: None}, ValueError, "^sample ")
+    else:
+        match = rf"^{name} must be an array with the buffer protocol, not {type(value).__name__}$"
+        assert_refused(function, arguments(function) | {name: value}, TypeError, match)
+
+
+@pytest.mark.parametrize("function, name", EVERY_ARRAY)
+def test_number_of_axes(function, name):
+    named = arguments(function)
+    for shape in (), (1, 1, 1, 1):
+        bad = np.zeros(shape, named[name].dtype)
+        match = rf"^{name} must have shape \(.+\), not {re.escape(str(shape))}$"
+        assert_refused(function, named | {name: bad}, ValueError, match)
+    bad = named[name][None] if named[name].ndim < 3 else named[name][0]
+    assert_refused(function, named | {name: bad.copy()}, ValueError, rf"^{name} must have ")
+
+
+@pytest.mark.parametrize("function, name", EVERY_ARRAY)
+def test_number_of_elements(function, name):
+    named = arguments(function)
+    for axis in range(named[name].ndim):
+        longer = np.repeat(named[name], 2, axis)
+        # Which of two arrays that disagree gets named is theirs to choose.
+        assert_refused(function, named | {name: longer}, ValueError, r"must have shape \(.+\), not \(.+\)$")
+
+
+@pytest.mark.parametrize("function, name", EVERY_OUTPUT)
+def test_outputs_must_be_writable_and_contiguous(function, name):
+    named = arguments(function)
+    assert_refused(
+        function,
+        named | {name: strided(named[name], "read-only")},
+        ValueError,
+        rf"^{name} must be writable, but it is read-only$",
+    )
+    for layout in "reversed", "gaps", "fortran":
+        other = strided(named[name], layout)
+        if not other.flags.c_contiguous:
+            assert_refused(function, named | {name: other}, ValueError, rf"^{name} must be .*contiguous")
+
+
+@pytest.mark.parametrize(
+    "function, name", [pair for pair in EVERY_ARRAY if pair not in EVERY_TENSOR and pair[1] != "timesteps"]
+)
+def test_tables_must_be_contiguous_and_aligned(function, name):
+    for layout in "gaps", "reversed", "unaligned":
+        value = strided(arguments(function)[name], layout)
+        if layout == "unaligned" and (function, name) in EVERY_OUTPUT:
+            value = np.frombuffer(bytearray(b"\0" + value.tobytes()), value.dtype, offset=1)
+        assert_refused(
+            function, arguments(function) | {name: value}, ValueError, rf"^{name} must be contiguous and aligned$"
+        )
+
+
+EVERY_INTEGER = [
+    (function, name)
+    for function in FUNCTIONS
+    for name in ("num_classes", "num_timesteps", "t", "s", "num_threads")
+    if name in arguments(function)
+]
+
+
+@pytest.mark.parametrize("function, name", EVERY_INTEGER)
+def test_integers(function, name):
+    named = arguments(function)
+
+    class Index:
+        def __index__(self):
+            return int(named[name])
+
+    class Broken:
+        def __index__(self):
+            raise ZeroDivisionError("its own")
+
+    call(function, arguments(function) | {name: Index()})
+    call(function, arguments(function) | {name: np.int16(named[name])})
+    assert_refused(function, named | {name: Broken()}, ZeroDivisionError, "^its own$")
+    for value in 1.0, "1", None, np.float32(1):
+        assert_refused(
+            function, named | {name: value}, TypeError, rf"^{name} must be an integer, not {type(value).__name__}$"
+        )
+    for value in 2**63, -(2**63) - 1, 10**5000:
+        assert_refused(
+            function, named | {name: value}, ValueError, rf"^{name} must be an integer that fits into 64 bits$"
+        )
+
+
+@pytest.mark.parametrize("function", [function for function in FUNCTIONS if "num_threads" in arguments(function)])
+def test_num_threads_range(function):
+    for value in -1, 2**31:
+        named = arguments(function) | {"num_threads": value}
+        assert_refused(function, named, ValueError, rf"^num_threads must be between 0 and 2147483647, not {value}$")
+
+
+@pytest.mark.parametrize("name", ["start", "end"])
+def test_real_numbers(name):
+    named = arguments("alpha_schedules")
+    call("alpha_schedules", named | {name: np.float32(0.5)})
+    named = arguments("alpha_schedules")
+    for value in "0.5", None, 1j:
+        assert_refused(
+            "alpha_schedules",
+            named | {name: value},
+            TypeError,
+            rf"^{name} must be a real number, not {type(value).__name__}$",
+        )
+    assert_refused(
+        "alpha_schedules",
+        named | {name: 10**400},
+        ValueError,
+        rf"^{name} must be a real number that fits into 64 bits$",
+    )
+    for value in np.nan, np.inf, 1.5, -0.1:
+        assert_refused("alpha_schedules", named | {name: value}, ValueError, rf"{name} must be ")
+
+
+def test_truth_of_cumulative():
+    class Broken:
+        def __bool__(self):
+            raise ZeroDivisionError("its own")
+
+    assert_refused(
+        "log_transition_rows",
+        arguments("log_transition_rows") | {"cumulative": Broken()},
+        ZeroDivisionError,
+        "^its own$",
+    )
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_errors_of_the_library_release_the_buffers(function):
+    """Errors that come after the GIL was released, with every buffer held."""
+    named = arguments(function)
+    if "t" in named:
+        assert_refused(function, named | {"t": T}, ValueError, "^(t|timestep) must be ")
+    elif "num_timesteps" in named:
+        for value in -1, -(2**63):
+            assert_refused(function, named | {"num_timesteps": value}, ValueError, "^num_timesteps must be ")
+    elif "out" in named:
+        assert_refused(function, named | {"out": named["out"][:, :-1].copy()}, ValueError, "^out must have shape ")
+    else:
+        assert_refused(function, named | {"num_classes": 0}, ValueError, "^num_classes must be ")
+
+
+def test_memory_can_be_resized_after_a_call():
+    for dtype_is_wrong in (False, True):
+        memory = bytearray(8 * T)
+        named = arguments("schedule_logs")
+        named["log_alpha"] = memory if dtype_is_wrong else memoryview(memory).cast("d")
+        if dtype_is_wrong:
+            with pytest.raises(TypeError, match="^log_alpha must be float64"):
+                call("schedule_logs", named)
+        else:
+            call("schedule_logs", named)
+            named["log_alpha"].release()
+        memory.append(0)  # a BufferError while a buffer is held
+
+
+def test_success_keeps_no_reference():
+    for function in FUNCTIONS:
+        named = arguments(function)
+        arrays = [value for value in named.values() if isinstance(value, np.ndarray)]
+        before = [sys.getrefcount(value) for value in arrays]
+        call(function, named)
+        assert [sys.getrefcount(value) for value in arrays] == before, function
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="None is not counted any more")
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_result_none_is_counted(function):
+    named = arguments(function)
+    before = sys.getrefcount(None)
+    for _ in range(200):
+        call(function, named)
+    assert abs(sys.getrefcount(None) - before) < 100
+
+
+# ---- Threads and processes ------------------------------------------------------------------------------------------------------------
+
+
+def test_calls_from_several_threads_at_once():
+    functions = [function for function in FUNCTIONS if OUTPUTS[function]] * 20
+    expected = [results(function, arguments(function, seed)) for seed, function in enumerate(functions)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda pair: results(pair[1], arguments(pair[1], pair[0])), enumerate(functions)))
+    for one, other in zip(found, expected):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_the_gil_is_released():
+    """Threads do not take turns here unless the one that runs lets go of the GIL, so only the call can let the other one run."""
+    batch, classes, pixels = 1, 512, 4096
+    log_p = np.full((batch, classes, pixels), -np.log(classes), np.float32)
+    out = np.empty((batch, classes + 1, pixels), np.float32)
+    x_t = np.zeros((batch, pixels), np.int64)
+    alpha, gamma = np.linspace(0.95, 0.05, T), np.linspace(0.02, 0.9, T)
+    gate, seen = threading.Lock(), []
+
+    def other():
+        with gate:
+            seen.append(True)
+
+    gate.acquire()
+    thread = threading.Thread(target=other)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        thread.start()
+        gate.release()
+        before = len(seen)
+        for _ in range(20):
+            _native.q_posterior(classes, alpha, gamma, 5, 4, log_p, x_t, out, 1)
+        after = len(seen)
+    finally:
+        sys.setswitchinterval(interval)
+    thread.join()
+    assert (before, after) == (0, 1)
+
+
+def run_python(code, **environment):
+    """Runs a program in a fresh interpreter, outside this folder, and returns what it printed."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)} | environment,
+        cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    return result.returncode, result.stdout, result.stderr
+
+
+def test_fork_after_use():
+    code = """
+        import os, numpy as np
+        from native_calls import arguments, call
+        def use():
+            named = arguments("step_inverse_cdf") | {"num_threads": 4}
+            call("step_inverse_cdf", named)
+            return named["prev_sample"]
+        expected = use()
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if np.array_equal(use(), expected) else 1)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    assert run_python(code) == (0, "0\n", "")
+
+
+def test_memory_that_cannot_be_had():
+    code = """
+        import re, resource, numpy as np
+        from pathlib import Path
+        from vqdiffusion import _native
+        x = np.zeros((1, 20_000_000), np.uint8)
+        out = np.full((1, 1, 20_000_000), 7, np.float32)
+        size = 1024 * int(re.search(r"VmSize:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
+        resource.setrlimit(resource.RLIMIT_AS, (size + 30_000_000, -1))
+        try:
+            _native.index_to_log_onehot(x, 1, out)
+        except MemoryError as error:
+            print(error)
+        print((out == 7).all())
+    """
+    code, output, error = run_python(code)
+    assert (code, error) == (0, "")
+    assert re.fullmatch(r".*no memory for \d+ bytes.*\nTrue\n", output)
+
+
+# ---- CPU levels -----------------------------------------------------------------------------------------------------------------------
+
+
+def built_levels():
+    folder = Path(vqdiffusion.__file__).parent
+    names = [path.name.split(".")[0].removeprefix("_native_") for path in folder.glob("_native_*.so")]
+    return sorted(
+        "aarch64" if name == "aarch64" else name.replace("x86_64", "x86-64").replace("_", "-") for name in names
+    )
+
+
+def test_supported_cpus_agree_with_the_kernel():
+    flags = set(Path("/proc/cpuinfo").read_text().split())
+    if os.uname().machine == "aarch64":
+        assert _native.supported_cpus() == ("aarch64",)
+        return
+    v3 = {"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe", "xsave", "sse4_2", "popcnt"}
+    v4 = v3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+    expected = ["x86-64"] + ["x86-64-v3"] * (v3 <= flags) + ["x86-64-v4"] * (v4 <= flags)
+    assert _native.supported_cpus() == tuple(expected)
+
+
+def test_every_level_of_this_machine_is_built():
+    assert set(_native.supported_cpus()) <= set(built_levels())
+
+
+def test_the_highest_level_is_the_default():
+    environment = {"VQDIFFUSION_CPU": ""}
+    assert run_python("from vqdiffusion import _native; print(_native.cpu)", **environment) == (
+        0,
+        _native.supported_cpus()[-1] + "\n",
+        "",
+    )
+
+
+@pytest.mark.parametrize("level", _native.supported_cpus())
+def test_every_level_gives_the_same(level, tmp_path):
+    """Rounding may differ where a level has fused multiply-add; draws with these seeds do not."""
+    code = """
+        import numpy as np
+        from native_calls import FUNCTIONS, OUTPUTS, arguments, call
+        from vqdiffusion import _native
+        found = {}
+        for seed in range(20):
+            for function in FUNCTIONS:
+                named = arguments(function, seed)
+                call(function, named)
+                for name in OUTPUTS[function]:
+                    found[f"{function} {name} {seed}"] = named[name]
+        np.savez(PATH, **found)
+        print(_native.cpu)
+    """.replace("PATH", repr(str(tmp_path / "found.npz")))
+    assert run_python(code, VQDIFFUSION_CPU=level) == (0, level + "\n", "")
+    with np.load(tmp_path / "found.npz") as found:
+        assert len(found) == 20 * sum(map(len, OUTPUTS.values()))
+        for key, value in found.items():
+            function, name, seed = key.split()
+            expected = results(function, arguments(function, int(seed)))[name]
+            if value.dtype == np.int64:
+                np.testing.assert_array_equal(value, expected, err_msg=key)
+            else:
+                np.testing.assert_allclose(value, expected, rtol=2e-6, atol=2e-6, err_msg=key)
+
+
+def test_unknown_level():
+    code, _, error = run_python("import vqdiffusion", VQDIFFUSION_CPU="pentium")
+    choices = ", ".join(_native.supported_cpus())
+    assert code == 1
+    assert error.endswith(f"ImportError: VQDIFFUSION_CPU must be one of {choices} on this machine, not 'pentium'.\n")
+
+
+def test_levels_that_the_machine_lacks_are_not_used():
+    lowest = _native.supported_cpus()[0]
+    code = f"""
+        import importlib, os
+        from vqdiffusion import _native, _native_{lowest.replace("-", "_")} as module
+        module.supported_cpus = lambda: ({lowest!r},)
+        print(importlib.reload(_native).cpu)
+        os.environ["VQDIFFUSION_CPU"] = "x86-64-v3"
+        try:
+            importlib.reload(_native)
+        except ImportError as error:
+            print(error)
+    """
+    sentence = f"VQDIFFUSION_CPU must be one of {lowest} on this machine, not 'x86-64-v3'."
+    assert run_python(code) == (0, f"{lowest}\n{sentence}\n", "")
+
+
+def test_package_that_is_not_built():
+    code = """
+        import importlib, importlib.util
+        from vqdiffusion import _native
+        importlib.util.find_spec = lambda name: None
+        try:
+            importlib.reload(_native)
+        except ImportError as error:
+            print(error)
+    """
+    assert "is not built: install the package with `pip install .`" in run_python(code)[1]

@@ -1,0 +1,212 @@
+"""Whatever the shape, the strides and the dtype: the result is that of plain contiguous arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from reference import random_classes, random_log_p
+
+import vqdiffusion
+from vqdiffusion import VQDiffusionScheduler
+
+fixed = settings(deadline=None, derandomize=True, database=None, max_examples=120)
+
+INTEGERS = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
+FLOATS = [np.float16, np.float32, np.float64]
+
+
+def posteriors_agree(scheduler, arguments, others):
+    """Sums over classes may be taken in another order for another layout, so that the last bit differs."""
+    np.testing.assert_allclose(scheduler.q_posterior(*others), scheduler.q_posterior(*arguments), rtol=1e-6, atol=1e-6)
+
+
+def padded(array, axis, step, offset):
+    """A view equal to `array` whose elements lie `step` apart along one axis, the rest of that memory being junk."""
+    shape = list(array.shape)
+    shape[axis] = shape[axis] * abs(step) + offset
+    memory = np.full(shape, 101, array.dtype)
+    places = np.arange(array.shape[axis]) * abs(step) + offset
+    if step < 0:
+        places = places[::-1]
+    index = [slice(None)] * array.ndim
+    stop = places[-1] + (1 if step > 0 else -1)
+    index[axis] = slice(places[0], None if stop < 0 else stop, step)
+    view = memory[tuple(index)]
+    view[...] = array
+    return view
+
+
+@st.composite
+def layouts(draw, rank):
+    """A function that gives an equal array with other strides."""
+    kind = draw(st.sampled_from(["plain", "axes", "padded", "offset"]))
+    if kind == "axes":
+        order = draw(st.permutations(range(rank)))
+        return lambda array: np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))
+    if kind == "padded":
+        axis, step = draw(st.integers(0, rank - 1)), draw(st.sampled_from([-3, -2, -1, 2, 3]))
+        offset = draw(st.integers(0, 3))
+        return lambda array: padded(array, axis, step, offset)
+    if kind == "offset":  # not aligned to the size of the elements
+
+        def unaligned(array):
+            memory = np.zeros(array.nbytes + 1, np.uint8)
+            view = memory[1:].view(array.dtype).reshape(array.shape)
+            view[...] = array
+            return view
+
+        return unaligned
+    return lambda array: array.copy()
+
+
+sizes = st.integers(1, 97)
+small = st.integers(1, 3)
+
+
+@pytest.mark.parametrize("method", ["inverse_cdf", "gumbel"])
+@fixed
+@given(
+    batch=small,
+    classes=sizes,
+    pixels=sizes,
+    t=st.integers(0, 99),
+    model_layout=layouts(3),
+    sample_layout=layouts(2),
+    model_dtype=st.sampled_from(FLOATS),
+    sample_dtype=st.sampled_from(INTEGERS),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_step(method, batch, classes, pixels, t, model_layout, sample_layout, model_dtype, sample_dtype, seed):
+    rng = np.random.default_rng(seed)
+    scheduler = VQDiffusionScheduler(classes + 1, sampling_method=method)
+    log_p = random_log_p(rng, batch, classes, pixels, dtype=model_dtype)
+    x_t = random_classes(rng, batch, classes, pixels)
+    expected = scheduler.step(log_p, t, x_t, seed).prev_sample
+    model_output, sample = model_layout(log_p), sample_layout(x_t.astype(sample_dtype))
+    kept = model_output.copy(), sample.copy()
+    drawn = scheduler.step(model_output, t, sample, seed).prev_sample
+    np.testing.assert_array_equal(drawn, expected)
+    np.testing.assert_array_equal(model_output, kept[0])
+    np.testing.assert_array_equal(sample, kept[1])
+    assert drawn.dtype == np.int64 and drawn.min() >= 0 and drawn.max() <= classes - (t == 0)
+    assert (drawn[x_t != classes] != classes).all()  # the reverse chain never masks a pixel
+
+
+@fixed
+@given(
+    batch=small,
+    classes=sizes,
+    pixels=sizes,
+    t=st.integers(0, 99),
+    model_layout=layouts(3),
+    sample_layout=layouts(2),
+    model_dtype=st.sampled_from(FLOATS),
+    sample_dtype=st.sampled_from(INTEGERS),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_functions_of_a_tensor_and_a_grid(
+    batch, classes, pixels, t, model_layout, sample_layout, model_dtype, sample_dtype, seed
+):
+    rng = np.random.default_rng(seed)
+    scheduler = VQDiffusionScheduler(classes + 1)
+    log_p = random_log_p(rng, batch, classes, pixels, dtype=model_dtype)
+    x_t = random_classes(rng, batch, classes, pixels)
+    other_log_p, other_x_t = model_layout(log_p), sample_layout(x_t.astype(sample_dtype))
+    posteriors_agree(scheduler, (log_p, x_t, t), (other_log_p, other_x_t, t))
+    np.testing.assert_array_equal(
+        scheduler.apply_cumulative_transitions(other_log_p, t - 1), scheduler.apply_cumulative_transitions(log_p, t - 1)
+    )
+    np.testing.assert_array_equal(scheduler.q_sample(other_x_t, t, seed), scheduler.q_sample(x_t, t, seed))
+    np.testing.assert_array_equal(vqdiffusion.gumbel_noised(other_log_p, seed), vqdiffusion.gumbel_noised(log_p, seed))
+    log_onehot = vqdiffusion.index_to_log_onehot(x_t, classes + 1)
+    np.testing.assert_array_equal(vqdiffusion.index_to_log_onehot(other_x_t, classes + 1), log_onehot)
+    for cumulative in (False, True):
+        rows = [
+            scheduler.log_Q_t_transitioning_to_known_class(t=t, x_t=x, log_onehot_x_t=one, cumulative=cumulative)
+            for x, one in ((x_t, log_onehot), (other_x_t, model_layout(log_onehot)))
+        ]
+        np.testing.assert_array_equal(*rows)
+
+
+@pytest.mark.parametrize("method", ["inverse_cdf", "gumbel"])
+@fixed
+@given(
+    axes=st.sets(st.integers(0, 2)), x_axes=st.sets(st.integers(0, 1)), t=st.integers(0, 99), seed=st.integers(0, 99)
+)
+@example(axes={0, 1, 2}, x_axes={0, 1}, t=50, seed=0)
+def test_broadcast_views(method, axes, x_axes, t, seed):
+    # Strides of zero: one column for every pixel, one row for the whole batch, one number for all.
+    shape = (3, 7, 21)
+    rng = np.random.default_rng(seed)
+    scheduler = VQDiffusionScheduler(8, sampling_method=method)
+    log_p = random_log_p(rng, *(1 if axis in axes else size for axis, size in enumerate(shape)))
+    x_t = rng.integers(0, 8, [1 if axis in x_axes else size for axis, size in enumerate((3, 21))])
+    model_output, sample = np.broadcast_to(log_p, shape), np.broadcast_to(x_t, (3, 21))
+    np.testing.assert_array_equal(
+        scheduler.step(model_output, t, sample, seed).prev_sample,
+        scheduler.step(model_output.copy(), t, sample.copy(), seed).prev_sample,
+    )
+    posteriors_agree(scheduler, (model_output.copy(), sample.copy(), t), (model_output, sample, t))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_memory_with_the_classes_last_is_read_in_place(rng, dtype):
+    # (batch, pixels, classes) in memory, as many denoisers leave it, viewed as (batch, classes, pixels).
+    memory = random_log_p(rng, 2, 33, 50, dtype=dtype).transpose(0, 2, 1).copy()
+    memory.flags.writeable = False
+    x_t = random_classes(rng, 2, 33, 50)
+    for method in ("inverse_cdf", "gumbel"):
+        scheduler = VQDiffusionScheduler(34, sampling_method=method)
+        for t in (0, 40):
+            view = memory.transpose(0, 2, 1)
+            np.testing.assert_array_equal(
+                scheduler.step(view, t, x_t, 1).prev_sample,
+                scheduler.step(np.ascontiguousarray(view), t, x_t, 1).prev_sample,
+            )
+
+
+class WithArray:
+    def __init__(self, array):
+        self.array = array
+
+    def __array__(self, dtype=None, copy=None):
+        return self.array
+
+
+class WithDLPack:
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **keywords):
+        return self.array.__dlpack__(**keywords)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+@pytest.mark.parametrize("wrap", [np.ndarray.tolist, WithArray, WithDLPack, memoryview, lambda a: a.view(np.recarray)])
+def test_other_array_likes(rng, wrap):
+    scheduler = VQDiffusionScheduler(6)
+    log_p, x_t = random_log_p(rng, 2, 5, 9, dtype=np.float64), random_classes(rng, 2, 5, 9)
+    out = scheduler.step(wrap(log_p), 60, wrap(x_t), 1).prev_sample
+    assert type(out) is np.ndarray
+    np.testing.assert_array_equal(out, scheduler.step(log_p, 60, x_t, 1).prev_sample)
+    np.testing.assert_array_equal(
+        scheduler.q_posterior(wrap(log_p), wrap(x_t), 60), scheduler.q_posterior(log_p, x_t, 60)
+    )
+    np.testing.assert_array_equal(scheduler.q_sample(wrap(x_t), 60, 1), scheduler.q_sample(x_t, 60, 1))
+
+
+class Elsewhere:
+    """A tensor on another device."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("can't convert a tensor on cuda:0")
+
+
+def test_an_array_that_cannot_be_read(rng):
+    scheduler, x_t = VQDiffusionScheduler(6), random_classes(rng, 2, 5, 9)
+    with pytest.raises(TypeError, match="model_output could not be read as an array: can't convert a tensor on cuda:0"):
+        scheduler.step(Elsewhere(), 60, x_t)
+    with pytest.raises(TypeError, match="sample could not be read as an array"):
+        scheduler.step(random_log_p(rng, 2, 5, 9), 60, Elsewhere())

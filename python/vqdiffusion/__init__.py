@@ -1,0 +1,22 @@
+"""The VQ-Diffusion scheduler (Gu et al. 2021, arXiv 2111.14822) on NumPy arrays, computed by a native module."""
+
+from . import _native
+from .functional import gumbel_noised, index_to_log_onehot
+from .output import VQDiffusionSchedulerOutput
+from .scheduler import VQDiffusionScheduler
+from .schedules import alpha_schedules, gamma_schedules
+from .threads import get_num_threads, set_num_threads
+
+__version__: str = _native.version()
+
+__all__ = [
+    "VQDiffusionScheduler",
+    "VQDiffusionSchedulerOutput",
+    "__version__",
+    "alpha_schedules",
+    "gamma_schedules",
+    "get_num_threads",
+    "gumbel_noised",
+    "index_to_log_onehot",
+    "set_num_threads",
+]

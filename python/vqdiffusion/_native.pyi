@@ -1,0 +1,109 @@
+"""The native module: one function for each function of vqdiffusion.h, over any object with the buffer protocol.
+
+Every function releases the GIL while it works, fills the arrays passed as outputs (C-contiguous, writable, of exactly the stated shape
+and dtype) and returns None unless stated. Errors: ValueError, TypeError or MemoryError with a sentence that names the argument, what was
+expected and what came; no output has been written then.
+
+`schedule` stands for the three leading arguments num_classes (K, without the mask), alpha_cumulative and gamma_cumulative (float64, (T,)).
+"""
+
+from collections.abc import Buffer
+
+cpu: str
+"""The CPU level this module was compiled for, such as "x86-64-v3"."""
+
+def version() -> str: ...
+def supported_cpus() -> tuple[str, ...]:
+    """CPU levels that this machine can run, lowest first."""
+
+def alpha_schedules(num_timesteps: int, start: float, end: float, alpha: Buffer, alpha_cumulative: Buffer, /) -> None: ...
+def gamma_schedules(num_timesteps: int, start: float, end: float, gamma: Buffer, gamma_cumulative: Buffer, /) -> None: ...
+def schedule_check(num_classes: int, alpha_cumulative: Buffer, gamma_cumulative: Buffer, /) -> None: ...
+def schedule_logs(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    log_alpha: Buffer,
+    log_beta: Buffer,
+    log_gamma: Buffer,
+    log_alpha_cumulative: Buffer,
+    log_beta_cumulative: Buffer,
+    log_gamma_cumulative: Buffer,
+    /,
+) -> None: ...
+def transition(
+    num_classes: int, alpha_cumulative: Buffer, gamma_cumulative: Buffer, s: int, t: int, /
+) -> tuple[float, float, float]: ...
+def q_posterior(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    t: int,
+    s: int,
+    log_p_x_0: Buffer,
+    x_t: Buffer,
+    out: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
+def log_transition_rows(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    t: int,
+    cumulative: bool,
+    x_t: Buffer,
+    log_onehot_x_t: Buffer,
+    out: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
+def apply_cumulative_transitions(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    t: int,
+    q: Buffer,
+    out: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
+def index_to_log_onehot(x: Buffer, num_classes: int, out: Buffer, num_threads: int = 0, /) -> None: ...
+def step_gumbel(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    t: int,
+    s: int,
+    model_output: Buffer,
+    sample: Buffer | None,
+    uniforms: Buffer,
+    prev_sample: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
+def step_inverse_cdf(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    t: int,
+    s: int,
+    model_output: Buffer,
+    sample: Buffer | None,
+    uniforms: Buffer,
+    prev_sample: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
+def q_sample(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    x_0: Buffer,
+    timesteps: Buffer,
+    uniforms: Buffer,
+    out: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
+def gumbel_noised(logits: Buffer, uniforms: Buffer, out: Buffer, num_threads: int = 0, /) -> None: ...

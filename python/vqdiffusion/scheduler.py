@@ -1,0 +1,360 @@
+"""The VQ-Diffusion scheduler on NumPy arrays. Equation numbers are those of Gu et al. 2021, arXiv 2111.14822."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, SupportsIndex, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _native, threads
+from .arguments import as_array, as_float, as_grid, as_int, as_tensor, as_timesteps
+from .config import Configurable, FrozenConfig
+from .generators import GeneratorLike, drawn_uniforms
+from .output import VQDiffusionSchedulerOutput
+from .schedules import alpha_schedules, gamma_schedules
+
+FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+
+_SAMPLING_METHODS = ("inverse_cdf", "gumbel")
+
+
+class VQDiffusionScheduler(Configurable):
+    """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep earlier.
+
+    The forward process of eq. 7 replaces a pixel's class by any one other class with probability β_t, or by the mask
+    with probability γ_t, and keeps it otherwise. K is the number of classes without the mask, whose index is K; T is
+    the number of training timesteps; B is the number of batch rows and N that of pixels in each.
+
+    Parameters
+    ----------
+    num_vec_classes : int
+        K + 1: the classes of a pixel, the mask included. At least 2.
+    num_train_timesteps : int
+        T, at least 2.
+    alpha_cum_start, alpha_cum_end : float
+        ᾱ, the probability that a pixel has kept its class, at t = 0 and at t = T - 1.
+    gamma_cum_start, gamma_cum_end : float
+        γ̄, the probability that a pixel is masked, at t = 0 and at t = T - 1.
+    sampling_method : {"inverse_cdf", "gumbel"}
+        How `step` draws. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform per pixel: exact for
+        the rarest classes, and it reads only the columns of the model output that the uniform makes necessary. "gumbel"
+        takes the argmax after adding Gumbel noise from one 24-bit uniform per class and pixel, which is what diffusers
+        does.
+
+    Attributes
+    ----------
+    config : mapping
+        The arguments, by item and by attribute; read-only.
+    num_embed, mask_class : int
+        `num_vec_classes`, and the index of the mask, K.
+    log_at, log_bt, log_ct : numpy.ndarray of float32, shape (T,)
+        log α_t, log β_t and log γ_t of the single step t-1 → t.
+    log_cumprod_at, log_cumprod_bt, log_cumprod_ct : numpy.ndarray of float32, shape (T + 1,)
+        log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf and -inf.
+    timesteps : numpy.ndarray of int64
+        The timesteps of the chain, falling to 0.
+    num_inference_steps : int or None
+        What `set_timesteps` was given.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not of the stated type.
+    ValueError
+        If an argument is out of its range, or the schedule is no Markov chain: γ̄ must never fall, ᾱ / (1 - γ̄) never
+        rise and ᾱ + γ̄ never exceed 1.
+    """
+
+    order = 1
+    _own_defaults = {"sampling_method": "inverse_cdf"}
+
+    num_inference_steps: int | None
+    timesteps: npt.NDArray[np.int64]
+
+    def __init__(
+        self,
+        num_vec_classes: int,
+        num_train_timesteps: int = 100,
+        alpha_cum_start: float = 0.99999,
+        alpha_cum_end: float = 0.000009,
+        gamma_cum_start: float = 0.000009,
+        gamma_cum_end: float = 0.99999,
+        *,
+        sampling_method: str = "inverse_cdf",
+    ) -> None:
+        if sampling_method not in _SAMPLING_METHODS:
+            raise ValueError(f"sampling_method must be one of {', '.join(_SAMPLING_METHODS)}, not {sampling_method!r}")
+        self._config = FrozenConfig(
+            num_vec_classes=as_int(num_vec_classes, "num_vec_classes", 2),
+            num_train_timesteps=as_int(num_train_timesteps, "num_train_timesteps", 2),
+            alpha_cum_start=as_float(alpha_cum_start, "alpha_cum_start"),
+            alpha_cum_end=as_float(alpha_cum_end, "alpha_cum_end"),
+            gamma_cum_start=as_float(gamma_cum_start, "gamma_cum_start"),
+            gamma_cum_end=as_float(gamma_cum_end, "gamma_cum_end"),
+            sampling_method=sampling_method,
+        )
+        config = self._config
+        self.num_embed: int = config.num_vec_classes
+        self.mask_class: int = config.num_vec_classes - 1
+
+        steps = self._num_timesteps = config.num_train_timesteps
+        self._num_classes = config.num_vec_classes - 1
+        self._gumbel = sampling_method == "gumbel"
+        # In float64, as the noise is defined: the tables below are for readers, and too coarse to compute with.
+        alpha_cumulative = alpha_schedules(steps, config.alpha_cum_start, config.alpha_cum_end)[1][:steps]
+        gamma_cumulative = gamma_schedules(steps, config.gamma_cum_start, config.gamma_cum_end)[1][:steps]
+        self._schedule = self._num_classes, alpha_cumulative, gamma_cumulative
+        _native.schedule_check(*self._schedule)
+
+        logs = [np.empty(steps + cumulative) for cumulative in (0, 0, 0, 1, 1, 1)]
+        _native.schedule_logs(*self._schedule, *logs)
+        self.log_at, self.log_bt, self.log_ct, self.log_cumprod_at, self.log_cumprod_bt, self.log_cumprod_ct = (
+            table.astype(np.float32) for table in logs
+        )
+        self.num_inference_steps = None
+        self.timesteps = _falling(steps)
+
+    def set_timesteps(self, num_inference_steps: int, device: str | None = None) -> None:
+        """Set `timesteps` to num_inference_steps - 1 … 0.
+
+        With fewer steps than in training this is the end of the chain, which expects samples at that noise level; it is
+        not a chain of longer strides.
+
+        Parameters
+        ----------
+        num_inference_steps : int
+            1 … T.
+        device : None or "cpu"
+            For callers that also drive schedulers on other devices.
+
+        Raises
+        ------
+        TypeError
+            If `num_inference_steps` is not an integer.
+        ValueError
+            If it is out of range, or `device` is another.
+        """
+        steps = as_int(num_inference_steps, "num_inference_steps", 1, self._num_timesteps)
+        if device not in (None, "cpu"):
+            raise ValueError(f"device must be None or 'cpu', not {device!r}")
+        self.num_inference_steps = steps
+        self.timesteps = _falling(steps)
+
+    @overload
+    def step(
+        self,
+        model_output: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        return_dict: Literal[True] = True,
+    ) -> VQDiffusionSchedulerOutput: ...
+    @overload
+    def step(
+        self,
+        model_output: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        *,
+        return_dict: Literal[False],
+    ) -> tuple[npt.NDArray[np.int64]]: ...
+    def step(
+        self,
+        model_output: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        return_dict: bool = True,
+    ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
+        """Draw x_{t-1} from p(x_{t-1} | x_t), eq. 11.
+
+        Parameters
+        ----------
+        model_output : array of float16, float32 or float64, shape (B, K, N)
+            Log-probabilities of each class of the clean grid. They may be -inf, and a column need not sum to one. Any
+            strides.
+        timestep : int, NumPy integer or integer array of one element
+            t, 0 … T - 1.
+        sample : array of any integer dtype, shape (B, N)
+            x_t: classes 0 … K. Not read at t = 0, where it may be None: the model output itself is drawn from, so that
+            the mask is never returned.
+        generator : None, int, SeedSequence, BitGenerator, Generator or RandomState, or a list or tuple of these
+            None draws unpredictably. An int or a SeedSequence stands for `numpy.random.default_rng(seed)`, made anew at
+            every call: the same seed at every step of a chain would draw the same noise at every step and spoil the
+            samples, so make one Generator and pass that. A list holds one for each batch row; row i then gets what a
+            batch of that row alone with generator i would. "inverse_cdf" draws B * N float64 uniforms, "gumbel"
+            B * (K + 1) * N float32 ones (at t = 0 B * K * N), in memory order.
+        return_dict : bool
+            Whether to return an object rather than a tuple of one array.
+
+        Returns
+        -------
+        VQDiffusionSchedulerOutput, or a tuple of its one field
+            `prev_sample`, int64, shape (B, N): a new array.
+
+        Raises
+        ------
+        TypeError
+            If `timestep` is a bool or a float, `model_output` not floating, `sample` not of an integer dtype, an array
+            not in the machine's byte order, or `generator` none of its kinds.
+        ValueError
+            If shapes disagree, `timestep` is outside the schedule, a class is out of range, what is read of
+            `model_output` holds NaN or +inf or a column of nothing but -inf, or a list of generators has the wrong
+            length. After any error the generators are in the state in which they came.
+        """
+        t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
+        model_output = as_tensor(model_output, "model_output")
+        grid = None if t == 0 else as_array(sample, "sample")
+        batch, _, pixels = model_output.shape
+        prev_sample = np.empty((batch, pixels), np.int64)
+        if self._gumbel:
+            draw = _native.step_gumbel
+            uniforms = drawn_uniforms(generator, (batch, self._num_classes + (t > 0), pixels), np.float32)
+        else:
+            draw = _native.step_inverse_cdf
+            uniforms = drawn_uniforms(generator, (batch, pixels))
+        with uniforms as u:
+            draw(*self._schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads)
+        return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+
+    def q_posterior(self, log_p_x_0: npt.ArrayLike, x_t: npt.ArrayLike, t: SupportsIndex) -> FloatArray:
+        """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
+
+        Eq. 5 turns it into q(x_t | x_{t-1}) Σ_{x_0} q(x_{t-1} | x_0) p(x_0) / q(x_t | x_0). It is not normalised: a
+        column sums to Σ p(x_0).
+
+        Parameters
+        ----------
+        log_p_x_0 : array of float16, float32 or float64, shape (B, K, N)
+            As `model_output` of `step`.
+        x_t : array of any integer dtype, shape (B, N)
+            Classes 0 … K.
+        t : int, NumPy integer or integer array of one element
+            0 … T - 1.
+
+        Returns
+        -------
+        numpy.ndarray, shape (B, K + 1, N)
+            float64 when `log_p_x_0` is float64, else float32. What is impossible because x_t is not masked (x_{t-1}
+            masked) has log 1e-30 for the logarithm of that zero, and a finite value; what is impossible at t = 0 is
+            -inf.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`.
+        """
+        t = as_int(t, "t", 0, self._num_timesteps - 1)
+        log_p_x_0 = as_tensor(log_p_x_0, "log_p_x_0")
+        x_t = as_array(x_t, "x_t")
+        out = _empty(log_p_x_0, self._num_classes + 1)
+        _native.q_posterior(*self._schedule, t, t - 1, log_p_x_0, x_t, out, threads._num_threads)
+        return out
+
+    def log_Q_t_transitioning_to_known_class(
+        self, *, t: SupportsIndex, x_t: npt.ArrayLike, log_onehot_x_t: npt.ArrayLike, cumulative: bool
+    ) -> FloatArray:
+        """The row of the transition matrix of eq. 7 that leads to each pixel's observed class, in logarithms.
+
+        Parameters
+        ----------
+        t : int, NumPy integer or integer array of one element
+            0 … T - 1.
+        x_t : array of any integer dtype, shape (B, N)
+            Classes 0 … K.
+        log_onehot_x_t : array of float16, float32 or float64, shape (B, K + 1, N)
+            Logarithms of one-hot vectors of `x_t`, as `index_to_log_onehot` makes them.
+        cumulative : bool
+            Whether from clean data to t, or the single step from t - 1 to t.
+
+        Returns
+        -------
+        numpy.ndarray
+            When `cumulative`, log q(x_t | x_0 = j) for the K classes j that clean data can have, shape (B, K, N); else
+            log q(x_t | x_{t-1} = j) for the K + 1 classes, shape (B, K + 1, N), its last row that of `log_onehot_x_t`.
+            float64 when `log_onehot_x_t` is float64, else float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`.
+        """
+        t = as_int(t, "t", 0, self._num_timesteps - 1)
+        log_onehot_x_t = as_tensor(log_onehot_x_t, "log_onehot_x_t")
+        x_t = as_array(x_t, "x_t")
+        cumulative = bool(cumulative)
+        out = _empty(log_onehot_x_t, self._num_classes + (not cumulative))
+        _native.log_transition_rows(*self._schedule, t, cumulative, x_t, log_onehot_x_t, out, threads._num_threads)
+        return out
+
+    def apply_cumulative_transitions(self, q: npt.ArrayLike, t: SupportsIndex) -> FloatArray:
+        """Carry a distribution over classes from clean data to t: log(ᾱ_t e^q + β̄_t), and log γ̄_t for the mask.
+
+        That is exact for a normalised `q`.
+
+        Parameters
+        ----------
+        q : array of float16, float32 or float64, shape (B, K, N)
+            Log-probabilities.
+        t : int, NumPy integer or integer array of one element
+            -1 … T - 1; -1 stands for clean data.
+
+        Returns
+        -------
+        numpy.ndarray, shape (B, K + 1, N)
+            float64 when `q` is float64, else float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`.
+        """
+        t = as_int(t, "t", -1, self._num_timesteps - 1)
+        q = as_tensor(q, "q")
+        out = _empty(q, self._num_classes + 1)
+        _native.apply_cumulative_transitions(*self._schedule, t, q, out, threads._num_threads)
+        return out
+
+    def q_sample(
+        self, x_0: npt.ArrayLike, t: SupportsIndex | npt.ArrayLike, generator: GeneratorLike = None
+    ) -> npt.NDArray[np.int64]:
+        """Draw x_t from the forward process q(x_t | x_0), eq. 8.
+
+        A class stays with probability ᾱ_t + β̄_t, becomes any one other class with β̄_t and the mask with γ̄_t.
+
+        Parameters
+        ----------
+        x_0 : array of any integer dtype, shape (B, N)
+            Classes 0 … K; a masked pixel stays masked.
+        t : int, or array of any integer dtype, shape (B,)
+            One timestep, 0 … T - 1, for all rows or one for each.
+        generator : GeneratorLike
+            As in `step`; B * N float64 uniforms are drawn.
+
+        Returns
+        -------
+        numpy.ndarray of int64, shape (B, N)
+            A new array.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`.
+        """
+        x_0 = as_grid(x_0, "x_0")
+        out = np.empty(x_0.shape, np.int64)
+        timesteps = as_timesteps(t, "t", len(x_0), self._num_timesteps - 1)
+        with drawn_uniforms(generator, x_0.shape) as u:
+            _native.q_sample(*self._schedule, x_0, timesteps, u, out, threads._num_threads)
+        return out
+
+
+def _empty(like: npt.NDArray[Any], classes: int) -> FloatArray:
+    shape = like.shape[0], classes, like.shape[2]
+    return np.empty(shape, np.float64) if like.dtype == np.float64 else np.empty(shape, np.float32)
+
+
+def _falling(steps: int) -> npt.NDArray[np.int64]:
+    return np.arange(steps, dtype=np.int64)[::-1].copy()

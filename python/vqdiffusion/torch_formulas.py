@@ -1,0 +1,186 @@
+"""The scheduler's formulas on torch tensors, for where the native module cannot go: accelerators, autograd to any
+order, forward mode, vmap and torch.compile.
+
+Eq. 11 of Gu et al. 2021 (arXiv 2111.14822) in closed form. With s = t - 1, D_t = ᾱ_t + β̄_t, y_k = p_k but for the class i
+that an unmasked pixel shows, y_i = p_i β̄_t/D_t, and Y = Σ y, the posterior is
+
+    of a class:  f (ᾱ_s y_k + β̄_s Y),  f = γ_t/γ̄_t for a masked pixel, else β_t/β̄_t, for class i itself (α_t + β_t)/β̄_t
+    of the mask: γ̄_s/γ̄_t Y for a masked pixel, else 0 with log 0 := log 1e-30 as in one-hot logarithms, γ̄_s/β̄_t Y
+
+and log(ᾱ_s y_k + β̄_s Y) = log Y + log β̄_s + softplus(log y_k - log Y + log ᾱ_s/β̄_s), whose derivatives of every order are
+finite at log 0. Tensors have the axes (batch, classes, pixels); t is an int, or an integer tensor without axes or with
+one entry for each batch row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from . import _native
+
+_LOG_IMPOSSIBLE = math.log(1e-30)
+
+
+class Terms(NamedTuple):
+    """Logarithms of what eq. 11 is made of at t: each a tensor without axes, or (B, 1, 1)."""
+
+    signal: Tensor  # ᾱ_s
+    level: Tensor  # β̄_s, 1 where that is 0
+    masked: Tensor  # γ_t/γ̄_t
+    other: Tensor  # β_t/β̄_t, 0 where the pixel is carried over
+    own: Tensor  # (α_t + β_t)/β̄_t
+    own_shift: Tensor  # β̄_t/D_t, 1 where the pixel is carried over
+    mask_of_masked: Tensor
+    mask_of_unmasked: Tensor
+
+
+@dataclass(frozen=True)
+class Law:
+    """A noise schedule as tensors, in float64 where the device has that."""
+
+    num_classes: int
+    terms: Tensor  # (T, 8): Terms
+    logs: Tensor  # (6, T + 1): log α, log β, log γ, then cumulative; the last entries are for t = -1
+    linear: Tensor  # (T,) bool: β̄_s = 0, so that the posterior of a class is proportional to its probability
+    carries: Tensor  # (T,) bool: β̄_t = 0, so that an unmasked pixel cannot have changed
+
+    @classmethod
+    def of(
+        cls, num_classes: int, alpha_cumulative: np.ndarray, gamma_cumulative: np.ndarray, logs: list[np.ndarray]
+    ) -> Law:
+        """`logs` are what `_native.schedule_logs` gives."""
+        steps = range(len(alpha_cumulative))
+        transitions = [_native.transition(num_classes, alpha_cumulative, gamma_cumulative, t - 1, t) for t in steps]
+        log_a, log_b, log_c = (table[:-1] for table in logs[3:])
+        log_a_s, log_b_s, log_c_s = (np.roll(table, 1)[:-1] for table in logs[3:])
+        linear, carries = np.isneginf(log_b_s), np.isneginf(log_b)
+        with np.errstate(divide="ignore", invalid="ignore"):  # log 0, and what is then replaced
+            alpha, beta, gamma = np.array(transitions).T
+            columns = [
+                log_a_s,
+                np.where(linear, 0, log_b_s),
+                np.log(gamma) - log_c,
+                np.where(carries, -np.inf, np.log(beta) - log_b),
+                np.where(carries, 0, np.log(alpha + beta) - log_b),
+                np.where(carries, 0, log_b - np.logaddexp(log_a, log_b)),
+                log_c_s - log_c,
+                np.where(carries, -np.inf, _LOG_IMPOSSIBLE + log_c_s - log_b),
+            ]
+        padded = [np.append(table, 0) for table in logs[:3]]
+        return cls(
+            num_classes,
+            torch.from_numpy(np.stack(columns, axis=1)),
+            torch.from_numpy(np.stack([*padded, *logs[3:]])),
+            torch.from_numpy(linear),
+            torch.from_numpy(carries),
+        )
+
+    def to(self, device: torch.device | str) -> Law:
+        """The same with its logarithms on a device. The flags stay on the CPU, to be branched on."""
+        half = torch.device(device).type == "mps"  # which has no float64
+        dtype = torch.float32 if half else torch.float64
+        return replace(self, terms=self.terms.to(device, dtype), logs=self.logs.to(device, dtype))
+
+    def flag(self, flags: Tensor, t: int | Tensor) -> bool | Tensor:
+        if isinstance(t, Tensor):
+            return _rowwise(flags.to(t.device)[t])
+        return flags[t] if torch.compiler.is_compiling() else bool(flags[t])
+
+
+class Posterior(NamedTuple):
+    """log p(x_s | x_t), not normalised: it sums to Σ p."""
+
+    classes: Tensor  # (B, K, N)
+    mask: Tensor  # (B, 1, N)
+    total: Tensor  # log Y, (B, 1, N): finite exactly where a column can be drawn from
+
+
+def posterior(law: Law, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Posterior:
+    """Eq. 11. Classes outside 0 … K give wrong results but read no memory that is not theirs."""
+    x = _at_least_float32(log_p_x_0)
+    terms = Terms(*(_rowwise(term) for term in _entries(law.terms, t, x).unbind(-1)))
+    linear, carries = law.flag(law.linear, t), law.flag(law.carries, t)
+
+    shown = x_t.long().unsqueeze(1)
+    masked = shown == law.num_classes
+    own = shown.clamp(0, law.num_classes - 1)
+    log_y_own = x.gather(1, own) + torch.where(masked, 0, terms.own_shift)
+    log_y = x.scatter(1, own, log_y_own)
+    total = log_y.logsumexp(1, keepdim=True)
+
+    def of_class(log_y: Tensor, factor: Tensor) -> Tensor:
+        return _either(
+            linear,
+            lambda: log_y + (factor + terms.signal),
+            lambda: softplus(log_y + (terms.signal - terms.level - total), 1, 50) + (factor + terms.level + total),
+        )
+
+    of_own = of_class(log_y_own, torch.where(masked, terms.masked, terms.own))
+    of_own = _either(carries, lambda: torch.where(masked, of_own, total), lambda: of_own)
+    classes = of_class(log_y, torch.where(masked, terms.masked, terms.other)).scatter(1, own, of_own)
+    mask = total + torch.where(masked, terms.mask_of_masked, terms.mask_of_unmasked)
+    return Posterior(classes, mask, total)
+
+
+def gumbel_argmax(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Tensor:
+    """The class, or the mask, with the largest log-probability - log(-log(u + 1e-30) + 1e-30); the first of equals.
+
+    `uniforms` has as many rows as there are candidates, and is overwritten.
+    """
+    noise = uniforms.add_(1e-30).log_().neg_().add_(1e-30).log_()
+    if mask is None:
+        return (classes - noise).argmax(1)
+    best, token = (classes - noise[:, :-1]).max(1)
+    of_mask = (mask - noise[:, -1:]).squeeze(1)
+    return torch.where(of_mask > best, classes.shape[1], token)
+
+
+def inverse_cdf(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Tensor:
+    """The first class, the mask counting as the last, whose cumulative probability exceeds `uniforms` (B, N)."""
+    rows = classes if mask is None else torch.cat((classes, mask), 1)
+    cumulative = (rows.to(uniforms.dtype) - rows.amax(1, keepdim=True)).exp_().cumsum(1)
+    below = uniforms.unsqueeze(1) * cumulative[:, -1:]
+    return (cumulative <= below).sum(1)
+
+
+def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | Tensor, cumulative: bool) -> Tensor:
+    """log q(x_t | x_0 = j), or log q(x_t | x_{t-1} = j) with the row of the mask, for every class j."""
+    onehot = _at_least_float32(log_onehot_x_t)
+    logs = law.logs[3:] if cumulative else law.logs[:3]
+    a, b, c = (_rowwise(log) for log in _entries(logs.T, t, onehot).unbind(-1))
+    rows = torch.where((x_t == law.num_classes).unsqueeze(1), c, (onehot[:, :-1] + a).logaddexp(b))
+    return rows if cumulative else torch.cat((rows, onehot[:, -1:]), 1)
+
+
+def apply_cumulative_transitions(law: Law, q: Tensor, t: int | Tensor) -> Tensor:
+    """log(ᾱ_t e^q + β̄_t), and log γ̄_t for the mask; t = -1 stands for clean data."""
+    q = _at_least_float32(q)
+    a, b, c = (_rowwise(log) for log in _entries(law.logs[3:].T, t, q).unbind(-1))
+    return torch.cat(((q + a).logaddexp(b), c.expand_as(q[:, :1])), 1)
+
+
+def _entries(table: Tensor, t: int | Tensor, like: Tensor) -> Tensor:
+    """The rows of a table at t, in the dtype of `like`."""
+    return (table.to(t.device) if isinstance(t, Tensor) else table)[t].to(like.dtype)
+
+
+def _rowwise(value: Tensor) -> Tensor:
+    return value.view(-1, 1, 1) if value.ndim else value
+
+
+def _either(flag: bool | Tensor, yes: Callable[[], Tensor], no: Callable[[], Tensor]) -> Tensor:
+    if isinstance(flag, bool):
+        return yes() if flag else no()
+    return torch.where(flag, yes(), no())
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
