@@ -2,6 +2,7 @@
 
 from . import _native
 from .functional import gumbel_noised, index_to_log_onehot
+from .guidance import guide, truncate
 from .output import VQDiffusionSchedulerOutput
 from .scheduler import VQDiffusionScheduler
 from .schedules import alpha_schedules, gamma_schedules
@@ -16,7 +17,9 @@ __all__ = [
     "alpha_schedules",
     "gamma_schedules",
     "get_num_threads",
+    "guide",
     "gumbel_noised",
     "index_to_log_onehot",
     "set_num_threads",
+    "truncate",
 ]

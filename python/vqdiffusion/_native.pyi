@@ -4,10 +4,12 @@ Every function releases the GIL while it works, fills the arrays passed as outpu
 and dtype) and returns None unless stated. Errors: ValueError, TypeError or MemoryError with a sentence that names the argument, what was
 expected and what came; no output has been written then.
 
+Floating arrays are float16, float32, float64, or bfloat16 by its bits in an array of numpy.dtype([("bfloat16", "u2")]).
+
 `schedule` stands for the three leading arguments num_classes (K, without the mask), alpha_cumulative and gamma_cumulative (float64, (T,)).
 """
 
-from collections.abc import Buffer
+from typing_extensions import Buffer  # in every type checker; collections.abc has it from Python 3.12 on
 
 cpu: str
 """The CPU level this module was compiled for, such as "x86-64-v3"."""
@@ -107,3 +109,7 @@ def q_sample(
     /,
 ) -> None: ...
 def gumbel_noised(logits: Buffer, uniforms: Buffer, out: Buffer, num_threads: int = 0, /) -> None: ...
+def guide(
+    log_p_uncond: Buffer, log_p_cond: Buffer, scale: float, out: Buffer, num_threads: int = 0, /
+) -> None: ...
+def truncate(log_p: Buffer, rate: float, floor: float, out: Buffer, num_threads: int = 0, /) -> None: ...

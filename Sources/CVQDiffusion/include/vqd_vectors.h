@@ -39,6 +39,22 @@ VQD_INLINE vqd_int16 vqd_where_greater_double(vqd_double16 a, vqd_double16 b, in
     return __builtin_convertvector(a > b, vqd_int16) != 0 ? (vqd_int16)i : j;
 }
 
+/* Lane by lane p where x is greater than t, else 0. */
+VQD_INLINE vqd_float16 vqd_part_above(vqd_float16 p, vqd_float16 x, vqd_float16 t) { return x > t ? p : (vqd_float16)0; }
+VQD_INLINE vqd_double16 vqd_part_above_double(vqd_double16 p, vqd_double16 x, vqd_double16 t) { return x > t ? p : (vqd_double16)0; }
+
+/* Lane by lane the greater of a and x where x is at most t, else a. */
+VQD_INLINE vqd_float16 vqd_greatest_up_to(vqd_float16 a, vqd_float16 x, vqd_float16 t) { return x <= t && x > a ? x : a; }
+VQD_INLINE vqd_double16 vqd_greatest_up_to_double(vqd_double16 a, vqd_double16 x, vqd_double16 t) { return x <= t && x > a ? x : a; }
+
+/* Lane by lane x where it is greater than t, or equal to t at an index k up to last; else y. */
+VQD_INLINE vqd_float16 vqd_where_kept(vqd_float16 x, vqd_float16 t, int32_t k, vqd_int16 last, vqd_float16 y) {
+    return x > t || (x == t && (vqd_int16)k <= last) ? x : y;
+}
+VQD_INLINE vqd_double16 vqd_where_kept_double(vqd_double16 x, vqd_double16 t, int32_t k, vqd_int16 last, vqd_double16 y) {
+    return x > t || (x == t && __builtin_convertvector(last, vqd_long16) >= (vqd_long16)(int64_t)k) ? x : y;
+}
+
 /* Lane by lane in a wider type. */
 VQD_INLINE vqd_double16 vqd_widened_float(vqd_float16 a) { return __builtin_convertvector(a, vqd_double16); }
 VQD_INLINE vqd_uint16 vqd_widened_short(vqd_ushort16 a) { return __builtin_convertvector(a, vqd_uint16); }

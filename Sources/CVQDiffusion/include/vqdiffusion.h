@@ -164,6 +164,19 @@ vqd_status vqd_q_sample(const vqd_schedule *schedule, const vqd_tensor *x_0, con
  * float64 when logits or uniforms are float64. */
 vqd_status vqd_gumbel_noised(const vqd_tensor *logits, const vqd_tensor *uniforms, const vqd_tensor *out, vqd_context *context);
 
+/* ---- Guidance and truncation ------------------------------------------------------------------------------------------------- */
+
+/* Classifier-free guidance: l = u + scale (c - u), then l - log sum exp l, so that every column is a distribution again.
+ * log_p_uncond (u) and log_p_cond (c) (B, K, N) floating, of one type; scale finite; out (B, K, N) float32, or float64 when the inputs are. A class that
+ * is -inf in either input is -inf in the result. */
+vqd_status vqd_guide(const vqd_tensor *log_p_uncond, const vqd_tensor *log_p_cond, double scale, const vqd_tensor *out,
+                     vqd_context *context);
+
+/* Keeps, of every pixel's classes in the order of falling probability, those before which less than `rate` of probability lies, the most
+ * probable one always, equal ones in the order of their indices; the others become -inf. Not renormalised. What is then below `floor` is raised to it
+ * (-inf: nothing is). log_p (B, K, N) floating; out (B, K, N) float32, or float64 when log_p is. */
+vqd_status vqd_truncate(const vqd_tensor *log_p, double rate, double floor, const vqd_tensor *out, vqd_context *context);
+
 #ifdef __cplusplus
 }
 #endif

@@ -28,6 +28,8 @@ public struct ArgumentError: Error {
         case tooSmall(Int, lower: Int)
         /// A class index outside `0 ... upper`.
         case classOutside(Int, upper: Int, row: Int, pixel: Int)
+        /// NaN or infinite where a number is asked for.
+        case notANumber
         /// A number that is not in [0, 1].
         case notProbability(Double)
         /// A uniform that is not in [0, 1).

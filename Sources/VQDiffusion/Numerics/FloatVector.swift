@@ -23,6 +23,9 @@ struct FloatVector: RealVector {
     static func - (a: Self, b: Self) -> Self { Self(a.lanes - b.lanes) }
 
     @inline(__always)
+    static func * (a: Self, b: Self) -> Self { Self(a.lanes * b.lanes) }
+
+    @inline(__always)
     static func exp(_ x: Self) -> Self { Self(.exp(x.lanes)) }
 
     @inline(__always)
@@ -30,6 +33,9 @@ struct FloatVector: RealVector {
 
     @inline(__always)
     static func greater(_ a: Self, _ b: Self) -> Self { Self(vqd_greater(a.lanes, b.lanes)) }
+
+    @inline(__always)
+    var widened: DoubleVector { DoubleVector(vqd_widened_float(lanes)) }
 
     @inline(__always)
     var sumOfLanes: Float {
@@ -48,6 +54,17 @@ struct FloatVector: RealVector {
     mutating func takeGreater(_ score: Self, index: Int32, into indices: inout SIMD16<Int32>) {
         indices = vqd_where_greater(score.lanes, lanes, index, indices)
         lanes = vqd_greater(lanes, score.lanes)
+    }
+
+    @inline(__always)
+    func part(ofElements x: Self, above threshold: Self) -> Self { Self(vqd_part_above(lanes, x.lanes, threshold.lanes)) }
+
+    @inline(__always)
+    func greatest(_ x: Self, upTo threshold: Self) -> Self { Self(vqd_greatest_up_to(lanes, x.lanes, threshold.lanes)) }
+
+    @inline(__always)
+    func kept(above threshold: Self, index: Int32, last: SIMD16<Int32>, else other: Self) -> Self {
+        Self(vqd_where_kept(lanes, threshold.lanes, index, last, other.lanes))
     }
 
     @inline(__always)

@@ -10,6 +10,7 @@ protocol RealVector {
 
     static func + (a: Self, b: Self) -> Self
     static func - (a: Self, b: Self) -> Self
+    static func * (a: Self, b: Self) -> Self
 
     /// e^x within 2 ulp, arguments clamped to where the result is normal and finite; NaN gives NaN.
     static func exp(_ x: Self) -> Self
@@ -18,12 +19,19 @@ protocol RealVector {
     /// Lane by lane, the greater of two vectors without NaN.
     static func greater(_ a: Self, _ b: Self) -> Self
 
+    var widened: DoubleVector { get }
     /// The sum of the sixteen lanes.
     var sumOfLanes: Scalar { get }
     /// This vector with `value` in the lanes where `classes` equals `index`.
     func replacing(with value: Self, where classes: SIMD16<Int32>, equals index: Int32) -> Self
     /// Takes over the lanes of `score` (no NaN) that are greater, and writes `index` into the same lanes of `indices`.
     mutating func takeGreater(_ score: Self, index: Int32, into indices: inout SIMD16<Int32>)
+    /// Lane by lane, this vector where `x` is greater than `threshold`, else 0.
+    func part(ofElements x: Self, above threshold: Self) -> Self
+    /// Lane by lane, the greater of this vector and the lanes of `x` that are at most `threshold`.
+    func greatest(_ x: Self, upTo threshold: Self) -> Self
+    /// Lane by lane, this vector where it is greater than `threshold`, or equal to it at an index up to `last`; elsewhere `other`.
+    func kept(above threshold: Self, index: Int32, last: SIMD16<Int32>, else other: Self) -> Self
     /// True when some lane is greater than the same lane of `other`.
     func anyGreater(than other: Self) -> Bool
     /// True when no lane is greater than the same lane of `other`, nor NaN.
@@ -46,6 +54,9 @@ extension RealVector {
 
 /// A precision a kernel computes in.
 protocol RealScalar: BinaryFloatingPoint {
+    /// An integer that is ordered like the numbers (NaN aside) and one apart where they are neighbours; both zeros are 0.
+    var orderedBits: Int64 { get }
+    init(orderedBits: Int64)
     associatedtype Vector: RealVector where Vector.Scalar == Self
     init(_ value: Double)
     var asDouble: Double { get }
@@ -58,6 +69,17 @@ protocol RealScalar: BinaryFloatingPoint {
 extension Float: RealScalar {
     typealias Vector = FloatVector
     @inline(__always) var asDouble: Double { Double(self) }
+
+    var orderedBits: Int64 {
+        let magnitude = Int64(self.magnitude.bitPattern)
+        return sign == .minus ? -magnitude : magnitude
+    }
+
+    init(orderedBits: Int64) {
+        let magnitude = Float(bitPattern: UInt32(truncatingIfNeeded: orderedBits.magnitude))
+        self = orderedBits < 0 ? -magnitude : magnitude
+    }
+
     static var flushedMass: Double { 0x1p-125 }
     static var smallestExponent: Float { -87.33 }
 }
@@ -65,6 +87,17 @@ extension Float: RealScalar {
 extension Double: RealScalar {
     typealias Vector = DoubleVector
     @inline(__always) var asDouble: Double { self }
+
+    var orderedBits: Int64 {
+        let magnitude = Int64(self.magnitude.bitPattern)
+        return sign == .minus ? -magnitude : magnitude
+    }
+
+    init(orderedBits: Int64) {
+        let magnitude = Double(bitPattern: orderedBits.magnitude)
+        self = orderedBits < 0 ? -magnitude : magnitude
+    }
+
     static var flushedMass: Double { 0x1p-1021 }
     static var smallestExponent: Double { -708.39 }
 }

@@ -17,14 +17,25 @@ func mapElements<E: FloatingElement>(
     try parallel(tasks: tasks, threads: threads) { (task) throws(ArgumentError) in
         try checkElements(E.self, x, rows: task * run..<min((task + 1) * run, rows), groups.pointer)
     }
+    try mapRows(E.self, x, into: output, outputRows: outputRows, groups: groups.pointer, threads: threads, body)
+}
+
+/// As `mapElements`, for elements that are known to be good.
+func mapRows<E: FloatingElement>(
+    _: E.Type, _ x: LogProbabilities, into output: UnsafeMutableRawPointer, outputRows: Int? = nil,
+    groups: UnsafePointer<LaneGroup>, threads: Int,
+    _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) -> E.Real.Vector
+) throws(ArgumentError) {
     let size = MemoryLayout<E.Real>.size
-    try parallel(tasks: tasks, threads: threads) { (task) throws(ArgumentError) in
+    let rows = x.batch * x.classes
+    let run = 64
+    try parallel(tasks: (rows + run - 1) / run, threads: threads) { (task) throws(ArgumentError) in
         for at in task * run..<min((task + 1) * run, rows) {
             let (row, k) = (at / x.classes, at % x.classes)
             let source = x.pointer(row: row, class: k)
-            let target = output + (row * outputRows + k) * x.pixels * size
+            let target = output + (row * (outputRows ?? x.classes) + k) * x.pixels * size
             for first in stride(from: 0, to: x.pixels, by: 16) {
-                body(groups.pointer[first / 16].load(E.self, row: source), row, k, first)
+                body(groups[first / 16].load(E.self, row: source), row, k, first)
                     .store(to: target + first * size, count: min(16, x.pixels - first))
             }
         }

@@ -1,0 +1,62 @@
+/* One call from Python: its arguments are taken in order, each checked as it is taken; the buffers among them are held until the end. */
+#ifndef VQD_CALL_H
+#define VQD_CALL_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdbool.h>
+
+#include "vqdiffusion.h"
+
+enum {
+    MAX_BUFFERS = 8, /* schedule_logs has most */
+    ANY_LENGTH = -1, /* of a table */
+};
+
+typedef struct call {
+    PyObject *const *next; /* the first argument not yet taken */
+    Py_ssize_t left;       /* arguments not yet taken */
+    Py_ssize_t held;
+    Py_buffer buffers[MAX_BUFFERS];
+    vqd_context context;
+} call;
+
+/* What a sentence about an array argument says. */
+typedef struct array_argument {
+    const char *name;
+    const char *dtypes; /* acceptable element types, in NumPy's terms */
+    const char *shape;
+} array_argument;
+
+/* Every function below that returns a bool returns false with a Python exception set. */
+
+/* Begins a call of `function`, which takes between `least` and `most` arguments. */
+bool call_begin(call *self, const char *function, PyObject *const *arguments, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most);
+
+/* Releases the buffers. Returns true, or false with an exception set: the one already set, or the one that `status` calls for. */
+bool call_end(call *self, vqd_status status);
+
+/* call_end for a function that returns None: that, or NULL. */
+PyObject *call_result(call *self, vqd_status status);
+
+bool take_int64(call *self, const char *name, int64_t *value);
+bool take_double(call *self, const char *name, double *value);
+bool take_bool(call *self, int32_t *value);
+
+/* The optional last argument num_threads, into the context. */
+bool take_num_threads(call *self);
+
+/* num_classes, alpha_cumulative and gamma_cumulative. */
+bool take_schedule(call *self, vqd_schedule *schedule);
+
+/* A float64 table to write: one-dimensional, contiguous, of `length` elements. */
+bool take_output_table(call *self, const char *name, int64_t length, double **data);
+
+/* Arrays of up to three axes and any strides. Element types that vqd_dtype lacks are refused here, all else is left to the C ABI. */
+bool take_input(call *self, const array_argument *argument, vqd_tensor *tensor);
+bool take_output(call *self, const array_argument *argument, vqd_tensor *tensor);
+
+/* As take_input, but None gives *tensor == NULL, anything else *tensor == storage. */
+bool take_optional_input(call *self, const array_argument *argument, vqd_tensor *storage, const vqd_tensor **tensor);
+
+#endif

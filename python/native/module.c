@@ -1,0 +1,86 @@
+/* The extension module. The same sources are compiled once for each CPU level, with
+ *   VQD_MODULE  the module's name, such as _native_x86_64_v3
+ *   VQD_CPU     the level's name, such as "x86-64-v3" */
+#include "functions.h"
+
+#include "cpu.h"
+
+#define STRING_OF_(name) #name
+#define STRING_OF(name) STRING_OF_(name)
+#define JOINED_(left, right) left##right
+#define JOINED(left, right) JOINED_(left, right)
+
+static PyObject *version(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
+    return PyUnicode_FromString(vqd_version());
+}
+
+static PyObject *supported_cpus(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored)) {
+    const char *levels[MAX_CPU_LEVELS];
+    PyObject *tuple;
+    Py_ssize_t count = 0;
+    supported_cpu_levels(levels);
+    while (levels[count])
+        count++;
+    tuple = PyTuple_New(count);
+    for (Py_ssize_t index = 0; tuple && index < count; index++) {
+        PyObject *level = PyUnicode_FromString(levels[index]);
+        if (!level || PyTuple_SetItem(tuple, index, level) < 0)
+            Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+/* The documentation is in _native.pyi and vqdiffusion.h; the strings here are signatures for inspect. */
+#define SCHEDULE "num_classes, alpha_cumulative, gamma_cumulative, "
+#define FUNCTION(name, parameters) \
+    {#name, (PyCFunction)(void (*)(void))native_##name, METH_FASTCALL, #name "(" parameters "/)\n--\n\nSee vqd_" #name " in vqdiffusion.h."}
+
+static PyMethodDef functions[] = {
+    {"version", version, METH_NOARGS, "version()\n--\n\nVersion of the library, such as '0.1.0'."},
+    {"supported_cpus", supported_cpus, METH_NOARGS, "supported_cpus()\n--\n\nCPU levels that this machine can run, lowest first."},
+    FUNCTION(alpha_schedules, "num_timesteps, start, end, alpha, alpha_cumulative, "),
+    FUNCTION(gamma_schedules, "num_timesteps, start, end, gamma, gamma_cumulative, "),
+    FUNCTION(schedule_check, SCHEDULE),
+    FUNCTION(schedule_logs, SCHEDULE "log_alpha, log_beta, log_gamma, "
+                                     "log_alpha_cumulative, log_beta_cumulative, log_gamma_cumulative, "),
+    FUNCTION(transition, SCHEDULE "s, t, "),
+    FUNCTION(q_posterior, SCHEDULE "t, s, log_p_x_0, x_t, out, num_threads=0, "),
+    FUNCTION(log_transition_rows, SCHEDULE "t, cumulative, x_t, log_onehot_x_t, out, num_threads=0, "),
+    FUNCTION(apply_cumulative_transitions, SCHEDULE "t, q, out, num_threads=0, "),
+    FUNCTION(index_to_log_onehot, "x, num_classes, out, num_threads=0, "),
+    FUNCTION(step_gumbel, SCHEDULE "t, s, model_output, sample, uniforms, prev_sample, num_threads=0, "),
+    FUNCTION(step_inverse_cdf, SCHEDULE "t, s, model_output, sample, uniforms, prev_sample, num_threads=0, "),
+    FUNCTION(q_sample, SCHEDULE "x_0, timesteps, uniforms, out, num_threads=0, "),
+    FUNCTION(gumbel_noised, "logits, uniforms, out, num_threads=0, "),
+    FUNCTION(guide, "log_p_uncond, log_p_cond, scale, out, num_threads=0, "),
+    FUNCTION(truncate, "log_p, rate, floor, out, num_threads=0, "),
+    {NULL, NULL, 0, NULL},
+};
+
+static int set_up(PyObject *module) {
+    return PyModule_AddStringConstant(module, "cpu", VQD_CPU);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, set_up},
+    /* The module has no state. Headers of CPython 3.11, and so the Limited API of 3.11, do not have these two slots. */
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#ifdef Py_mod_gil
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    .m_base = PyModuleDef_HEAD_INIT,
+    .m_name = STRING_OF(VQD_MODULE),
+    .m_doc = "The VQ-Diffusion scheduler over any object with the buffer protocol, compiled for " VQD_CPU ".",
+    .m_methods = functions,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC JOINED(PyInit_, VQD_MODULE)(void) {
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,165 @@
+"""Guidance and truncation against the rules written out in NumPy, in float64 and by sorting."""
+
+import numpy as np
+import pytest
+
+import vqdiffusion
+
+
+def log_probabilities(rng, shape, sharpness=4.0, dtype=np.float32):
+    logits = rng.normal(0, sharpness, shape)
+    return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(dtype)
+
+
+def guided(uncond, cond, scale):
+    log_p = uncond + scale * (cond - uncond)
+    largest = log_p.max(axis=1, keepdims=True)
+    return log_p - largest - np.log(np.exp(log_p - largest).sum(axis=1, keepdims=True))
+
+
+def truncated(log_p, rate):
+    """The rule by a stable sort and running sums in float64."""
+    order = np.argsort(-log_p, axis=1, kind="stable")
+    mass = np.exp(np.take_along_axis(log_p, order, axis=1).astype(np.float64))
+    before = np.cumsum(mass, axis=1) - mass
+    keep = before < rate
+    keep[:, 0] = True
+    result = np.full_like(log_p, -np.inf)
+    np.put_along_axis(result, order, np.where(keep, np.take_along_axis(log_p, order, axis=1), -np.inf), axis=1)
+    return result
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 17), (1, 300, 33), (3, 18, 64)])
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 1.5, 5.0, 20.0])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_guide(rng, shape, scale, dtype):
+    uncond, cond = (log_probabilities(rng, shape, dtype=dtype) for _ in range(2))
+    result = vqdiffusion.guide(uncond, cond, scale)
+    expected = guided(uncond.astype(np.float64), cond.astype(np.float64), scale)
+    assert result.dtype == (np.float64 if dtype == np.float64 else np.float32)
+    tolerance = 1e-13 if dtype == np.float64 else 4e-7
+    # Relative to the size of what is added up: scale * (c - u) in the precision of the result.
+    size = np.abs(uncond.astype(np.float64)) + scale * np.abs(cond.astype(np.float64) - uncond) + np.abs(expected) + 1
+    assert np.all(np.abs(result - expected) <= tolerance * (size + size.max(axis=1, keepdims=True)))
+
+
+def test_guide_keeps_impossible_classes_impossible(rng):
+    uncond, cond = (log_probabilities(rng, (1, 6, 20)) for _ in range(2))
+    uncond[0, 1], cond[0, 2], uncond[0, 3], cond[0, 3] = 4 * [-np.inf]
+    for scale in (0.5, 1.0, 3.0):
+        result = vqdiffusion.guide(uncond, cond, scale)
+        assert np.all(result[0, 1:4] == -np.inf)
+        np.testing.assert_allclose(np.exp(result).sum(axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 17), (1, 300, 33), (2, 4096, 16), (3, 18, 64)])
+@pytest.mark.parametrize("rate", [-1.0, 0.0, 0.1, 0.3, 0.86, 0.99])
+@pytest.mark.parametrize("sharpness", [0.1, 2.0, 15.0])
+def test_truncate(rng, shape, rate, sharpness):
+    log_p = log_probabilities(rng, shape, sharpness)
+    result, expected = vqdiffusion.truncate(log_p, rate), truncated(log_p, rate)
+    # A class before which the rate lies to within the rounding of float32 may be kept or not; there are few.
+    differing = np.argwhere(result != expected)
+    assert len(differing) <= 2
+    for row, index, pixel in differing:
+        column = np.exp(log_p[row, :, pixel].astype(np.float64))
+        assert abs(column[column > column[index]].sum() - rate) < 2e-7
+
+
+def test_truncate_in_any_layout_and_precision(rng):
+    log_p = log_probabilities(rng, (2, 90, 35))
+    expected = truncated(log_p, 0.8)
+    transposed = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
+    np.testing.assert_array_equal(vqdiffusion.truncate(transposed, 0.8), expected)
+    np.testing.assert_array_equal(vqdiffusion.truncate(log_p[:, :, ::-1], 0.8), expected[:, :, ::-1])
+    half, double = log_p.astype(np.float16), log_p.astype(np.float64)
+    np.testing.assert_array_equal(vqdiffusion.truncate(half, 0.8), truncated(half.astype(np.float32), 0.8))
+    np.testing.assert_array_equal(vqdiffusion.truncate(double, 0.8), truncated(double, 0.8))
+
+
+def test_truncate_counts_equal_classes_in_order():
+    log_p = np.log(np.float32([[[0.125], [0.25], [0.125], [0.25], [0.125], [0.125]]]))
+    for rate, kept in [(0.0, [1]), (0.25, [1]), (0.26, [1, 3]), (0.5, [1, 3]), (0.51, [0, 1, 3]), (0.7, [0, 1, 2, 3])]:
+        assert np.flatnonzero(np.isfinite(vqdiffusion.truncate(log_p, rate)[0, :, 0])).tolist() == kept
+
+
+def test_truncate_of_less_than_the_rate_keeps_all(rng):
+    log_p = log_probabilities(rng, (1, 40, 20)) - 1
+    log_p[0, 3] = -np.inf
+    np.testing.assert_array_equal(vqdiffusion.truncate(log_p, 0.9), log_p)
+
+
+def test_truncate_at_one_drops_what_comes_after_one():
+    # Three classes make up one exactly; the rest is far below the rounding of that.
+    log_p = np.float32([[[np.log(0.5)], [np.log(0.25)], [np.log(0.25)], [-40.0], [-70.0]]])
+    assert np.isfinite(vqdiffusion.truncate(log_p, 1.0)[0, :, 0]).tolist() == [True, True, True, False, False]
+
+
+def test_truncate_raises_to_the_floor(rng):
+    log_p = log_probabilities(rng, (1, 30, 20))
+    np.testing.assert_array_equal(vqdiffusion.truncate(log_p, 0.5, -70), np.maximum(truncated(log_p, 0.5), -70))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_any_number_of_threads_gives_the_same(rng, threads):
+    uncond, cond = (log_probabilities(rng, (1, 400, 500)) for _ in range(2))
+    vqdiffusion.set_num_threads(1)
+    expected = vqdiffusion.guide(uncond, cond, 3.0)
+    expected_truncated = vqdiffusion.truncate(expected, 0.8)
+    try:
+        vqdiffusion.set_num_threads(threads)
+        np.testing.assert_array_equal(vqdiffusion.guide(uncond, cond, 3.0), expected)
+        np.testing.assert_array_equal(vqdiffusion.truncate(expected, 0.8), expected_truncated)
+    finally:
+        vqdiffusion.set_num_threads(0)
+
+
+@pytest.mark.parametrize("shape", [(0, 5, 7), (2, 5, 0)])
+def test_empty(shape):
+    empty = np.zeros(shape, np.float32)
+    assert vqdiffusion.guide(empty, empty, 2.0).shape == shape
+    assert vqdiffusion.truncate(empty, 0.5).shape == shape
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("place", [(0, 0, 0), (1, 4, 18)])
+def test_bad_numbers_are_found(rng, bad, place):
+    good = log_probabilities(rng, (2, 5, 19))
+    spoilt = good.copy()
+    spoilt[place] = bad
+    where = r"\[{}, {}, {}\]".format(*place)
+    with pytest.raises(ValueError, match=f"log_p must .*{where}"):
+        vqdiffusion.truncate(spoilt, 0.5)
+    with pytest.raises(ValueError, match=f"log_p_uncond must .*{where}"):
+        vqdiffusion.guide(spoilt, good, 2.0)
+    with pytest.raises(ValueError, match=f"log_p_cond must .*{where}"):
+        vqdiffusion.guide(good, spoilt, 2.0)
+
+
+def test_columns_without_mass_are_refused(rng):
+    log_p = log_probabilities(rng, (1, 4, 20))
+    log_p[0, :, 7] = -np.inf
+    with pytest.raises(ValueError, match="pixel 7"):
+        vqdiffusion.truncate(log_p, 0.5)
+    with pytest.raises(ValueError, match="pixel 7"):
+        vqdiffusion.guide(log_p, np.zeros_like(log_p), 2.0)
+    # Each alone has mass, but in no class together.
+    uncond, cond = np.float32([[[0], [-np.inf]]]), np.float32([[[-np.inf], [0]]])
+    with pytest.raises(ValueError, match="log_p_cond"):
+        vqdiffusion.guide(uncond, cond, 2.0)
+
+
+def test_bad_arguments_are_refused(rng):
+    log_p = log_probabilities(rng, (1, 4, 20))
+    with pytest.raises(ValueError, match="log_p_cond must have shape"):
+        vqdiffusion.guide(log_p, log_p[:, :3], 2.0)
+    with pytest.raises(TypeError, match="log_p_cond"):
+        vqdiffusion.guide(log_p, log_p.astype(np.float64), 2.0)
+    with pytest.raises(ValueError, match="scale"):
+        vqdiffusion.guide(log_p, log_p, np.nan)
+    with pytest.raises(ValueError, match="rate"):
+        vqdiffusion.truncate(log_p, np.nan)
+    with pytest.raises(TypeError, match="log_p"):
+        vqdiffusion.truncate(log_p.astype(np.int64), 0.5)
+    with pytest.raises(ValueError, match="log_p"):
+        vqdiffusion.truncate(log_p[0], 0.5)
