@@ -24,6 +24,8 @@ OUTPUTS = {
     "step_inverse_cdf": ["prev_sample"],
     "q_sample": ["out"],
     "gumbel_noised": ["out"],
+    "guide": ["out"],
+    "truncate": ["out"],
 }  # fmt: skip
 FUNCTIONS = list(OUTPUTS)
 
@@ -60,6 +62,12 @@ def arguments(function, seed=0):
         "log_p_x_0": log_p,
         "q": log_p,
         "logits": log_p,
+        "log_p_uncond": log_p,
+        "log_p_cond": log_p[:, ::-1].copy(),
+        "scale": 1.5,
+        "log_p": log_p,
+        "rate": 0.8,
+        "floor": -70.0,
         "model_output": log_p,
         "x_t": classes,
         "x": classes,
@@ -84,6 +92,8 @@ def arguments(function, seed=0):
         "log_transition_rows": junk(B, K, N),
         "gumbel_noised": junk(B, K, N, dtype=np.float64),
         "q_sample": junk(B, N, dtype=np.int64),
+        "guide": junk(B, K, N),
+        "truncate": junk(B, K, N),
     }.get(function)
     return {name: values[name] for name in inspect.signature(getattr(_native, function)).parameters}
 

@@ -121,6 +121,17 @@ def test_stride_of_zero(function, name):
         np.testing.assert_allclose(value, expected[output], rtol=1e-6)
 
 
+@pytest.mark.parametrize("offset", [1, 4, 8, 64])
+@pytest.mark.parametrize("function, name", [pair for pair in EVERY_TENSOR if pair in EVERY_OUTPUT])
+def test_outputs_at_any_address(function, name, offset):
+    expected = results(function, arguments(function))[name]
+    memory = bytearray(offset + expected.nbytes + 64)
+    out = np.frombuffer(memory, expected.dtype, expected.size, offset).reshape(expected.shape)
+    call(function, arguments(function) | {name: out})
+    np.testing.assert_array_equal(out, expected)
+    assert not any(memory[:offset]) and not any(memory[offset + expected.nbytes :])
+
+
 INTEGERS = [
     np.int8,
     np.int16,
@@ -136,11 +147,8 @@ INTEGERS = [
     np.intp,
 ]
 CLASS_ARGUMENTS = [(function, name) for function, name in EVERY_ARRAY if name in ("x_t", "sample", "x_0", "x")]
-FLOAT_ARGUMENTS = [
-    (function, name)
-    for function, name in EVERY_ARRAY
-    if name in ("log_p_x_0", "model_output", "q", "log_onehot_x_t", "logits")
-]
+FLOATS = ("log_p_x_0", "model_output", "q", "log_onehot_x_t", "logits", "log_p_uncond", "log_p_cond", "log_p")
+BFLOAT16 = np.dtype([("bfloat16", "u2")])
 
 
 @pytest.mark.parametrize("dtype", INTEGERS)
@@ -163,18 +171,32 @@ def test_signs_of_integers(dtype):
             call("index_to_log_onehot", named)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float64])
-@pytest.mark.parametrize("function, name", FLOAT_ARGUMENTS)
-def test_any_floating_type(function, name, dtype):
+def of_type(value, dtype):
+    """The same numbers in another type, if bfloat16 can hold them."""
+    if dtype == BFLOAT16:
+        return (value.view(np.uint32) >> 16).astype(np.uint16).view(BFLOAT16)
+    return value.astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, BFLOAT16, np.float64], ids=str)
+@pytest.mark.parametrize("function", [function for function in FUNCTIONS if set(FLOATS) & set(arguments(function))])
+def test_any_floating_type(function, dtype):
     named = arguments(function)
-    named[name] = named[name].astype(np.float16).astype(np.float32)  # the same numbers in every type
+    names = set(FLOATS) & set(named)
+    for name in names:
+        named[name] = (named[name].view(np.uint32) & 0xFFFF0000).view(np.float32)  # what bfloat16 can hold
     expected = results(function, named)
-    named = arguments(function) | {name: named[name].astype(dtype)}
+    for name in names:
+        named[name] = of_type(named[name], dtype)
     for output in OUTPUTS[function]:
         if dtype == np.float64 and named[output].dtype == np.float32:
             named[output] = named[output].astype(np.float64)
     for output, value in results(function, named).items():
         np.testing.assert_allclose(value, expected[output], rtol=1e-5, atol=1e-5)
+    for name in names:
+        unaligned = strided(named[name], "unaligned")
+        for output, value in results(function, named | {name: unaligned}).items():
+            np.testing.assert_allclose(value, expected[output], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("code", "bBhHiIlLqQnN")
@@ -258,7 +280,7 @@ def test_unusable_element_types(function, name, dtype):
 def test_sentence_on_element_types():
     named = arguments("step_gumbel")
     for name, wanted in {
-        "model_output": "float16, float32 or float64",
+        "model_output": "float16, bfloat16, float32 or float64",
         "sample": "of an integer type",
         "uniforms": "float32 or float64",
         "prev_sample": "int64",
@@ -377,26 +399,26 @@ def test_num_threads_range(function):
         assert_refused(function, named, ValueError, rf"^num_threads must be between 0 and 2147483647, not {value}$")
 
 
-@pytest.mark.parametrize("name", ["start", "end"])
-def test_real_numbers(name):
-    named = arguments("alpha_schedules")
-    call("alpha_schedules", named | {name: np.float32(0.5)})
-    named = arguments("alpha_schedules")
+EVERY_REAL = [
+    (function, name)
+    for function in FUNCTIONS
+    for name in ("start", "end", "scale", "rate", "floor")
+    if name in arguments(function)
+]
+
+
+@pytest.mark.parametrize("function, name", EVERY_REAL)
+def test_real_numbers(function, name):
+    call(function, arguments(function) | {name: np.float32(0.5)})
+    call(function, arguments(function) | {name: 1})
+    named = arguments(function)
     for value in "0.5", None, 1j:
-        assert_refused(
-            "alpha_schedules",
-            named | {name: value},
-            TypeError,
-            rf"^{name} must be a real number, not {type(value).__name__}$",
-        )
+        match = rf"^{name} must be a real number, not {type(value).__name__}$"
+        assert_refused(function, named | {name: value}, TypeError, match)
     assert_refused(
-        "alpha_schedules",
-        named | {name: 10**400},
-        ValueError,
-        rf"^{name} must be a real number that fits into 64 bits$",
+        function, named | {name: 10**400}, ValueError, rf"^{name} must be a real number that fits into 64 bits$"
     )
-    for value in np.nan, np.inf, 1.5, -0.1:
-        assert_refused("alpha_schedules", named | {name: value}, ValueError, rf"{name} must be ")
+    assert_refused(function, named | {name: np.nan}, ValueError, rf"{name} must be ")
 
 
 def test_truth_of_cumulative():

@@ -48,7 +48,7 @@ class Law:
 
     num_classes: int
     terms: Tensor  # (T, 8): Terms
-    logs: Tensor  # (6, T + 1): log α, log β, log γ, then cumulative; the last entries are for t = -1
+    logs: Tensor  # (T + 1, 6): log α, log β, log γ, then cumulative; the first row is for t = -1
     linear: Tensor  # (T,) bool: β̄_s = 0, so that the posterior of a class is proportional to its probability
     carries: Tensor  # (T,) bool: β̄_t = 0, so that an unmasked pixel cannot have changed
 
@@ -60,7 +60,7 @@ class Law:
         steps = range(len(alpha_cumulative))
         transitions = [_native.transition(num_classes, alpha_cumulative, gamma_cumulative, t - 1, t) for t in steps]
         log_a, log_b, log_c = (table[:-1] for table in logs[3:])
-        log_a_s, log_b_s, log_c_s = (np.roll(table, 1)[:-1] for table in logs[3:])
+        log_a_s, log_b_s, log_c_s = (np.roll(table, 1)[:-1] for table in logs[3:])  # theirs is the last
         linear, carries = np.isneginf(log_b_s), np.isneginf(log_b)
         with np.errstate(divide="ignore", invalid="ignore"):  # log 0, and what is then replaced
             alpha, beta, gamma = np.array(transitions).T
@@ -74,11 +74,11 @@ class Law:
                 log_c_s - log_c,
                 np.where(carries, -np.inf, _LOG_IMPOSSIBLE + log_c_s - log_b),
             ]
-        padded = [np.append(table, 0) for table in logs[:3]]
+        from_clean = [np.append(0, table) for table in logs[:3]] + [np.roll(table, 1) for table in logs[3:]]
         return cls(
             num_classes,
             torch.from_numpy(np.stack(columns, axis=1)),
-            torch.from_numpy(np.stack([*padded, *logs[3:]])),
+            torch.from_numpy(np.stack(from_clean, axis=1)),
             torch.from_numpy(linear),
             torch.from_numpy(carries),
         )
@@ -90,9 +90,8 @@ class Law:
         return replace(self, terms=self.terms.to(device, dtype), logs=self.logs.to(device, dtype))
 
     def flag(self, flags: Tensor, t: int | Tensor) -> bool | Tensor:
-        if isinstance(t, Tensor):
-            return _rowwise(flags.to(t.device)[t])
-        return flags[t] if torch.compiler.is_compiling() else bool(flags[t])
+        flag = _entries(flags, t)
+        return flag if isinstance(t, Tensor) or torch.compiler.is_compiling() else bool(flag)
 
 
 class Posterior(NamedTuple):
@@ -106,7 +105,7 @@ class Posterior(NamedTuple):
 def posterior(law: Law, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Posterior:
     """Eq. 11. Classes outside 0 … K give wrong results but read no memory that is not theirs."""
     x = _at_least_float32(log_p_x_0)
-    terms = Terms(*(_rowwise(term) for term in _entries(law.terms, t, x).unbind(-1)))
+    terms = Terms(*_entries(law.terms, t).to(x.dtype).unbind(-1))
     linear, carries = law.flag(law.linear, t), law.flag(law.carries, t)
 
     shown = x_t.long().unsqueeze(1)
@@ -154,8 +153,7 @@ def inverse_cdf(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Tenso
 def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | Tensor, cumulative: bool) -> Tensor:
     """log q(x_t | x_0 = j), or log q(x_t | x_{t-1} = j) with the row of the mask, for every class j."""
     onehot = _at_least_float32(log_onehot_x_t)
-    logs = law.logs[3:] if cumulative else law.logs[:3]
-    a, b, c = (_rowwise(log) for log in _entries(logs.T, t, onehot).unbind(-1))
+    a, b, c = _entries(law.logs, t + 1).to(onehot.dtype).unbind(-1)[3 if cumulative else 0 :][:3]
     rows = torch.where((x_t == law.num_classes).unsqueeze(1), c, (onehot[:, :-1] + a).logaddexp(b))
     return rows if cumulative else torch.cat((rows, onehot[:, -1:]), 1)
 
@@ -163,17 +161,15 @@ def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | 
 def apply_cumulative_transitions(law: Law, q: Tensor, t: int | Tensor) -> Tensor:
     """log(ᾱ_t e^q + β̄_t), and log γ̄_t for the mask; t = -1 stands for clean data."""
     q = _at_least_float32(q)
-    a, b, c = (_rowwise(log) for log in _entries(law.logs[3:].T, t, q).unbind(-1))
+    a, b, c = _entries(law.logs, t + 1).to(q.dtype).unbind(-1)[3:]
     return torch.cat(((q + a).logaddexp(b), c.expand_as(q[:, :1])), 1)
 
 
-def _entries(table: Tensor, t: int | Tensor, like: Tensor) -> Tensor:
-    """The rows of a table at t, in the dtype of `like`."""
-    return (table.to(t.device) if isinstance(t, Tensor) else table)[t].to(like.dtype)
-
-
-def _rowwise(value: Tensor) -> Tensor:
-    return value.view(-1, 1, 1) if value.ndim else value
+def _entries(table: Tensor, t: int | Tensor) -> Tensor:
+    """The row of a table at t; for a tensor of them (B, 1, 1) entries, or (B, 1, 1, columns)."""
+    if not isinstance(t, Tensor):
+        return table[t]
+    return table.to(t.device).index_select(0, t.reshape(-1).long()).unflatten(0, (-1, 1, 1))
 
 
 def _either(flag: bool | Tensor, yes: Callable[[], Tensor], no: Callable[[], Tensor]) -> Tensor:

@@ -1,0 +1,63 @@
+# Everything is made in .venv, build and .build, inside this folder.
+
+ifeq ($(origin PYTHON),undefined)
+# The shims of version managers fail where the home folder is another, so a python3 on PATH may still not run.
+PYTHONS := python3 python3.13 python3.12 python3.11 /usr/bin/python3
+else
+PYTHONS := $(PYTHON)
+endif
+
+VENV := .venv
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+SOURCES := Package.swift setup.py pyproject.toml $(shell find Sources python/vqdiffusion python/native -type f -not -name '*.pyc')
+
+.PHONY: help demo build test test-core test-swift test-c test-python clean
+
+help: ## list these targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@echo 'make PYTHON=/path/to/python ... makes .venv with that interpreter.'
+
+demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png and digits.gif
+	$(VENV)/bin/python -m vqdiffusion demo
+
+build: $(VENV)/.with-demo ## build and install into .venv
+
+test: test-core ## run every test
+
+test-core: test-swift test-c test-python ## run the tests that need no torch
+
+test-swift: ## test the Swift core
+	swift test
+
+test-c: $(VENV)/.with-test ## use the C ABI from C, at every CPU level that this machine can run
+	clang++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ Sources/CVQDiffusion/include/vqdiffusion.h
+	for level in $$($(VENV)/bin/python -c 'from vqdiffusion import _native; print(*_native.supported_cpus())'); do \
+	    $(CC) -std=c11 -O1 -Wall -Wextra -Wpedantic -Werror -ISources/CVQDiffusion/include Tests/C/*.c \
+	        build/swift-$$level/release/libVQDiffusionABI.a -lm -lpthread -o build/abi_test-$$level \
+	    && build/abi_test-$$level || exit 1; \
+	done
+
+test-python: $(VENV)/.with-test ## test the installed Python package
+	$(VENV)/bin/python -m pytest
+
+clean: ## remove all that was made here
+	rm -rf $(VENV) .build build dist python/*.egg-info .pytest_cache .hypothesis
+
+# setuptools is installed here once, so that each build after this one downloads nothing.
+$(VENV)/.created:
+	@for python in $(PYTHONS); do \
+	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "$$python -m venv $(VENV)"; \
+	        rm -rf $(VENV) && "$$python" -m venv $(VENV) && $(VENV)/bin/pip install --quiet 'setuptools>=77' && touch $@; \
+	        exit; \
+	    fi; \
+	done; \
+	echo 'There is no Python 3.11 or newer with the module venv among: $(PYTHONS).' \
+	    'Install one (apt install python3 python3-venv python3-dev) or name one: make PYTHON=/path/to/python' >&2; \
+	exit 1
+
+# The package as users install it, with one of the extras of pyproject.toml.
+$(VENV)/.with-%: $(VENV)/.created $(SOURCES)
+	@echo 'Building vqdiffusion and installing it into $(VENV). The first time this takes a few minutes.'
+	$(VENV)/bin/pip install --quiet --no-build-isolation '.[$*]'
+	@touch $@

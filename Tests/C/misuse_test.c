@@ -1,0 +1,177 @@
+/* Every kind of misuse: the status, the sentence, and outputs left as they were. */
+#include "abi_test.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static vqd_context report;
+
+/* The status is as wanted, and the message is a sentence that begins with the argument's name. */
+static void expect(vqd_status status, vqd_status wanted, const char *name, int line) {
+    const bool named = strncmp(report.message, name, strlen(name)) == 0 && strlen(report.message) > strlen(name);
+    if (status != wanted || !named) printf("status %d, message \"%s\"\n", status, report.message);
+    check(status == wanted, "the status is as wanted", __FILE__, line);
+    check(named, name, __FILE__, line);
+    memset(&report, 0, sizeof report);
+}
+#define EXPECT(call, wanted, name) expect((call), (wanted), (name), __LINE__)
+
+/* The arguments of a call of vqd_q_posterior that works; each test breaks one. */
+typedef struct arguments {
+    vqd_schedule schedule;
+    int64_t t, s;
+    vqd_tensor p, x, out;
+} arguments;
+
+static double untouched[B][K + 1][N];
+
+static arguments good(void) {
+    return (arguments){schedule, 3, 2, tensor(log_p, VQD_FLOAT64, 3, B, K, N), tensor(x_t, VQD_INT64, 2, B, N, 0),
+                       tensor(untouched, VQD_FLOAT64, 3, B, K + 1, N)};
+}
+
+static vqd_status posterior(arguments a) { return vqd_q_posterior(&a.schedule, a.t, a.s, &a.p, &a.x, &a.out, &report); }
+
+#define BROKEN(breakage, wanted, name) \
+    do { \
+        arguments a = good(); \
+        breakage; \
+        EXPECT(posterior(a), wanted, name); \
+    } while (0)
+
+static void test_tensors(void) {
+    memset(untouched, 0x5a, sizeof untouched);
+    /* shapes */
+    BROKEN(a.p.shape[1] = K + 1, VQD_VALUE_ERROR, "log_p_x_0");
+    BROKEN(a.x.shape[1] = N + 1, VQD_VALUE_ERROR, "x_t");
+    BROKEN(a.x.shape[0] = 1, VQD_VALUE_ERROR, "x_t");
+    BROKEN(a.out.shape[1] = K, VQD_VALUE_ERROR, "out");
+    BROKEN(a.p.shape[0] = -1, VQD_VALUE_ERROR, "log_p_x_0");
+    BROKEN(a.p.rank = 2, VQD_VALUE_ERROR, "log_p_x_0");
+    BROKEN(a.x.rank = 3, VQD_VALUE_ERROR, "x_t");
+    BROKEN(a.p.rank = 0, VQD_VALUE_ERROR, "log_p_x_0");
+    BROKEN(a.p.rank = 4, VQD_VALUE_ERROR, "log_p_x_0");
+    BROKEN(a.p.rank = -1, VQD_VALUE_ERROR, "log_p_x_0");
+    /* shapes and strides beyond the address space */
+    BROKEN(a.p.shape[2] = a.x.shape[1] = a.out.shape[2] = INT64_MAX, VQD_VALUE_ERROR, "");
+    BROKEN(a.p.shape[0] = a.x.shape[0] = a.out.shape[0] = INT64_MAX / 2, VQD_VALUE_ERROR, "");
+    BROKEN(a.p.shape[2] = a.x.shape[1] = a.out.shape[2] = (int64_t)1 << 60, VQD_VALUE_ERROR, "");
+    BROKEN(a.p.strides[0] = INT64_MAX, VQD_VALUE_ERROR, "log_p_x_0");
+    BROKEN(a.p.strides[2] = INT64_MIN, VQD_VALUE_ERROR, "log_p_x_0");
+    BROKEN(a.x.strides[1] = INT64_MAX / 2, VQD_VALUE_ERROR, "x_t");
+    /* element types */
+    BROKEN(a.p.dtype = VQD_INT32, VQD_TYPE_ERROR, "log_p_x_0");
+    BROKEN(a.p.dtype = VQD_BOOL8, VQD_TYPE_ERROR, "log_p_x_0");
+    BROKEN(a.p.dtype = 0, VQD_TYPE_ERROR, "log_p_x_0");
+    BROKEN(a.p.dtype = 99, VQD_TYPE_ERROR, "log_p_x_0");
+    BROKEN(a.x.dtype = VQD_FLOAT64, VQD_TYPE_ERROR, "x_t");
+    BROKEN(a.x.dtype = VQD_BOOL8, VQD_TYPE_ERROR, "x_t");
+    BROKEN(a.x.dtype = -1, VQD_TYPE_ERROR, "x_t");
+    BROKEN(a.out.dtype = VQD_FLOAT32, VQD_TYPE_ERROR, "out");
+    BROKEN(a.out.dtype = VQD_INT64, VQD_TYPE_ERROR, "out");
+    /* outputs in one piece */
+    BROKEN(a.out.strides[2] = 16, VQD_VALUE_ERROR, "out");
+    BROKEN(a.out.strides[0] = 0, VQD_VALUE_ERROR, "out");
+    BROKEN(a.out.strides[2] = -8, VQD_VALUE_ERROR, "out");
+    /* null pointers */
+    BROKEN(a.p.data = NULL, VQD_VALUE_ERROR, "log_p_x_0");
+    BROKEN(a.x.data = NULL, VQD_VALUE_ERROR, "x_t");
+    BROKEN(a.out.data = NULL, VQD_VALUE_ERROR, "out");
+    const arguments a = good();
+    EXPECT(vqd_q_posterior(NULL, 3, 2, &a.p, &a.x, &a.out, &report), VQD_VALUE_ERROR, "schedule");
+    EXPECT(vqd_q_posterior(&schedule, 3, 2, NULL, &a.x, &a.out, &report), VQD_VALUE_ERROR, "log_p_x_0");
+    EXPECT(vqd_q_posterior(&schedule, 3, 2, &a.p, NULL, &a.out, &report), VQD_VALUE_ERROR, "x_t");
+    EXPECT(vqd_q_posterior(&schedule, 3, 2, &a.p, &a.x, NULL, &report), VQD_VALUE_ERROR, "out");
+    CHECK(vqd_q_posterior(NULL, 3, 2, NULL, NULL, NULL, NULL) == VQD_VALUE_ERROR);
+}
+
+static void test_numbers(void) {
+    /* timesteps */
+    BROKEN(a.t = T, VQD_VALUE_ERROR, "t ");
+    BROKEN(a.t = -1, VQD_VALUE_ERROR, "t ");
+    BROKEN(a.t = INT64_MAX, VQD_VALUE_ERROR, "t ");
+    BROKEN(a.s = 3, VQD_VALUE_ERROR, "s ");
+    BROKEN(a.s = -2, VQD_VALUE_ERROR, "s ");
+    BROKEN(a.s = INT64_MIN, VQD_VALUE_ERROR, "s ");
+    /* schedules */
+    BROKEN(a.schedule.num_classes = 0, VQD_VALUE_ERROR, "num_classes");
+    BROKEN(a.schedule.num_classes = INT64_MAX, VQD_VALUE_ERROR, "");
+    BROKEN(a.schedule.num_timesteps = 0, VQD_VALUE_ERROR, "num_timesteps");
+    BROKEN(a.schedule.alpha_cumulative = NULL, VQD_VALUE_ERROR, "alpha_cumulative");
+    BROKEN(a.schedule.gamma_cumulative = NULL, VQD_VALUE_ERROR, "gamma_cumulative");
+    static const double rising[T] = {0.1, 0.3, 0.5, 0.7, 0.9}, not_a_number[T] = {0.9, NAN, 0.5, 0.3, 0.1};
+    vqd_schedule wrong = {K, T, rising, gamma_bar};
+    CHECK(vqd_schedule_check(&wrong, &report) == VQD_VALUE_ERROR && strlen(report.message) > 10);
+    wrong.alpha_cumulative = not_a_number;
+    CHECK(vqd_schedule_check(&wrong, &report) == VQD_VALUE_ERROR && strlen(report.message) > 10);
+    double step[T], cumulative_table[T + 1];
+    EXPECT(vqd_alpha_schedules(1, 0.9, 0.1, step, cumulative_table, &report), VQD_VALUE_ERROR, "num_timesteps");
+    EXPECT(vqd_gamma_schedules(INT64_MIN, 0.1, 0.9, step, cumulative_table, &report), VQD_VALUE_ERROR, "num_timesteps");
+    EXPECT(vqd_alpha_schedules(T, NAN, 0.1, step, cumulative_table, &report), VQD_VALUE_ERROR, "alpha_cum_start");
+    EXPECT(vqd_gamma_schedules(T, 0.1, 1.5, step, cumulative_table, &report), VQD_VALUE_ERROR, "gamma_cum_end");
+    EXPECT(vqd_alpha_schedules(T, 0.9, 0.1, NULL, cumulative_table, &report), VQD_VALUE_ERROR, "alpha");
+    EXPECT(vqd_transition(&schedule, 2, 3, NULL, &report), VQD_VALUE_ERROR, "probabilities");
+    EXPECT(vqd_schedule_logs(&schedule, step, NULL, step, cumulative_table, cumulative_table, cumulative_table, &report),
+           VQD_VALUE_ERROR, "log_beta");
+
+    /* what is read */
+    double bad_p[B][K][N];
+    int64_t bad_x[B][N];
+    memcpy(bad_p, log_p, sizeof bad_p);
+    memcpy(bad_x, x_t, sizeof bad_x);
+    bad_p[1][2][3] = NAN;
+    BROKEN(a.p.data = bad_p, VQD_VALUE_ERROR, "log_p_x_0");
+    bad_p[1][2][3] = INFINITY;
+    BROKEN(a.p.data = bad_p, VQD_VALUE_ERROR, "log_p_x_0");
+    for (int k = 0; k < K; k++) bad_p[1][k][3] = -INFINITY;
+    BROKEN(a.p.data = bad_p, VQD_VALUE_ERROR, "log_p_x_0");
+    bad_x[1][3] = K + 1;
+    BROKEN(a.x.data = bad_x, VQD_VALUE_ERROR, "x_t");
+    bad_x[1][3] = INT64_MIN;
+    BROKEN(a.x.data = bad_x, VQD_VALUE_ERROR, "x_t");
+
+    double uniforms[B][N] = {{0}};
+    int64_t drawn[B][N], timesteps[B] = {0, T};
+    memset(drawn, 0x5a, sizeof drawn);
+    const arguments a = good();
+    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, B, N, 0), to = tensor(drawn, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor steps = tensor(timesteps, VQD_INT64, 1, B, 0, 0), u32 = tensor(uniforms, VQD_FLOAT32, 2, B, N, 0);
+    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, NULL, &u, &to, &report), VQD_VALUE_ERROR, "sample");
+    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, &a.x, &u32, &to, &report), VQD_TYPE_ERROR, "uniforms");
+    EXPECT(vqd_q_sample(&schedule, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR, "timesteps");
+    uniforms[1][3] = 1;
+    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, &a.x, &u, &to, &report), VQD_VALUE_ERROR, "uniforms");
+    uniforms[1][3] = NAN;
+    timesteps[1] = 0;
+    EXPECT(vqd_q_sample(&schedule, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR, "uniforms");
+    float onehot[B][3][N];
+    const vqd_tensor to_onehot = tensor(onehot, VQD_FLOAT32, 3, B, 3, N);
+    EXPECT(vqd_index_to_log_onehot(&a.x, 3, &to_onehot, &report), VQD_VALUE_ERROR, "x");
+
+    /* none of the errors above has written anything */
+    bool clean = true;
+    for (size_t i = 0; i < sizeof untouched; i++) clean &= ((unsigned char *)untouched)[i] == 0x5a;
+    for (size_t i = 0; i < sizeof drawn; i++) clean &= ((unsigned char *)drawn)[i] == 0x5a;
+    CHECK(clean);
+}
+
+static void test_empty(void) {
+    for (int i = 0; i < 2; i++) {
+        const int64_t batch = i ? 0 : B, pixels = i ? N : 0;
+        const vqd_tensor p = tensor(NULL, VQD_FLOAT32, 3, batch, K, pixels), x = tensor(NULL, VQD_INT64, 2, batch, pixels, 0);
+        const vqd_tensor out = tensor(NULL, VQD_FLOAT32, 3, batch, K + 1, pixels), u = tensor(NULL, VQD_FLOAT64, 2, batch, pixels, 0);
+        const vqd_tensor to = tensor(NULL, VQD_INT64, 2, batch, pixels, 0);
+        CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &out, NULL) == VQD_OK);
+        CHECK(vqd_step_inverse_cdf(&schedule, 3, 2, &p, &x, &u, &to, NULL) == VQD_OK);
+        CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &out, &to, NULL) == VQD_OK);
+        CHECK(vqd_step_gumbel(&schedule, 0, -1, &p, NULL, &p, &to, NULL) == VQD_OK);
+        CHECK(vqd_gumbel_noised(&p, &p, &p, NULL) == VQD_OK);
+        CHECK(vqd_apply_cumulative_transitions(&schedule, -1, &p, &out, NULL) == VQD_OK);
+    }
+}
+
+void test_misuse(void) {
+    test_tensors();
+    test_numbers();
+    test_empty();
+}

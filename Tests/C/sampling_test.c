@@ -1,0 +1,126 @@
+/* Draws, against their own formulas and against probabilities. */
+#include "abi_test.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static double gumbel(double u) { return -log(-log(u + 1e-30) + 1e-30); }
+
+static void test_gumbel(void) {
+    double uniforms[B][K + 1][N], logits[B][K + 1][N], noised[B][K + 1][N];
+    int64_t drawn[B][N];
+    const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N), x = tensor(x_t, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 3, B, K + 1, N), to = tensor(drawn, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor q = tensor(logits, VQD_FLOAT64, 3, B, K + 1, N), to_noised = tensor(noised, VQD_FLOAT64, 3, B, K + 1, N);
+    for (int repeat = 0; repeat < 100; repeat++) {
+        for (int i = 0; i < B * (K + 1) * N; i++) (&uniforms[0][0][0])[i] = uniform();
+        CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &q, NULL) == VQD_OK);
+        CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &u, &to, NULL) == VQD_OK);
+        CHECK(vqd_gumbel_noised(&q, &u, &to_noised, NULL) == VQD_OK);
+        for (int i = 0; i < B * N; i++) {
+            const int b = i / N, n = i % N;
+            int best = 0;
+            for (int k = 0; k <= K; k++) {
+                CHECK(near(noised[b][k][n], logits[b][k][n] + gumbel(uniforms[b][k][n]), 1e-12));
+                if (noised[b][k][n] > noised[b][best][n]) best = k;
+            }
+            CHECK(drawn[b][n] == best);
+        }
+    }
+    /* t = 0: from the model output itself, without a sample */
+    const vqd_tensor u_clean = tensor(uniforms, VQD_FLOAT64, 3, B, K, N);
+    CHECK(vqd_step_gumbel(&schedule, 0, -1, &p, NULL, &u_clean, &to, NULL) == VQD_OK);
+    for (int i = 0; i < B * N; i++) {
+        const int b = i / N, n = i % N;
+        int best = 0;
+        for (int k = 0; k < K; k++) {
+            const double *flat = &uniforms[0][0][0] + b * K * N;
+            if (log_p[b][k][n] + gumbel(flat[k * N + n]) > log_p[b][best][n] + gumbel(flat[best * N + n])) best = k;
+        }
+        CHECK(drawn[b][n] == best);
+    }
+}
+
+enum { GRID = 4000 };
+
+/* Uniforms on a grid draw each value as often as its probability, up to one grid point for each end of an interval; a value owns three
+ * intervals at most. */
+static bool counts_match(const int64_t *drawn, const double *probabilities, int values) {
+    bool same = true;
+    for (int value = 0; value < values; value++) {
+        int count = 0;
+        for (int i = 0; i < GRID; i++) count += drawn[i] == value;
+        same &= fabs(count - probabilities[value] * GRID) <= 6;
+    }
+    return same;
+}
+
+static void test_inverse_cdf(void) {
+    static double uniforms[GRID];
+    static int64_t drawn[GRID];
+    for (int i = 0; i < GRID; i++) uniforms[i] = (i + 0.5) / GRID;
+    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, 1, GRID, 0), to = tensor(drawn, VQD_INT64, 2, 1, GRID, 0);
+    for (int i = 0; i < B * N; i++) {
+        const int b = i / N, n = i % N;
+        /* the same pixel everywhere */
+        const vqd_tensor p = {&log_p[b][0][n], {1, K, GRID}, {0, sizeof log_p[0][0], 0}, 3, VQD_FLOAT64};
+        const vqd_tensor x = {&x_t[b][n], {1, GRID, 0}, {0, 0, 0}, 2, VQD_INT64};
+        double expected[K + 1];
+        for (int t = 1; t < T; t++) {
+            bayes(t, t - 1, b, n, expected);
+            CHECK(vqd_step_inverse_cdf(&schedule, t, t - 1, &p, &x, &u, &to, NULL) == VQD_OK);
+            CHECK(counts_match(drawn, expected, K + 1));
+        }
+        for (int k = 0; k < K; k++) expected[k] = exp(log_p[b][k][n]);
+        expected[MASK] = 0;
+        CHECK(vqd_step_inverse_cdf(&schedule, 0, -1, &p, NULL, &u, &to, NULL) == VQD_OK);
+        CHECK(counts_match(drawn, expected, K + 1));
+    }
+}
+
+static void test_q_sample(void) {
+    static double uniforms[GRID];
+    static int64_t drawn[GRID];
+    double all[K + 1][K + 1];
+    for (int i = 0; i < GRID; i++) uniforms[i] = (i + 0.5) / GRID;
+    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, 1, GRID, 0), to = tensor(drawn, VQD_INT64, 2, 1, GRID, 0);
+    for (int64_t t = 0; t < T; t++) {
+        matrix(-1, t, all);
+        const vqd_tensor timesteps = tensor(&t, VQD_INT64, 1, 1, 0, 0);
+        for (uint8_t x_0 = 0; x_0 <= K; x_0++) {
+            const vqd_tensor x = {&x_0, {1, GRID, 0}, {0, 0, 0}, 2, VQD_UINT8};
+            CHECK(vqd_q_sample(&schedule, &x, &timesteps, &u, &to, NULL) == VQD_OK);
+            CHECK(counts_match(drawn, all[x_0], K + 1));
+        }
+    }
+}
+
+static void test_threads(void) {
+    enum { PIXELS = 5000, CLASSES = 50 };
+    float *p = malloc(sizeof(float) * CLASSES * PIXELS);
+    double *uniforms = malloc(sizeof(double) * PIXELS);
+    int64_t *drawn[2] = {malloc(sizeof(int64_t) * PIXELS), malloc(sizeof(int64_t) * PIXELS)};
+    const int64_t masked = CLASSES;
+    for (int i = 0; i < CLASSES * PIXELS; i++) p[i] = (float)log(uniform() / CLASSES);
+    for (int i = 0; i < PIXELS; i++) uniforms[i] = uniform();
+    const vqd_schedule many = {CLASSES, T, alpha_bar, gamma_bar};
+    const vqd_tensor model_output = tensor(p, VQD_FLOAT32, 3, 1, CLASSES, PIXELS), u = tensor(uniforms, VQD_FLOAT64, 2, 1, PIXELS, 0);
+    const vqd_tensor x = {(void *)&masked, {1, PIXELS, 0}, {0, 0, 0}, 2, VQD_INT64};
+    for (int i = 0; i < 2; i++) {
+        const vqd_tensor to = tensor(drawn[i], VQD_INT64, 2, 1, PIXELS, 0);
+        vqd_context context = {.num_threads = i ? 7 : 1};
+        CHECK(vqd_step_inverse_cdf(&many, 3, 2, &model_output, &x, &u, &to, &context) == VQD_OK);
+    }
+    CHECK(memcmp(drawn[0], drawn[1], sizeof(int64_t) * PIXELS) == 0);
+    free(p);
+    free(uniforms);
+    free(drawn[0]);
+    free(drawn[1]);
+}
+
+void test_sampling(void) {
+    test_gumbel();
+    test_inverse_cdf();
+    test_q_sample();
+    test_threads();
+}

@@ -1,0 +1,40 @@
+"""Both classes, and random input for them."""
+
+import torch
+from diffusers import VQDiffusionScheduler as Reference
+
+from vqdiffusion.diffusers import VQDiffusionScheduler as Ours
+
+TABLES = ("log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct")
+
+__all__ = ["TABLES", "Ours", "Reference", "both", "generator", "random_classes", "random_log_p", "same_cells"]
+
+
+def both(classes, *args, **kwargs):
+    """The reference's scheduler and ours, for this many classes without the mask."""
+    return Reference(classes + 1, *args, **kwargs), Ours(classes + 1, *args, **kwargs)
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def random_log_p(batch, classes, pixels, scale=3.0, dtype=torch.float32):
+    """Log-probabilities from nearly flat to peaked, floored at -70 as pipelines send them."""
+    logits = torch.randn(batch, classes, pixels) * scale * torch.rand(batch, 1, pixels)
+    return logits.log_softmax(1).clamp(min=-70).to(dtype)
+
+
+def random_classes(batch, classes, pixels, mask_rate=0.5, dtype=torch.int64):
+    """Classes 0 … K, masked at the given rate."""
+    x = torch.randint(0, classes, (batch, pixels))
+    return torch.where(torch.rand(batch, pixels) < mask_rate, classes, x).to(dtype)
+
+
+def same_cells(ours, reference, absolute=2e-5, relative=1e-5):
+    """Infinite in the same cells, and elsewhere within the agreement that is promised."""
+    assert ours.shape == reference.shape and ours.dtype == reference.dtype
+    finite = reference.isfinite()
+    assert torch.equal(ours.isfinite(), finite)
+    assert torch.equal(ours[~finite], reference[~finite])
+    torch.testing.assert_close(ours[finite], reference[finite], atol=absolute, rtol=relative)

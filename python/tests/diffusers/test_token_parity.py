@@ -1,0 +1,88 @@
+"""Seed for seed, the tokens of the reference: over two million sampled pixels, and every difference a proven near-tie.
+
+Both compute the same scores in float32 by different routes, so that two scores closer than their rounding errors may
+come out in either order. That is the only difference there may be, in fewer than one pixel in a million.
+"""
+
+import math
+
+import torch
+from diffusers_case import Ours, Reference, generator, random_classes, random_log_p
+
+STEPS = 100
+# classes, batch, pixels, timesteps
+SHAPES = [
+    (1, 2, 1009, (0, 1, 50, 99)),
+    (2, 3, 10007, (0, 1, 2, 50, 98, 99)),
+    (3, 97, 1031, (0, 1, 3, 77, 99)),
+    (17, 64, 1024, (0, 1, 10, 30, 50, 70, 90, 99)),
+    (100, 4, 4096, (0, 1, 2, 25, 75, 99)),
+    (256, 2, 4096, (0, 1, 20, 60)),
+    (1024, 1, 1024, (0, 1, 40, 80)),
+    (4096, 1, 1024, (0, 1, 55, 99)),
+]
+
+
+def layout(x, number):
+    if number == 1:
+        return x.transpose(1, 2).contiguous().transpose(1, 2)
+    if number == 2:
+        return torch.stack((x, x), dim=-1)[..., 1]
+    return x
+
+
+def exact_gap(reference, log_p, t, x, noise, row, pixel, tokens):
+    """By how much the first token's score exceeds the second's in float64, and what roundings could make of it."""
+    log_p, x = log_p[row : row + 1, :, pixel : pixel + 1], x[row : row + 1, pixel : pixel + 1]
+    exact = Ours.from_config(reference.config).q_posterior(log_p.double(), x, t) if t else log_p.double()
+    noise = -torch.log(-torch.log(noise[row, :, pixel].double() + 1e-30) + 1e-30)
+    scores = exact[0, :, 0] + noise
+    first, second = tokens
+    # The reference adds up some eight float32 logarithms, each of which may reach the size of log 1e-30.
+    rounding = 8 * 2**-24 * max(abs(math.log(1e-30)), scores[[first, second]].abs().max().item())
+    return (scores[first] - scores[second]).item(), rounding
+
+
+def test_tokens_are_those_of_the_reference():
+    dtypes = [torch.float32, torch.float32, torch.float16, torch.bfloat16, torch.float64]
+    pixels = different = seed = 0
+    for classes, batch, width, timesteps in SHAPES:
+        reference = Reference(classes + 1, STEPS)
+        ours = Ours.from_config(reference.config)
+        for t in timesteps:
+            for repeat in range(2):
+                seed += 1
+                log_p = random_log_p(batch, classes, width, (0.3, 3, 12)[seed % 3], dtypes[seed % 5])
+                log_p = layout(log_p, seed % 3)
+                x = random_classes(batch, classes, width, (0, 0.5, 1)[seed % 3])
+                one, other = generator(seed), generator(seed)
+                expected = reference.step(log_p, t, x, one).prev_sample
+                tokens = ours.step(log_p, t, x, other).prev_sample
+                assert torch.equal(one.get_state(), other.get_state())
+                pixels += tokens.numel()
+                for row, pixel in (tokens != expected).nonzero().tolist():
+                    different += 1
+                    noise = torch.rand((batch, classes + (t > 0), width), generator=generator(seed))
+                    pair = expected[row, pixel].item(), tokens[row, pixel].item()
+                    gap, rounding = exact_gap(reference, log_p, t, x, noise, row, pixel, pair)
+                    assert abs(gap) < rounding, (classes, t, row, pixel, pair, gap)
+    assert pixels > 2_000_000
+    assert different <= pixels / 1_000_000
+
+
+def test_chains_are_those_of_the_reference():
+    """Each step samples what the step before has made: a difference anywhere would grow."""
+    for classes, batch, width in ((16, 64, 64), (64, 16, 256), (512, 2, 256)):
+        reference = Reference(classes + 1, 25)
+        ours = Ours.from_config(reference.config)
+        weights = torch.randn(classes, classes + 1) * 2
+        chains = []
+        for scheduler in (reference, ours):
+            seed, x = generator(classes), torch.full((batch, width), classes)
+            scheduler.set_timesteps(25)
+            for t in scheduler.timesteps:
+                # A stand-in for a denoiser: depends on the neighbours, so that errors would spread.
+                log_p = (weights[:, x] + weights[:, x.roll(1, 1)]).transpose(0, 1).log_softmax(1).clamp(min=-70)
+                x = scheduler.step(log_p, t, x, seed).prev_sample
+            chains.append(x)
+        assert torch.equal(*chains)

@@ -1,0 +1,248 @@
+"""The torch formulation: where autograd, vmap, torch.compile or another device is in force; beside the reference's."""
+
+import pytest
+import torch
+from diffusers_case import Ours, both, generator, random_classes, random_log_p, same_cells
+from torch.autograd import forward_ad
+from torch.func import grad, hessian, jacfwd, jacrev, vmap
+
+from vqdiffusion import torch_formulas
+
+K, T = 5, 20
+TIMESTEPS = (0, 1, 7, T - 1)
+# With ᾱ + γ̄ = 1 at the start or throughout: β̄ = 0 up to rounding, a pixel carried over.
+SCHEDULES = {
+    "default": {},
+    "carried at first": {"alpha_cum_start": 1.0, "gamma_cum_start": 0.0},
+    "absorbing": {"alpha_cum_start": 0.875, "alpha_cum_end": 0.125, "gamma_cum_start": 0.125, "gamma_cum_end": 0.875},
+    "masking at the end only": {"gamma_cum_start": 0.0, "gamma_cum_end": 0.5},
+}
+
+
+@pytest.fixture
+def case():
+    log_p = random_log_p(2, K, 6, dtype=torch.float64)
+    return log_p, torch.tensor([[0, 5, 2, 4, 5, 1], [5, 5, 4, 0, 3, 3]])
+
+
+def finite_sum(f, weights):
+    def function(log_p):
+        out = f(log_p)
+        return (weights * torch.where(out.isfinite(), out, 0)).sum()
+
+    return function
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_values_are_those_of_the_native_module(schedule, dtype):
+    ours = Ours(K + 1, T, **schedule)
+    log_p, x = random_log_p(3, K, 50, dtype=dtype), random_classes(3, K, 50)
+    for t in range(T):
+        x_t = x if t or schedule.get("gamma_cum_start") != 0 else x.clamp(max=K - 1)  # no masks where there are none
+        out = ours.q_posterior(log_p.clone().requires_grad_(), x_t, t)
+        assert out.requires_grad
+        tight = 1e-9 if dtype == torch.float64 else 1e-5
+        same_cells(out.detach(), ours.q_posterior(log_p, x_t, t), absolute=tight, relative=1e-6)
+
+
+@pytest.mark.parametrize("t", TIMESTEPS)
+def test_gradients_are_those_of_the_reference(case, t):
+    (reference, ours), (log_p, x) = both(K, T), case
+    weights = torch.randn(2, K + 1, 6, dtype=torch.float64)
+    functions = [finite_sum(lambda z, s=s: s.q_posterior(z, x, t), weights) for s in (ours, reference)]
+    torch.testing.assert_close(*(grad(f)(log_p) for f in functions), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(*(hessian(f)(log_p) for f in functions), atol=1e-6, rtol=1e-6)
+    leaves = [log_p.clone().requires_grad_() for _ in functions]
+    for f, leaf in zip(functions, leaves):
+        f(leaf).backward()
+    torch.testing.assert_close(leaves[0].grad, leaves[1].grad, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("t", [1, 7, T - 1])
+def test_derivatives_to_second_order_are_those_of_differences(case, schedule, t):
+    ours, (log_p, x) = Ours(K + 1, T, **schedule), case
+    finite = ours.q_posterior(log_p, x, t).isfinite()
+
+    def function(z):
+        return ours.q_posterior(z, x, t)[finite]
+
+    z = log_p.requires_grad_()
+    assert torch.autograd.gradcheck(function, (z,), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(function, (z,))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("value", [-70.0, -torch.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_derivatives_are_finite_at_log_zero(case, schedule, value, dtype):
+    ours, (log_p, x) = Ours(K + 1, T, **schedule), case
+    log_p = log_p.to(dtype)
+    log_p[0, 0, 0] = log_p[0, 1, 0] = log_p[0, 3, 1] = log_p[1, 4, 2] = value  # shown classes, and others
+    for t in range(1, T):
+        z = log_p.clone().requires_grad_()
+        out = ours.q_posterior(z, x, t)
+        (first,) = torch.autograd.grad(out[out.isfinite()].sum(), z, create_graph=True)
+        assert first.isfinite().all()
+        (second,) = torch.autograd.grad(first.square().sum(), z, materialize_grads=True)
+        assert second.isfinite().all()
+
+
+def test_forward_mode(case):
+    (reference, ours), (log_p, x) = both(K, T), case
+    direction = torch.randn_like(log_p)
+    for t in TIMESTEPS:
+        tangents = []
+        for scheduler in (ours, reference):
+            with forward_ad.dual_level():
+                out = scheduler.q_posterior(forward_ad.make_dual(log_p, direction), x, t)
+                tangents.append(forward_ad.unpack_dual(out).tangent)
+        finite = reference.q_posterior(log_p, x, t).isfinite()
+        torch.testing.assert_close(tangents[0][finite], tangents[1][finite], atol=1e-6, rtol=1e-6)
+
+
+def test_jacobians_by_reverse_and_forward_mode_agree(case):
+    ours, (log_p, x) = Ours(K + 1, T), case
+    for t in TIMESTEPS:
+        finite = ours.q_posterior(log_p, x, t).isfinite()
+        reverse, forward = (jacobian(lambda z: ours.q_posterior(z, x, t))(log_p) for jacobian in (jacrev, jacfwd))
+        torch.testing.assert_close(reverse[finite], forward[finite], atol=1e-12, rtol=1e-12)
+
+
+def test_the_two_parts_have_gradients_too(case):
+    (reference, ours), (log_p, x) = both(K, T), case
+    onehot = torch.nn.functional.one_hot(x, K + 1).transpose(1, 2).double().clamp(min=1e-30).log()
+    for cumulative in (True, False):
+        jacobians = [
+            jacrev(lambda z: s.log_Q_t_transitioning_to_known_class(t=7, x_t=x, log_onehot_x_t=z, cumulative=cumulative))(onehot)
+            for s in (ours, reference)
+        ]
+        torch.testing.assert_close(*jacobians, atol=1e-6, rtol=1e-6)
+    jacobians = [jacrev(lambda z: s.apply_cumulative_transitions(z, 7))(log_p) for s in (ours, reference)]
+    torch.testing.assert_close(*jacobians, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("in_dims", [(0, 0), (0, None), (None, 0)])
+def test_vmap(case, in_dims):
+    ours, (log_p, x) = Ours(K + 1, T), case
+    many = [torch.stack((a, a.flip(0))) if dim == 0 else a for a, dim in zip((log_p, x), in_dims)]
+    for t in TIMESTEPS:
+        out = vmap(lambda a, b: ours.q_posterior(a, b, t), in_dims)(*many)
+        for i in range(2):
+            one = [a[i] if dim == 0 else a for a, dim in zip(many, in_dims)]
+            same_cells(out[i], ours.q_posterior(*one, t), absolute=1e-9)
+        tokens = vmap(lambda a, b: ours.step(a, t, b).prev_sample, in_dims, randomness="different")(*many)
+        assert tokens.shape == (2, *x.shape) and tokens.dtype == torch.int64
+
+
+def test_vmap_over_timesteps(case):
+    ours, (log_p, x) = Ours(K + 1, T), case
+    t = torch.tensor(TIMESTEPS)
+    out = vmap(lambda one: torch_formulas.posterior(ours._law, log_p, x, one).classes)(t)
+    for i, one in enumerate(TIMESTEPS):
+        same_cells(out[i], ours.q_posterior(log_p, x, one)[:, :-1], absolute=1e-9)
+
+
+def test_one_timestep_per_row(case):
+    ours, (log_p, x) = Ours(K + 1, T), case
+    out = ours.q_posterior(log_p.requires_grad_(), x, torch.tensor([0, 7])).detach()
+    for i, t in enumerate((0, 7)):
+        same_cells(out[i : i + 1], ours.q_posterior(log_p.detach()[i : i + 1], x[i : i + 1], t), absolute=1e-9)
+
+
+@pytest.mark.parametrize("classes", [1, 16, 256])
+def test_gumbel_tokens_are_those_of_the_reference(classes):
+    """The formulas that an accelerator runs, here on the CPU. Their roundings differ; a near-tie is one in a million."""
+    reference, ours = both(classes)
+    for t in (1, 30, 99):
+        log_p, x = random_log_p(4, classes, 1000), random_classes(4, classes, 1000)
+        expected = reference.step(log_p, t, x, generator(t)).prev_sample
+        classes_part, mask, _ = torch_formulas.posterior(ours._law, log_p, x, t)
+        noise = torch.rand((4, classes + 1, 1000), generator=generator(t))
+        assert torch.equal(torch_formulas.gumbel_argmax(classes_part, mask, noise), expected)
+
+
+def test_inverse_cdf_draws_from_the_posterior():
+    """Frequencies of 400000 draws, each within 5 standard errors: false alarm below 1e-5 over the 18 cells."""
+    ours = Ours(K + 1, T)
+    log_p, x = random_log_p(1, K, 3), torch.tensor([[5, 2, 0]])
+    classes, mask, _ = torch_formulas.posterior(ours._law, log_p, x, 7)
+    p = torch.cat((classes, mask), 1).double().softmax(1)
+    draws = 400_000
+    u = torch.rand((draws, 3), dtype=torch.float64, generator=generator(1))
+    tokens = torch_formulas.inverse_cdf(classes.expand(draws, -1, -1), mask.expand(draws, -1, -1), u)
+    counts = torch.nn.functional.one_hot(tokens, K + 1).sum(0).T
+    deviation = (counts / draws - p[0]).abs()
+    assert (deviation <= 5 * (p[0] * (1 - p[0]) / draws).sqrt() + 1e-12).all()
+
+
+def test_inverse_cdf_at_its_ends():
+    ours = Ours(K + 1, T)
+    classes = torch.tensor([-torch.inf, 0.0, -torch.inf, -1.0, -torch.inf]).view(1, K, 1)
+    mask = torch.full((1, 1, 1), -torch.inf)
+    for u, token in ((0.0, 1), (1 - 2**-53, 3)):
+        u = torch.tensor([[u]], dtype=torch.float64)
+        assert torch_formulas.inverse_cdf(classes, mask, u).item() == token
+        assert torch_formulas.inverse_cdf(classes, None, u).item() == token
+    assert ours._law.num_classes == K
+
+
+@pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_meta_tensors(method, dtype):
+    ours = Ours(K + 1, T, sampling_method=method)
+    ours.set_timesteps(T, device="meta")
+    log_p = torch.empty(2, K, 6, device="meta", dtype=dtype)
+    x = torch.empty(2, 6, device="meta", dtype=torch.int64)
+    for t in (0, 7, [0, 7]):
+        out = ours.step(log_p, t, x).prev_sample
+        assert out.shape == (2, 6) and out.dtype == torch.int64 and out.is_meta and out.is_contiguous()
+        out = ours.q_posterior(log_p, x, t)
+        assert out.shape == (2, K + 1, 6) and out.is_meta
+        assert out.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+def test_fake_tensors():
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    ours = Ours(K + 1, T)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        log_p, x = torch.empty(2, K, 6), torch.empty(2, 6, dtype=torch.int64)
+        assert ours.step(log_p, 7, x).prev_sample.shape == (2, 6)
+        assert ours.q_posterior(log_p, x, 7).shape == (2, K + 1, 6)
+
+
+def test_compile():
+    """In one graph, for every timestep, as an int and as a tensor, and its gradients."""
+    (reference, ours), log_p, x = both(K, T), random_log_p(2, K, 30), random_classes(2, K, 30)
+    compiled = torch.compile(ours.q_posterior, fullgraph=True)
+    for t in (5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0, torch.tensor(5), torch.tensor(6), torch.tensor(0)):
+        same_cells(compiled(log_p, x, t), reference.q_posterior(log_p, x, t))
+    gradients = []
+    for f in (compiled, reference.q_posterior):
+        z = log_p.clone().requires_grad_()
+        f(z, x, 7).logsumexp(1).sum().backward()
+        gradients.append(z.grad)
+    torch.testing.assert_close(*gradients, atol=1e-5, rtol=1e-5)
+
+
+def test_compiled_step_has_the_tokens_of_the_reference():
+    (reference, ours), log_p, x = both(K, T), random_log_p(2, K, 300), random_classes(2, K, 300)
+    with torch._inductor.config.patch(fallback_random=True):  # torch.rand as it is outside of torch.compile
+        compiled = torch.compile(lambda a, t, b: ours.step(a, t, b, return_dict=False)[0])
+        for t in (7, 8, 0):
+            torch.manual_seed(t)
+            expected, state = reference.step(log_p, t, x).prev_sample, torch.get_rng_state()
+            torch.manual_seed(t)
+            assert torch.equal(compiled(log_p, t, x), expected)
+            assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_parameters_and_buffers_of_a_model(case):
+    """A loss through the posterior trains a model: its gradient reaches the weights."""
+    ours, (_, x) = Ours(K + 1, T), case
+    model = torch.nn.Embedding(K + 1, K)
+    log_p = model(x).transpose(1, 2).log_softmax(1)
+    ours.q_posterior(log_p, x, 7).logsumexp(1).square().sum().backward()
+    assert model.weight.grad.isfinite().all()

@@ -1,0 +1,192 @@
+"""What is built and shipped: the shared objects, the wheel, the sdist, and what the build says when a tool is missing."""
+
+import importlib.metadata
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import vqdiffusion
+from vqdiffusion import _native
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED_OBJECTS = sorted(Path(vqdiffusion.__file__).parent.glob("*.so"))
+LEVELS = {"x86_64": ["x86_64", "x86_64_v3", "x86_64_v4"], "aarch64": ["aarch64"]}[os.uname().machine]
+STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+
+def output_of(*command, **options):
+    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, **options).stdout
+
+
+each_shared_object = pytest.mark.parametrize("path", SHARED_OBJECTS, ids=lambda path: path.name)
+
+
+# ---- Shared objects -----------------------------------------------------------------------------------------------------------------
+
+
+def test_one_for_each_level():
+    suffix = "abi3.so" if STABLE_ABI else sysconfig.get_config_var("EXT_SUFFIX").removeprefix(".")
+    assert [path.name for path in SHARED_OBJECTS] == [f"_native_{level}.{suffix}" for level in LEVELS]
+
+
+@each_shared_object
+def test_needs_only_the_c_library(path):
+    names = {line.split()[0].rsplit("/")[-1] for line in output_of("ldd", path).splitlines()}
+    assert {name.split(".so")[0] for name in names} <= {
+        "libc",
+        "libm",
+        "ld-linux-x86-64",
+        "ld-linux-aarch64",
+        "linux-vdso",
+    }
+    assert not re.search("RPATH|RUNPATH|TEXTREL", output_of("readelf", "-d", path))
+
+
+@each_shared_object
+def test_exports_its_entry_point_alone(path):
+    lines = output_of("nm", "-D", "--defined-only", path).splitlines()
+    assert [line.split()[-1] for line in lines] == [f"PyInit_{path.name.split('.')[0]}"]
+    undefined = [line.split()[-1] for line in output_of("nm", "-D", "--undefined-only", path).splitlines()]
+    assert not [name for name in undefined if name.startswith(("swift_", "$s", "_swift", "vqd_"))]
+
+
+@each_shared_object
+def test_is_stripped(path):
+    assert not re.search(r"\.(symtab|debug_\w+)\b", output_of("readelf", "-S", "-W", path))
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="AArch64 has one level")
+@each_shared_object
+def test_has_no_instructions_above_its_level(path):
+    """The linker merges functions of one name, so a copy for another level could end up here."""
+    code = output_of("objdump", "-d", "--no-show-raw-insn", path)
+    wide, widest = "%ymm" in code, "%zmm" in code
+    assert (wide, widest) == {"x86_64": (False, False), "x86_64_v3": (True, False)}.get(
+        path.name[8:].split(".")[0], (True, True)
+    )
+    if not wide:
+        assert not re.search(r"\tv[a-z]+[sp][sd] ", code), "AVX instructions on 128-bit registers"
+
+
+def test_version_is_the_same_everywhere():
+    assert vqdiffusion.__version__ == _native.version() == importlib.metadata.version("vqdiffusion")
+
+
+# ---- Wheel and sdist ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def dist(tmp_path_factory):
+    """Builds a wheel and an sdist from this folder, with the tools of this environment."""
+    folder = tmp_path_factory.mktemp("dist")
+    output_of(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--sdist", "--outdir", folder, ROOT)
+    return folder
+
+
+def test_wheel(dist):
+    (path,) = dist.glob("*.whl")
+    if STABLE_ABI:
+        assert re.fullmatch(rf"vqdiffusion-{vqdiffusion.__version__}-cp311-abi3-linux_(x86_64|aarch64)\.whl", path.name)
+    with zipfile.ZipFile(path) as wheel:
+        members = {info.filename: info for info in wheel.infolist()}
+        metadata = wheel.read(f"vqdiffusion-{vqdiffusion.__version__}.dist-info/METADATA").decode()
+    assert sum(info.compress_size for name, info in members.items() if not name.endswith(".npz")) < 1_000_000
+    native = {name for name in members if name.endswith(".so")}
+    assert native == {f"vqdiffusion/{path.name}" for path in SHARED_OBJECTS}
+    expected = {f"vqdiffusion/{path.relative_to(ROOT / 'python/vqdiffusion')}" for pattern in ("*.py", "*.pyi", "py.typed", "*.npz")
+                for path in (ROOT / "python/vqdiffusion").rglob(pattern)}  # fmt: skip
+    assert {name for name in members if name.startswith("vqdiffusion/")} - native == expected
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in members)
+    assert "License-Expression: Apache-2.0\n" in metadata
+    assert re.findall("Requires-Dist: ([^;\n]*)\n", metadata) == ["numpy>=1.24"]
+
+
+def test_sdist_has_all_that_a_build_needs(dist, tmp_path):
+    (path,) = dist.glob("*.tar.gz")
+    with tarfile.open(path) as sdist:
+        sdist.extractall(tmp_path, filter="data")
+    (tree,) = tmp_path.iterdir()
+    for folder in "Sources", "Tests", "python/native", "python/vqdiffusion", "python/tests":
+        for file in (ROOT / folder).rglob("*"):
+            if file.is_file() and file.suffix not in (".so", ".pyc"):
+                assert (tree / file.relative_to(ROOT)).is_file(), file
+    for name in "setup.py", "pyproject.toml", "LICENSE", "README.md", "Makefile":
+        assert (tree / name).is_file(), name
+    output_of("swift", "package", "describe", cwd=tree)  # fails where a target's sources are missing
+
+
+# ---- Missing tools --------------------------------------------------------------------------------------------------------------------
+
+
+def failed_build(tools, prologue="pass", **environment):
+    """Starts a build with nothing but `tools` on PATH, and returns the last thing it says."""
+    code = f"import runpy, sys; sys.argv = ['setup.py', 'build_ext']; {prologue}; runpy.run_path('setup.py', run_name='__main__')"
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={"PATH": str(tools)} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    return result.stderr.strip().splitlines()[-1]
+
+
+def add_swift(folder, says):
+    path = folder / "swift"
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+
+
+def test_without_swift(tmp_path):
+    message = failed_build(tmp_path)
+    assert message.startswith(
+        "error: vqdiffusion needs Swift 6.2 or newer to build, but there is no working `swift` on PATH: install "
+    )
+
+
+def test_with_another_program_called_swift(tmp_path):
+    add_swift(tmp_path, "python-swiftclient 4.1.0")
+    assert "there is no working `swift` on PATH" in failed_build(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "says, version", [("Swift version 5.10.1 (swift-5.10.1-RELEASE)", "5.10"), ("Swift version 6.1", "6.1")]
+)
+def test_with_an_old_swift(tmp_path, says, version):
+    add_swift(tmp_path, says)
+    assert failed_build(tmp_path).startswith(
+        f"error: vqdiffusion needs Swift 6.2 or newer to build, but `swift --version` says {version}: install "
+    )
+
+
+def test_without_a_c_compiler(tmp_path):
+    add_swift(tmp_path, "Swift version 6.2 (swift-6.2-RELEASE)")
+    message = failed_build(tmp_path, CC="no-such-compiler -O2")
+    assert message.startswith(
+        "error: vqdiffusion needs a C compiler to build, but there is no `no-such-compiler` on PATH: install "
+    )
+    assert "needs a C compiler" in failed_build(tmp_path)
+
+
+def test_without_the_headers_of_python(tmp_path):
+    add_swift(tmp_path, "Swift version 10.0-dev")
+    compiler = tmp_path / "cc"
+    shutil.copy("/bin/true", compiler)
+    prologue = "import setuptools, distutils.sysconfig as s; s.get_python_inc = lambda *_, **__: '/nowhere/python'"
+    message = failed_build(tmp_path, prologue, CC="cc")
+    assert re.fullmatch(
+        r"error: vqdiffusion needs the headers of Python to build, but there is no /.*/Python.h: "
+        r"install them \(`apt install python3-dev`\)\.",
+        message,
+    )

@@ -1,0 +1,137 @@
+"""What callers pass, as what the native module or the torch formulas take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Generator, Tensor
+
+from ..arguments import as_array, as_int
+
+_FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def as_timesteps(value: Any, name: str, low: int, high: int) -> int | list[int]:
+    """`value` as an int from `low` to `high`, or as a list of them where it holds several, one for each batch row.
+
+    0.0 and False count as 0, as comparisons with 0 have it.
+    """
+    if type(value) is int:
+        return value if low <= value <= high else as_int(value, name, low, high)
+    if isinstance(value, Tensor):
+        value = value.item() if value.numel() == 1 else value.tolist()
+    elif isinstance(value, np.ndarray):
+        value = value.item() if value.size == 1 else value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_as_timestep(one, name, low, high) for one in value]
+    return _as_timestep(value, name, low, high)
+
+
+def _as_timestep(value: Any, name: str, low: int, high: int) -> int:
+    if isinstance(value, (bool, float, np.bool_, np.floating)) and value == 0:
+        return 0
+    return as_int(value, name, low, high)
+
+
+def by_row(t: int | list[int], batch: int, name: str) -> list[tuple[slice, int]]:
+    """Which batch rows have which timestep."""
+    if isinstance(t, int):
+        return [(slice(None), t)]
+    if len(t) != batch:
+        raise ValueError(f"{name} must be one timestep, or one for each of {batch} batch rows, not {len(t)}")
+    return [(slice(row, row + 1), one) for row, one in enumerate(t)]
+
+
+def as_generators(generator: Any, batch: int) -> Generator | list[Generator] | None:
+    """`generator` if it is None, a torch.Generator, or a list or tuple with one for each of `batch` rows."""
+    if generator is None or isinstance(generator, Generator):
+        return generator
+    if not isinstance(generator, (list, tuple)):
+        raise TypeError(f"generator must be None, a torch.Generator or a list of them, not {_kind(generator)}")
+    for one in generator:
+        if not isinstance(one, Generator):
+            raise TypeError(f"generator as a list must hold torch.Generators, not {_kind(one)}")
+    if len(generator) != batch:
+        raise ValueError(f"generator as a list must hold one for each of {batch} batch rows, not {len(generator)}")
+    return list(generator)
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
+    """The elements of a tensor or an array in the memory where they are, or None for a tensor whose memory is out of
+    reach, being on another device or standing for something else, as under vmap."""
+    if not isinstance(value, Tensor):
+        return as_array(value, name)
+    if not value.is_cpu:
+        return None
+    if value.dtype is torch.bfloat16:
+        value = value.float()
+    try:
+        return value.detach().numpy()
+    except (RuntimeError, TypeError):
+        return None
+
+
+def as_log_probabilities(x: Any, name: str, classes: int) -> Tensor:
+    """`x` as a floating tensor of shape (B, classes, N)."""
+    x = _as_tensor(x, name)
+    if x.dtype not in _FLOATING:
+        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
+    if x.ndim != 3 or x.shape[1] != classes:
+        raise ValueError(f"{name} must have shape (batch, {classes}, pixels), not {tuple(x.shape)}")
+    return x
+
+
+def as_grid_of(x: Tensor, grid: Any, name: str) -> Tensor:
+    """`grid` as an integer tensor of shape (B, N) that goes with `x` (B, classes, N)."""
+    grid = _as_tensor(grid, name)
+    if grid.dtype.is_floating_point or grid.dtype.is_complex or grid.dtype is torch.bool:
+        raise TypeError(f"{name} must be of an integer type, not {grid.dtype}")
+    if grid.shape != (x.shape[0], x.shape[2]):
+        raise ValueError(f"{name} must have shape {(x.shape[0], x.shape[2])}, not {tuple(grid.shape)}")
+    if grid.device != x.device:
+        raise ValueError(f"{name} must be on {x.device} as the log-probabilities are, not on {grid.device}")
+    return grid
+
+
+def _as_tensor(value: Any, name: str) -> Tensor:
+    return value if isinstance(value, Tensor) else torch.tensor(as_array(value, name))
+
+
+def check_grid(grid: Tensor, name: str, classes: int) -> None:
+    """Refuses classes outside 0 … `classes`, where values can be looked at."""
+    if traced() or grid.numel() == 0:
+        return
+    try:
+        low, high = torch.stack(grid.aminmax()).tolist()
+    except RuntimeError:  # no values: under vmap, or on the meta device
+        return
+    if low < 0 or high > classes:
+        raise ValueError(f"{name} must hold classes from 0 to {classes}, not {low if low < 0 else high}")
+
+
+def check_drawable(total: Tensor, mask: Tensor | None, name: str) -> None:
+    """Refuses a posterior that cannot be drawn from, given its `Posterior.total` and `.mask`."""
+    if traced():
+        return
+    impossible = ~total.isfinite() if mask is None else ~total.isfinite() | mask.isnan()
+    try:
+        if not bool(impossible.any()):
+            return
+    except RuntimeError:  # as above
+        return
+    row, _, pixel = impossible.nonzero()[0].tolist()
+    if total[row, 0, pixel].isfinite():
+        raise ValueError(f"the schedule masks nothing at this timestep, but row {row}, pixel {pixel} is masked")
+    raise ValueError(f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel {pixel}")
+
+
+def traced() -> bool:
+    """Whether torch is recording what is done, so that values must stay symbols."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()

@@ -1,0 +1,401 @@
+"""The scheduler for diffusers' pipelines. Equation numbers are those of Gu et al. 2021, arXiv 2111.14822."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import ConfigMixin, SchedulerMixin
+from diffusers.schedulers.scheduling_vq_diffusion import VQDiffusionSchedulerOutput
+from torch import Generator, Tensor
+from torch.autograd.forward_ad import unpack_dual
+
+from .. import _native, threads
+from .. import torch_formulas as formulas
+from ..arguments import as_float, as_int
+from ..schedules import alpha_schedules, gamma_schedules
+from .arguments import as_generators, as_grid_of, as_log_probabilities, as_timesteps, by_row
+from .arguments import check_drawable, check_grid, memory, traced
+from .noise import restored_on_error, uniforms
+
+_SAMPLING_METHODS = ("gumbel", "inverse_cdf")
+
+
+class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
+    """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep earlier, in the place of
+    `diffusers.VQDiffusionScheduler`: the same arguments, the same configuration file and, with the same generator, the
+    same samples.
+
+    K is the number of classes without the mask, whose index is K; T is the number of training timesteps; B is the
+    number of batch rows and N that of pixels in each. Tensors on the CPU are computed on by the native module, in their
+    own memory; on accelerators and under autograd, vmap and torch.compile torch formulas run in place.
+
+    Parameters
+    ----------
+    num_vec_classes : int
+        K + 1: the classes of a pixel, the mask included. At least 2.
+    num_train_timesteps : int
+        T, at least 2.
+    alpha_cum_start, alpha_cum_end : float
+        ᾱ, the probability that a pixel has kept its class, at t = 0 and at t = T - 1.
+    gamma_cum_start, gamma_cum_end : float
+        γ̄, the probability that a pixel is masked, at t = 0 and at t = T - 1.
+    sampling_method : {"gumbel", "inverse_cdf"}
+        How `step` draws. "gumbel" takes the argmax after adding Gumbel noise from one uniform per class and pixel, as
+        diffusers does. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform per pixel: exact for
+        the rarest classes, and faster. It is written to the configuration file only where it is not "gumbel".
+
+    Attributes
+    ----------
+    config : diffusers.configuration_utils.FrozenDict
+        The arguments.
+    num_embed, mask_class : int
+        `num_vec_classes`, and the index of the mask, K.
+    log_at, log_bt, log_ct : torch.Tensor of float32, shape (T,)
+        log α_t, log β_t and log γ_t of the single step t-1 → t.
+    log_cumprod_at, log_cumprod_bt, log_cumprod_ct : torch.Tensor of float32, shape (T + 1,)
+        log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf and -inf.
+    timesteps : torch.Tensor of int64
+        The timesteps of the chain, falling to 0.
+    num_inference_steps : int or None
+        What `set_timesteps` was given.
+
+    Raises
+    ------
+    TypeError
+        If an argument is not of the stated type.
+    ValueError
+        If an argument is out of its range, or the schedule is no Markov chain: γ̄ must never fall, ᾱ / (1 - γ̄) never
+        rise and ᾱ + γ̄ never exceed 1.
+    """
+
+    # The name that pipelines write down and look the class up by, and pickles too.
+    __module__ = "vqdiffusion.diffusers"
+
+    config_name = "scheduler_config.json"
+    order = 1
+    _compatibles: list[str] = []
+
+    def __init__(
+        self,
+        num_vec_classes: int,
+        num_train_timesteps: int = 100,
+        alpha_cum_start: float = 0.99999,
+        alpha_cum_end: float = 0.000009,
+        gamma_cum_start: float = 0.000009,
+        gamma_cum_end: float = 0.99999,
+        *,
+        sampling_method: str = "gumbel",
+    ) -> None:
+        classes = as_int(num_vec_classes, "num_vec_classes", 2)
+        steps = as_int(num_train_timesteps, "num_train_timesteps", 2)
+        given = {
+            "alpha_cum_start": alpha_cum_start,
+            "alpha_cum_end": alpha_cum_end,
+            "gamma_cum_start": gamma_cum_start,
+            "gamma_cum_end": gamma_cum_end,
+        }
+        ends = {name: as_float(value, name) for name, value in given.items()}
+        if sampling_method not in _SAMPLING_METHODS:
+            raise ValueError(f"sampling_method must be one of {', '.join(_SAMPLING_METHODS)}, not {sampling_method!r}")
+        # Integers stay integers, so that the file is the one that diffusers writes.
+        written = {name: given[name] if type(given[name]) is int else value for name, value in ends.items()}
+        self.register_to_config(num_vec_classes=classes, num_train_timesteps=steps, **written)
+        if sampling_method != "gumbel":
+            self.register_to_config(sampling_method=sampling_method)
+        self.num_embed = classes
+        self.mask_class = classes - 1
+
+        self._gumbel = sampling_method == "gumbel"
+        # In float64, as the noise is defined: the tables below are for readers, and too coarse to compute with.
+        alpha_cumulative = alpha_schedules(steps, ends["alpha_cum_start"], ends["alpha_cum_end"])[1][:steps]
+        gamma_cumulative = gamma_schedules(steps, ends["gamma_cum_start"], ends["gamma_cum_end"])[1][:steps]
+        self._schedule = classes - 1, alpha_cumulative, gamma_cumulative
+        _native.schedule_check(*self._schedule)
+        logs = [np.empty(steps + cumulative) for cumulative in (0, 0, 0, 1, 1, 1)]
+        _native.schedule_logs(*self._schedule, *logs)
+        self._law = formulas.Law.of(*self._schedule, logs)
+
+        self.log_at, self.log_bt, self.log_ct, self.log_cumprod_at, self.log_cumprod_bt, self.log_cumprod_ct = (
+            torch.from_numpy(table.astype(np.float32)) for table in logs
+        )
+        self.num_inference_steps: int | None = None
+        self.timesteps = torch.arange(steps - 1, -1, -1)
+
+    @classmethod
+    def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
+        """Make a scheduler from a configuration, such as that of diffusers' scheduler; see `ConfigMixin.from_config`."""
+        if isinstance(config, dict):
+            # diffusers notes there the arguments to be left out, wrongly where they were passed by position.
+            config = {key: value for key, value in config.items() if key != "_use_default_values"}
+        return super().from_config(config, return_unused_kwargs, **kwargs)
+
+    def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
+        """Set `timesteps` to num_inference_steps - 1 … 0.
+
+        With fewer steps than in training this is the end of the chain, which expects samples at that noise level; it is
+        not a chain of longer strides.
+
+        Parameters
+        ----------
+        num_inference_steps : int
+            1 … T.
+        device : str or torch.device, optional
+            Where `timesteps` and the six tables are to be; None leaves the tables where they are.
+
+        Raises
+        ------
+        TypeError
+            If `num_inference_steps` is not an integer.
+        ValueError
+            If it is out of range.
+        """
+        steps = as_int(num_inference_steps, "num_inference_steps", 1, len(self._schedule[1]))
+        self.num_inference_steps = steps
+        self.timesteps = torch.arange(steps - 1, -1, -1, device="cpu").to(device)
+        if device is not None:
+            for name in ("log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct"):
+                setattr(self, name, getattr(self, name).to(device))
+            self._law = self._law.to(device)
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: int | Tensor,
+        sample: Tensor | None,
+        generator: Generator | list[Generator] | None = None,
+        return_dict: bool = True,
+    ) -> VQDiffusionSchedulerOutput | tuple[Tensor]:
+        """Draw x_{t-1} from p(x_{t-1} | x_t), eq. 11.
+
+        Parameters
+        ----------
+        model_output : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K, N)
+            Log-probabilities of each class of the clean grid. They may be -inf, and a column need not sum to one. Any
+            strides; NumPy arrays are taken too.
+        timestep : int, integer tensor of one element, or integer tensor of shape (B,)
+            t, 0 … T - 1, for all rows or one for each.
+        sample : torch.Tensor of any integer dtype, shape (B, N)
+            x_t: classes 0 … K. Not read at t = 0, where it may be None: the model output itself is drawn from, so that
+            the mask is never returned.
+        generator : torch.Generator, list of them, or None
+            None is torch's global one. With a list, row i gets what a batch of that row alone with generator i would.
+            "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N of
+            float64.
+        return_dict : bool
+            Whether to return an object rather than a tuple of one tensor.
+
+        Returns
+        -------
+        VQDiffusionSchedulerOutput, or a tuple of its one field
+            `prev_sample`, int64, shape (B, N): a new contiguous tensor.
+
+        Raises
+        ------
+        TypeError
+            If `timestep` is no integer, `model_output` not floating, `sample` not of an integer dtype, or `generator`
+            none of its kinds.
+        ValueError
+            If shapes or devices disagree, `timestep` is outside the schedule, a class is out of range, what is read of
+            `model_output` holds NaN or +inf or a column of nothing but -inf, or a list of generators has the wrong
+            length. After any error the generators are in the state in which they came. Values cannot be checked under
+            vmap, torch.compile and on the meta device.
+        """
+        t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
+        x = None if traced() else memory(model_output, "model_output")
+        shown = None if x is None or t == 0 else memory(sample, "sample")
+        # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is the default.
+        if x is None or (shown is None and t != 0) or torch.get_default_dtype().itemsize < 4:
+            prev_sample = self._torch_step(model_output, t, sample, generator)
+        else:
+            prev_sample = self._native_step(x, t, shown, generator)
+        return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
+
+    def _native_step(
+        self, x: np.ndarray, t: int | list[int], shown: np.ndarray | None, generator: Any
+    ) -> Tensor:
+        if x.ndim != 3:
+            raise ValueError(f"model_output must have the 3 axes (batch, classes, pixels), not shape {x.shape}")
+        batch, _, pixels = x.shape
+        generator = as_generators(generator, batch)
+        parts = by_row(t, batch, "timestep")
+        draw = _native.step_gumbel if self._gumbel else _native.step_inverse_cdf
+        prev_sample = torch.empty((batch, pixels), dtype=torch.int64, device="cpu")
+        out = prev_sample.numpy()
+        with restored_on_error(generator):
+            u = self._uniforms(t, batch, pixels, generator, "cpu").numpy()
+            for rows, one in parts:
+                own = u[rows, : self.num_embed - (one == 0)] if self._gumbel else u[rows]
+                grid = None if one == 0 else shown[rows]
+                draw(*self._schedule, one, one - 1, x[rows], grid, own, out[rows], threads._num_threads)
+        return prev_sample
+
+    def _uniforms(self, t: int | list[int], batch: int, pixels: int, generator: Any, device: Any) -> Tensor:
+        if not self._gumbel:
+            dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
+            return uniforms((batch, pixels), generator, device, dtype)
+        if isinstance(t, int):
+            return uniforms((batch, self.num_embed - (t == 0), pixels), generator, device)
+        rows = [self.num_embed - (one == 0) for one in t]
+        return uniforms((batch, self.num_embed, pixels), generator, device, rows=rows)
+
+    def _torch_step(self, model_output: Any, t: int | list[int], sample: Any, generator: Any) -> Tensor:
+        x = as_log_probabilities(model_output, "model_output", self.mask_class)
+        generator = as_generators(generator, len(x))
+        by_row(t, len(x), "timestep")
+        x = x.detach() if x.dtype == torch.float64 else x.detach().float()
+        if t == 0:
+            classes, mask, total = x, None, x.logsumexp(1, keepdim=True)
+        else:
+            grid = as_grid_of(x, sample, "sample")
+            check_grid(grid, "sample", self.mask_class)
+            at = t if isinstance(t, int) else torch.tensor(t, device=x.device)
+            classes, mask, total = formulas.posterior(self._law, x, grid, at)
+            if not isinstance(t, int):
+                first = (at == 0).view(-1, 1, 1)
+                classes, mask = torch.where(first, x, classes), mask.masked_fill(first, -torch.inf)
+        check_drawable(total, mask, "model_output")
+        u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
+        return (formulas.gumbel_argmax if self._gumbel else formulas.inverse_cdf)(classes, mask, u)
+
+    def q_posterior(self, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
+        """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
+
+        It is not normalised: a column sums to Σ p(x_0). Differentiable to any order.
+
+        Parameters
+        ----------
+        log_p_x_0 : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K, N)
+            As `model_output` of `step`.
+        x_t : torch.Tensor of any integer dtype, shape (B, N)
+            Classes 0 … K.
+        t : int, integer tensor of one element, or integer tensor of shape (B,)
+            0 … T - 1.
+
+        Returns
+        -------
+        torch.Tensor, shape (B, K + 1, N)
+            float64 when `log_p_x_0` is float64, else float32. What is impossible because x_t is not masked (x_{t-1}
+            masked) has log 1e-30 for the logarithm of that zero, and a finite value; what is impossible at t = 0 is
+            -inf.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`.
+        """
+        at, x, grid = self._arguments(t, 0, log_p_x_0, "log_p_x_0", x_t, "x_t")
+        if x is not None and grid is not None:
+            out, result = _empty(x, self.num_embed)
+            for rows, one in by_row(at, len(x), "t"):
+                _native.q_posterior(*self._schedule, one, one - 1, x[rows], grid[rows], out[rows], threads._num_threads)
+            return result
+        log_p_x_0 = as_log_probabilities(log_p_x_0, "log_p_x_0", self.mask_class)
+        x_t = as_grid_of(log_p_x_0, x_t, "x_t")
+        check_grid(x_t, "x_t", self.mask_class)
+        classes, mask, total = formulas.posterior(self._law, log_p_x_0, x_t, _index(at, log_p_x_0))
+        check_drawable(total, mask, "log_p_x_0")
+        return torch.cat((classes, mask), 1)
+
+    def log_Q_t_transitioning_to_known_class(
+        self, *, t: int | Tensor, x_t: Tensor, log_onehot_x_t: Tensor, cumulative: bool
+    ) -> Tensor:
+        """The row of the transition matrix of eq. 7 that leads to each pixel's observed class, in logarithms.
+
+        Parameters
+        ----------
+        t : int, integer tensor of one element, or integer tensor of shape (B,)
+            0 … T - 1.
+        x_t : torch.Tensor of any integer dtype, shape (B, N)
+            Classes 0 … K.
+        log_onehot_x_t : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K + 1, N)
+            Logarithms of one-hot vectors of `x_t`: 0 and log 1e-30.
+        cumulative : bool
+            Whether from clean data to t, or the single step from t - 1 to t.
+
+        Returns
+        -------
+        torch.Tensor
+            When `cumulative`, log q(x_t | x_0 = j) for the K classes j that clean data can have, shape (B, K, N); else
+            log q(x_t | x_{t-1} = j) for the K + 1 classes, shape (B, K + 1, N), its last row that of `log_onehot_x_t`.
+            float64 when `log_onehot_x_t` is float64, else float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`.
+        """
+        cumulative = bool(cumulative)
+        at, onehot, grid = self._arguments(t, 0, log_onehot_x_t, "log_onehot_x_t", x_t, "x_t")
+        if onehot is not None and grid is not None:
+            out, result = _empty(onehot, self.num_embed - cumulative)
+            for rows, one in by_row(at, len(onehot), "t"):
+                _native.log_transition_rows(
+                    *self._schedule, one, cumulative, grid[rows], onehot[rows], out[rows], threads._num_threads
+                )
+            return result
+        log_onehot_x_t = as_log_probabilities(log_onehot_x_t, "log_onehot_x_t", self.num_embed)
+        x_t = as_grid_of(log_onehot_x_t, x_t, "x_t")
+        check_grid(x_t, "x_t", self.mask_class)
+        at = _index(at, log_onehot_x_t)
+        return formulas.log_transition_rows(self._law, x_t, log_onehot_x_t, at, cumulative)
+
+    def apply_cumulative_transitions(self, q: Tensor, t: int | Tensor) -> Tensor:
+        """Carry a distribution over classes from clean data to t: log(ᾱ_t e^q + β̄_t), and log γ̄_t for the mask.
+
+        That is exact for a normalised `q`.
+
+        Parameters
+        ----------
+        q : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K, N)
+            Log-probabilities.
+        t : int, integer tensor of one element, or integer tensor of shape (B,)
+            -1 … T - 1; -1 stands for clean data.
+
+        Returns
+        -------
+        torch.Tensor, shape (B, K + 1, N)
+            float64 when `q` is float64, else float32.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`.
+        """
+        at, array, _ = self._arguments(t, -1, q, "q")
+        if array is not None:
+            out, result = _empty(array, self.num_embed)
+            for rows, one in by_row(at, len(array), "t"):
+                _native.apply_cumulative_transitions(*self._schedule, one, array[rows], out[rows], threads._num_threads)
+            return result
+        q = as_log_probabilities(q, "q", self.mask_class)
+        return formulas.apply_cumulative_transitions(self._law, q, _index(at, q))
+
+    def _arguments(
+        self, t: Any, first: int, x: Any, x_name: str, grid: Any = None, grid_name: str = ""
+    ) -> tuple[Any, np.ndarray | None, np.ndarray | None]:
+        """t, and x and the grid in their memory: None where torch has to compute."""
+        if traced():
+            return t, None, None
+        t = as_timesteps(t, "t", first, len(self._schedule[1]) - 1)
+        if isinstance(x, Tensor) and ((x.requires_grad and torch.is_grad_enabled()) or unpack_dual(x).tangent is not None):
+            return t, None, None
+        array = memory(x, x_name)
+        if array is not None and array.ndim != 3:
+            raise ValueError(f"{x_name} must have the 3 axes (batch, classes, pixels), not shape {array.shape}")
+        return t, array, memory(grid, grid_name) if grid_name else None
+
+
+def _index(t: Any, like: Tensor) -> int | Tensor:
+    """t for the torch formulas, which take several as a tensor."""
+    if not isinstance(t, list):
+        return t
+    by_row(t, len(like), "t")
+    return torch.tensor(t, device=like.device)
+
+
+def _empty(like: np.ndarray, classes: int) -> tuple[np.ndarray, Tensor]:
+    dtype = torch.float64 if like.dtype == np.float64 else torch.float32
+    result = torch.empty((like.shape[0], classes, like.shape[2]), dtype=dtype, device="cpu")
+    return result.numpy(), result
