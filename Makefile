@@ -9,7 +9,8 @@ endif
 
 VENV := .venv
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-SOURCES := Package.swift setup.py pyproject.toml $(shell find Sources python/vqdiffusion python/native -type f -not -name '*.pyc')
+SOURCES := Package.swift setup.py pyproject.toml \
+    $(shell find Sources python/vqdiffusion python/native -type f -not -name '*.pyc')
 
 .PHONY: help demo build test test-core test-swift test-c test-python clean
 
@@ -37,8 +38,8 @@ test-c: $(VENV)/.with-test ## use the C ABI from C, at every CPU level that this
 	    && build/abi_test-$$level || exit 1; \
 	done
 
-test-python: $(VENV)/.with-test ## test the installed Python package
-	$(VENV)/bin/python -m pytest
+test-python: $(VENV)/.with-test ## test the installed Python package on NumPy arrays
+	$(VENV)/bin/python -m pytest --ignore=python/tests/diffusers
 
 clean: ## remove all that was made here
 	rm -rf $(VENV) .build build dist python/*.egg-info .pytest_cache .hypothesis

@@ -1,6 +1,7 @@
-"""Builds the extension modules: Swift kernels as a static library, once for each CPU level, with the same C module around each.
+"""Builds the extension modules: Swift kernels as a static library for each CPU level, the same C module around each.
 
-The metadata is in pyproject.toml. Needed: a Swift toolchain, a C compiler and the headers of Python; nothing is downloaded.
+The metadata is in pyproject.toml. Needed: a Swift toolchain, a C compiler and the headers of Python. Nothing is
+downloaded.
 """
 
 import fcntl
@@ -59,7 +60,7 @@ def swift_version():
 
 
 def check_tools(include_dirs):
-    """Raises PlatformError with one sentence on what is missing; the build takes minutes, so everything is checked before."""
+    """Raises PlatformError with one sentence on what is missing, before a build that takes minutes."""
     if sys.platform != "linux" or not LEVELS:
         raise PlatformError(
             f"vqdiffusion builds on Linux on x86_64 and aarch64, not on {sys.platform} on {platform.machine()}."
@@ -83,7 +84,8 @@ def check_tools(include_dirs):
         )
     if not any(Path(folder, "Python.h").exists() for folder in include_dirs):
         raise PlatformError(
-            f"vqdiffusion needs the headers of Python to build, but there is no {sysconfig.get_path('include')}/Python.h: "
+            "vqdiffusion needs the headers of Python to build, but there is no "
+            f"{sysconfig.get_path('include')}/Python.h: "
             "install them (`apt install python3-dev`)."
         )
 

@@ -118,14 +118,17 @@ public struct Scheduler: Sendable {
         _ data: ClassGrid, at timesteps: [Int], using generator: inout some RandomNumberGenerator
     ) throws(ArgumentError) -> ClassGrid {
         let uniforms = Uniforms(batch: data.batch, pixels: data.pixels, using: &generator)
-        let wide = timesteps.map { Int64($0) }
+        // One more than there are, so that there is memory also for none.
+        let wide = timesteps.map { Int64($0) } + [0]
         var result = data
         try withSchedule { (schedule) throws(ArgumentError) in
             try data.withView(name: "data") { (view) throws(ArgumentError) in
-                try wide.withUnsafeBufferPointer { (wide) throws(ArgumentError) in
+                try wide.withUnsafeBufferPointer { (buffer) throws(ArgumentError) in
+                    let wide = UnsafeRawPointer(buffer.baseAddress!)
                     try result.fill { (output) throws(ArgumentError) in
                         try uniforms.withView { (uniforms) throws(ArgumentError) in
-                            try schedule.sampleForward(from: view, timesteps: wide, uniforms: uniforms, into: output)
+                            let rows = TimestepList(name: "timesteps", base: wide, count: timesteps.count)
+                            try schedule.sampleForward(from: view, timesteps: rows, uniforms: uniforms, into: output)
                         }
                     }
                 }

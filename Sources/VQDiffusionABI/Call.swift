@@ -42,9 +42,12 @@ func schedule(_ pointer: UnsafePointer<vqd_schedule>?) throws(ArgumentError) -> 
 }
 
 /// Memory for `count` doubles behind a pointer.
+///
+/// - Throws: `ArgumentError` when the pointer is null or the count, which is that of the timesteps, no number of things.
 func doubles(
     _ pointer: UnsafeMutablePointer<Double>?, _ count: Int, _ name: StaticString
 ) throws(ArgumentError) -> UnsafeMutableBufferPointer<Double> {
+    guard count >= 0 else { throw ArgumentError("num_timesteps", .tooSmall(count, lower: 2)) }
     guard let pointer else { throw ArgumentError(name, .missing) }
     return UnsafeMutableBufferPointer(start: pointer, count: count)
 }

@@ -126,15 +126,14 @@ struct Tensor {
     /// The tensor as one uniform per pixel.
     func uniformGrid() throws(ArgumentError) -> UniformGrid {
         guard elementType == VQD_FLOAT64 else { throw wrongType(expected: "float64") }
-        try checkContiguous()
-        return UniformGrid(name: name, UnsafePointer(base.assumingMemoryBound(to: Double.self)), batch: shape.lengths[0], pixels: shape.lengths[1])
+        return UniformGrid(
+            name: name, base: UnsafeRawPointer(base), shape: (shape.lengths[0], shape.lengths[1]), strides: (strides[0], strides[1]))
     }
 
     /// The tensor as one timestep per batch row.
-    func timesteps() throws(ArgumentError) -> UnsafeBufferPointer<Int64> {
+    func timesteps() throws(ArgumentError) -> TimestepList {
         guard elementType == VQD_INT64 else { throw wrongType(expected: "int64") }
-        try checkContiguous()
-        return UnsafeBufferPointer(start: base.assumingMemoryBound(to: Int64.self), count: shape.lengths[0])
+        return TimestepList(name: name, base: UnsafeRawPointer(base), count: shape.lengths[0], stride: strides[0])
     }
 
     /// The tensor as an output of the given type.

@@ -41,8 +41,10 @@ void make_log_p(void) {
 }
 
 vqd_tensor tensor(const void *data, vqd_dtype dtype, int32_t rank, int64_t a, int64_t b, int64_t c) {
-    const int64_t size = dtype == VQD_INT64 || dtype == VQD_FLOAT64 ? 8 : dtype == VQD_INT32 || dtype == VQD_FLOAT32 ? 4
-                         : dtype == VQD_UINT8 || dtype == VQD_INT8 || dtype == VQD_BOOL8                             ? 1 : 2;
+    const int64_t size = dtype == VQD_INT64 || dtype == VQD_FLOAT64                        ? 8
+                         : dtype == VQD_INT32 || dtype == VQD_FLOAT32                      ? 4
+                         : dtype == VQD_UINT8 || dtype == VQD_INT8 || dtype == VQD_BOOL8 ? 1
+                                                                                           : 2;
     vqd_tensor view = {.data = (void *)data, .shape = {a, b, c}, .rank = rank, .dtype = dtype};
     int64_t stride = size;
     for (int axis = rank - 1; axis >= 0; axis--) {

@@ -11,7 +11,10 @@ static void test_guide(void) {
     for (int i = 0; i < B * N; i++) {
         const int b = i / N, n = i % N;
         double mass[K], sum = 0;
-        for (int k = 0; k < K; k++) sum += mass[k] = exp(log_p[b][k][n] + scale * (conditional[b][k][n] - log_p[b][k][n]));
+        for (int k = 0; k < K; k++) {
+            mass[k] = exp(log_p[b][k][n] + scale * (conditional[b][k][n] - log_p[b][k][n]));
+            sum += mass[k];
+        }
         for (int k = 0; k < K; k++) CHECK(near(exp(out[b][k][n]), mass[k] / sum, 1e-13));
     }
     vqd_context context = {0};

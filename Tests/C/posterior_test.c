@@ -26,7 +26,8 @@ static void test_bayes(void) {
     /* float32 in, float32 out */
     float p_single[B][K][N], out_single[B][K + 1][N];
     for (int i = 0; i < B * K * N; i++) (&p_single[0][0][0])[i] = (float)(&log_p[0][0][0])[i];
-    const vqd_tensor p32 = tensor(p_single, VQD_FLOAT32, 3, B, K, N), to32 = tensor(out_single, VQD_FLOAT32, 3, B, K + 1, N);
+    const vqd_tensor p32 = tensor(p_single, VQD_FLOAT32, 3, B, K, N);
+    const vqd_tensor to32 = tensor(out_single, VQD_FLOAT32, 3, B, K + 1, N);
     CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &to, NULL) == VQD_OK);
     CHECK(vqd_q_posterior(&schedule, 3, 2, &p32, &x, &to32, NULL) == VQD_OK);
     for (int i = 0; i < B * (K + 1) * N; i++) CHECK(near((&out_single[0][0][0])[i], (&out[0][0][0])[i], 1e-5));
@@ -79,7 +80,8 @@ static void test_rows_and_onehot(void) {
     matrix(-1, 2, all);
     matrix(1, 2, step);
     const vqd_tensor from = tensor(onehot_double, VQD_FLOAT64, 3, B, K + 1, N);
-    const vqd_tensor to_rows = tensor(rows, VQD_FLOAT64, 3, B, K, N), to_all_rows = tensor(rows, VQD_FLOAT64, 3, B, K + 1, N);
+    const vqd_tensor to_rows = tensor(rows, VQD_FLOAT64, 3, B, K, N);
+    const vqd_tensor to_all_rows = tensor(rows, VQD_FLOAT64, 3, B, K + 1, N);
     CHECK(vqd_log_transition_rows(&schedule, 2, 1, &x, &from, &to_rows, NULL) == VQD_OK);
     for (int i = 0; i < B * K * N; i++) {
         const int b = i / (K * N), j = i / N % K, n = i % N;
@@ -92,7 +94,8 @@ static void test_rows_and_onehot(void) {
         CHECK(rows[b][K][n] == onehot_double[b][K][n]);
     }
 
-    const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N), to_marginal = tensor(marginal, VQD_FLOAT64, 3, B, K + 1, N);
+    const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N);
+    const vqd_tensor to_marginal = tensor(marginal, VQD_FLOAT64, 3, B, K + 1, N);
     CHECK(vqd_apply_cumulative_transitions(&schedule, 2, &p, &to_marginal, NULL) == VQD_OK);
     for (int i = 0; i < B * K * N; i++) {
         const int b = i / (K * N), k = i / N % K, n = i % N;

@@ -11,7 +11,8 @@ static void test_gumbel(void) {
     int64_t drawn[B][N];
     const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N), x = tensor(x_t, VQD_INT64, 2, B, N, 0);
     const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 3, B, K + 1, N), to = tensor(drawn, VQD_INT64, 2, B, N, 0);
-    const vqd_tensor q = tensor(logits, VQD_FLOAT64, 3, B, K + 1, N), to_noised = tensor(noised, VQD_FLOAT64, 3, B, K + 1, N);
+    const vqd_tensor q = tensor(logits, VQD_FLOAT64, 3, B, K + 1, N);
+    const vqd_tensor to_noised = tensor(noised, VQD_FLOAT64, 3, B, K + 1, N);
     for (int repeat = 0; repeat < 100; repeat++) {
         for (int i = 0; i < B * (K + 1) * N; i++) (&uniforms[0][0][0])[i] = uniform();
         CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &q, NULL) == VQD_OK);
@@ -43,8 +44,8 @@ static void test_gumbel(void) {
 
 enum { GRID = 4000 };
 
-/* Uniforms on a grid draw each value as often as its probability, up to one grid point for each end of an interval; a value owns three
- * intervals at most. */
+/* Uniforms on a grid draw each value as often as its probability says, up to one grid point for each end of an interval;
+ * a value owns three intervals at most. */
 static bool counts_match(const int64_t *drawn, const double *probabilities, int values) {
     bool same = true;
     for (int value = 0; value < values; value++) {
@@ -104,7 +105,8 @@ static void test_threads(void) {
     for (int i = 0; i < CLASSES * PIXELS; i++) p[i] = (float)log(uniform() / CLASSES);
     for (int i = 0; i < PIXELS; i++) uniforms[i] = uniform();
     const vqd_schedule many = {CLASSES, T, alpha_bar, gamma_bar};
-    const vqd_tensor model_output = tensor(p, VQD_FLOAT32, 3, 1, CLASSES, PIXELS), u = tensor(uniforms, VQD_FLOAT64, 2, 1, PIXELS, 0);
+    const vqd_tensor model_output = tensor(p, VQD_FLOAT32, 3, 1, CLASSES, PIXELS);
+    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, 1, PIXELS, 0);
     const vqd_tensor x = {(void *)&masked, {1, PIXELS, 0}, {0, 0, 0}, 2, VQD_INT64};
     for (int i = 0; i < 2; i++) {
         const vqd_tensor to = tensor(drawn[i], VQD_INT64, 2, 1, PIXELS, 0);

@@ -4,8 +4,20 @@
 #include <stdint.h>
 #include <string.h>
 
-/* The vqd_dtype of elements with this format string of PEP 3118, or 0 where there is none. Sizes come from `itemsize`, as those of
- * 'l' and 'n' depend on the prefix. PEP 3118 has no bfloat16: its bits come in arrays of numpy.dtype([("bfloat16", "u2")]). */
+/* The integer type of a size, `smallest` being the one of one byte and larger ones following it. */
+static int32_t integer_of_size(Py_ssize_t bytes, vqd_dtype smallest) {
+    switch (bytes) {
+    case 1: return (int32_t)smallest;
+    case 2: return (int32_t)smallest + 1;
+    case 4: return (int32_t)smallest + 2;
+    case 8: return (int32_t)smallest + 3;
+    default: return 0;
+    }
+}
+
+/* The vqd_dtype of elements with this format string of PEP 3118, or 0 where there is none. Sizes come from `itemsize`, as
+ * those of 'l' and 'n' depend on the prefix. PEP 3118 has no bfloat16: its bits come in arrays of
+ * numpy.dtype([("bfloat16", "u2")]). */
 static int32_t dtype_of(const char *format, Py_ssize_t itemsize) {
     static const char native_prefixes[] = {'@', '=', '<'}; /* the CPUs that setup.py knows are little-endian */
     if (!format)
@@ -18,9 +30,9 @@ static int32_t dtype_of(const char *format, Py_ssize_t itemsize) {
         return 0;
     switch (format[0]) {
     case 'b': case 'h': case 'i': case 'l': case 'q': case 'n':
-        return itemsize == 1 ? VQD_INT8 : itemsize == 2 ? VQD_INT16 : itemsize == 4 ? VQD_INT32 : itemsize == 8 ? VQD_INT64 : 0;
+        return integer_of_size(itemsize, VQD_INT8);
     case 'B': case 'H': case 'I': case 'L': case 'Q': case 'N':
-        return itemsize == 1 ? VQD_UINT8 : itemsize == 2 ? VQD_UINT16 : itemsize == 4 ? VQD_UINT32 : itemsize == 8 ? VQD_UINT64 : 0;
+        return integer_of_size(itemsize, VQD_UINT8);
     case 'e': return VQD_FLOAT16;
     case 'f': return VQD_FLOAT32;
     case 'd': return VQD_FLOAT64;
@@ -29,7 +41,8 @@ static int32_t dtype_of(const char *format, Py_ssize_t itemsize) {
     }
 }
 
-/* What an object's elements are, in NumPy's words where it is an array of NumPy's. `format` may be NULL when there is no buffer. */
+/* What an object's elements are, in NumPy's words where it is an array of NumPy's. `format` is NULL where there is no
+ * buffer. */
 static PyObject *element_name(PyObject *object, const char *format) {
     PyObject *dtype = PyObject_GetAttrString(object, "dtype");
     PyObject *name = dtype ? PyObject_Str(dtype) : NULL;
@@ -43,7 +56,8 @@ static PyObject *element_name(PyObject *object, const char *format) {
 static bool wrong_dtype(PyObject *object, const char *format, const array_argument *argument) {
     PyObject *name = element_name(object, format);
     if (name) {
-        PyErr_Format(PyExc_TypeError, "%s must be %s in native byte order, not '%U'", argument->name, argument->dtypes, name);
+        PyErr_Format(PyExc_TypeError, "%s must be %s in native byte order, not '%U'", argument->name, argument->dtypes,
+                     name);
         Py_DECREF(name);
     }
     return false;
@@ -73,7 +87,8 @@ static bool no_buffer(PyObject *object, const array_argument *argument, int flag
         PyErr_Clear();
         PyObject *type_name = PyType_GetName(Py_TYPE(object));
         if (type_name) {
-            PyErr_Format(PyExc_TypeError, "%s must be an array with the buffer protocol, not %U", argument->name, type_name);
+            PyErr_Format(PyExc_TypeError, "%s must be an array with the buffer protocol, not %U", argument->name,
+                         type_name);
             Py_DECREF(type_name);
         }
         return false;
@@ -107,7 +122,8 @@ static Py_buffer *take_buffer(call *self, const array_argument *argument, int fl
     return NULL;
 }
 
-/* Bytes from one element to the next. ctypes leaves `strides` out where memory is contiguous, although they were asked for. */
+/* Bytes from one element to the next. ctypes leaves `strides` out, although they were asked for: its memory is
+ * contiguous. */
 static int64_t stride(const Py_buffer *view, int axis) {
     int64_t bytes = view->itemsize;
     if (view->strides)

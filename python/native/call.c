@@ -3,7 +3,8 @@
 
 #include <limits.h>
 
-bool call_begin(call *self, const char *function, PyObject *const *arguments, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most) {
+bool call_begin(call *self, const char *function, PyObject *const *arguments, Py_ssize_t count,
+                Py_ssize_t least, Py_ssize_t most) {
     self->next = arguments;
     self->left = count;
     self->held = 0;
@@ -37,7 +38,8 @@ bool call_end(call *self, vqd_status status) {
     return false;
 }
 
-/* Not Py_RETURN_NONE: in the headers of CPython 3.12 it counts no reference even for the Limited API of 3.11, where None has a count. */
+/* Not Py_RETURN_NONE: in the headers of CPython 3.12 it counts no reference even for the Limited API of 3.11, where None
+ * has a count. */
 PyObject *call_result(call *self, vqd_status status) {
     return call_end(self, status) ? Py_NewRef(Py_None) : NULL;
 }

@@ -1,4 +1,5 @@
-/* One call from Python: its arguments are taken in order, each checked as it is taken; the buffers among them are held until the end. */
+/* One call from Python: its arguments are taken in order, each checked as it is taken; the buffers among them are held
+ * until the end. */
 #ifndef VQD_CALL_H
 #define VQD_CALL_H
 
@@ -31,9 +32,11 @@ typedef struct array_argument {
 /* Every function below that returns a bool returns false with a Python exception set. */
 
 /* Begins a call of `function`, which takes between `least` and `most` arguments. */
-bool call_begin(call *self, const char *function, PyObject *const *arguments, Py_ssize_t count, Py_ssize_t least, Py_ssize_t most);
+bool call_begin(call *self, const char *function, PyObject *const *arguments, Py_ssize_t count,
+                Py_ssize_t least, Py_ssize_t most);
 
-/* Releases the buffers. Returns true, or false with an exception set: the one already set, or the one that `status` calls for. */
+/* Releases the buffers. Returns true, or false with an exception set: the one already set, or the one that `status`
+ * calls for. */
 bool call_end(call *self, vqd_status status);
 
 /* call_end for a function that returns None: that, or NULL. */
@@ -52,7 +55,8 @@ bool take_schedule(call *self, vqd_schedule *schedule);
 /* A float64 table to write: one-dimensional, contiguous, of `length` elements. */
 bool take_output_table(call *self, const char *name, int64_t length, double **data);
 
-/* Arrays of up to three axes and any strides. Element types that vqd_dtype lacks are refused here, all else is left to the C ABI. */
+/* Arrays of up to three axes and any strides. Element types that vqd_dtype lacks are refused here, all else is left to
+ * the C ABI. */
 bool take_input(call *self, const array_argument *argument, vqd_tensor *tensor);
 bool take_output(call *self, const array_argument *argument, vqd_tensor *tensor);
 

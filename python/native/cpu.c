@@ -7,7 +7,8 @@
 
 #include <cpuid.h>
 
-/* __builtin_cpu_supports knows the names of levels only in recent compilers, so ask the CPU for the features that make them up. */
+/* __builtin_cpu_supports knows the names of levels only in recent compilers, so ask the CPU for the features that make
+ * them up. */
 
 static bool has(unsigned int word, unsigned int bits) {
     return (word & bits) == bits;

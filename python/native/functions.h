@@ -1,4 +1,5 @@
-/* One function of Python for each of vqdiffusion.h: take the arguments, let go of the GIL, call, turn the status into an exception. */
+/* One function of Python for each of vqdiffusion.h: take the arguments, let go of the GIL, call, turn the status into an
+ * exception. */
 #ifndef VQD_FUNCTIONS_H
 #define VQD_FUNCTIONS_H
 
@@ -16,8 +17,10 @@
 
 typedef PyObject *native_function(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 
-native_function native_alpha_schedules, native_gamma_schedules, native_schedule_check, native_schedule_logs, native_transition;
-native_function native_q_posterior, native_log_transition_rows, native_apply_cumulative_transitions, native_index_to_log_onehot;
+native_function native_alpha_schedules, native_gamma_schedules;
+native_function native_schedule_check, native_schedule_logs, native_transition;
+native_function native_q_posterior, native_log_transition_rows, native_apply_cumulative_transitions;
+native_function native_index_to_log_onehot;
 native_function native_step_gumbel, native_step_inverse_cdf, native_q_sample, native_gumbel_noised;
 native_function native_guide, native_truncate;
 

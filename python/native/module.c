@@ -33,11 +33,13 @@ static PyObject *supported_cpus(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED
 /* The documentation is in _native.pyi and vqdiffusion.h; the strings here are signatures for inspect. */
 #define SCHEDULE "num_classes, alpha_cumulative, gamma_cumulative, "
 #define FUNCTION(name, parameters) \
-    {#name, (PyCFunction)(void (*)(void))native_##name, METH_FASTCALL, #name "(" parameters "/)\n--\n\nSee vqd_" #name " in vqdiffusion.h."}
+    {#name, (PyCFunction)(void (*)(void))native_##name, METH_FASTCALL, \
+     #name "(" parameters "/)\n--\n\nSee vqd_" #name " in vqdiffusion.h."}
 
 static PyMethodDef functions[] = {
     {"version", version, METH_NOARGS, "version()\n--\n\nVersion of the library, such as '0.1.0'."},
-    {"supported_cpus", supported_cpus, METH_NOARGS, "supported_cpus()\n--\n\nCPU levels that this machine can run, lowest first."},
+    {"supported_cpus", supported_cpus, METH_NOARGS,
+     "supported_cpus()\n--\n\nCPU levels that this machine can run, lowest first."},
     FUNCTION(alpha_schedules, "num_timesteps, start, end, alpha, alpha_cumulative, "),
     FUNCTION(gamma_schedules, "num_timesteps, start, end, gamma, gamma_cumulative, "),
     FUNCTION(schedule_check, SCHEDULE),

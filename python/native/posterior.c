@@ -48,7 +48,8 @@ exit:
     return call_result(&self, status);
 }
 
-PyObject *native_apply_cumulative_transitions(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
+PyObject *native_apply_cumulative_transitions(PyObject *Py_UNUSED(module), PyObject *const *arguments,
+                                              Py_ssize_t count) {
     static const array_argument q_argument = {"q", FLOATING, "(batch, classes, pixels)"};
     static const array_argument out_argument = {"out", RESULT, "(batch, classes + 1, pixels)"};
     call self;

@@ -3,8 +3,8 @@
 
 #define UNIFORM "float32 or float64"
 
-typedef vqd_status reverse_step(const vqd_schedule *, int64_t, int64_t, const vqd_tensor *, const vqd_tensor *, const vqd_tensor *,
-                                const vqd_tensor *, vqd_context *);
+typedef vqd_status reverse_step(const vqd_schedule *, int64_t, int64_t, const vqd_tensor *, const vqd_tensor *,
+                                const vqd_tensor *, const vqd_tensor *, vqd_context *);
 
 static PyObject *take_reverse_step(reverse_step *step, const char *function, const array_argument *uniforms_argument,
                                    PyObject *const *arguments, Py_ssize_t count) {

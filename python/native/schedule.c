@@ -3,8 +3,8 @@
 
 typedef vqd_status linear_schedule(int64_t, double, double, double *, double *, vqd_context *);
 
-static PyObject *make_linear_schedule(linear_schedule *fill, const char *function, const char *step_name, const char *cumulative_name,
-                                      PyObject *const *arguments, Py_ssize_t count) {
+static PyObject *make_linear_schedule(linear_schedule *fill, const char *function, const char *step_name,
+                                      const char *cumulative_name, PyObject *const *arguments, Py_ssize_t count) {
     call self;
     vqd_status status = VQD_OK;
     int64_t num_timesteps, entries;
@@ -57,8 +57,8 @@ PyObject *native_schedule_logs(PyObject *Py_UNUSED(module), PyObject *const *arg
         || !take_output_table(&self, "log_beta_cumulative", schedule.num_timesteps + 1, &beta_cumulative)
         || !take_output_table(&self, "log_gamma_cumulative", schedule.num_timesteps + 1, &gamma_cumulative))
         goto exit;
-    WITHOUT_GIL(status = vqd_schedule_logs(&schedule, alpha, beta, gamma, alpha_cumulative, beta_cumulative, gamma_cumulative,
-                                           &self.context))
+    WITHOUT_GIL(status = vqd_schedule_logs(&schedule, alpha, beta, gamma, alpha_cumulative, beta_cumulative,
+                                           gamma_cumulative, &self.context))
 exit:
     return call_result(&self, status);
 }

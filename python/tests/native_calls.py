@@ -1,4 +1,4 @@
-"""A good call of every function of the native module, as named arguments in their order, for tests that break one of them."""
+"""A good call of every function of the native module, as named arguments in order, for tests to break one of them."""
 
 import inspect
 

@@ -104,9 +104,11 @@ def test_names():
         "alpha_schedules",
         "gamma_schedules",
         "get_num_threads",
+        "guide",
         "gumbel_noised",
         "index_to_log_onehot",
         "set_num_threads",
+        "truncate",
     }
     assert all(hasattr(vqdiffusion, name) for name in vqdiffusion.__all__)
     assert vqdiffusion.__version__ == version("vqdiffusion")

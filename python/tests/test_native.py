@@ -1,4 +1,4 @@
-"""The native module by itself: buffers of every kind, refusals, what is left behind by a refusal, threads, fork and CPU levels."""
+"""The native module by itself: buffers of every kind, refusals and what they leave behind, threads, fork, CPU levels."""
 
 import array
 import ast
@@ -30,7 +30,7 @@ def results(function, named):
     return {name: named[name].copy() for name in OUTPUTS[function]}
 
 
-# ---- The stub and the module say the same -----------------------------------------------------------------------------------------
+# ---- The stub and the module say the same ----------------------------------------------------------------------------
 
 
 def stub_functions():
@@ -75,7 +75,7 @@ def test_num_threads_is_optional(function):
         np.testing.assert_array_equal(named[name], expected[name])
 
 
-# ---- Buffers that are taken ---------------------------------------------------------------------------------------------------------
+# ---- Buffers that are taken ------------------------------------------------------------------------------------------
 
 
 def strided(value, layout):
@@ -248,7 +248,7 @@ def test_empty_arrays(function, empty):
     assert call(function, named) is None
 
 
-# ---- Refusals -----------------------------------------------------------------------------------------------------------------------
+# ---- Refusals --------------------------------------------------------------------------------------------------------
 
 
 def assert_refused(function, named, error, match):
@@ -482,7 +482,7 @@ def test_result_none_is_counted(function):
     assert abs(sys.getrefcount(None) - before) < 100
 
 
-# ---- Threads and processes ------------------------------------------------------------------------------------------------------------
+# ---- Threads and processes -------------------------------------------------------------------------------------------
 
 
 def test_calls_from_several_threads_at_once():
@@ -496,7 +496,7 @@ def test_calls_from_several_threads_at_once():
 
 
 def test_the_gil_is_released():
-    """Threads do not take turns here unless the one that runs lets go of the GIL, so only the call can let the other one run."""
+    """Threads take turns here only where the one that runs lets go of the GIL, so only the call can let the other run."""
     batch, classes, pixels = 1, 512, 4096
     log_p = np.full((batch, classes, pixels), -np.log(classes), np.float32)
     out = np.empty((batch, classes + 1, pixels), np.float32)
@@ -572,7 +572,7 @@ def test_memory_that_cannot_be_had():
     assert re.fullmatch(r".*no memory for \d+ bytes.*\nTrue\n", output)
 
 
-# ---- CPU levels -----------------------------------------------------------------------------------------------------------------------
+# ---- CPU levels ------------------------------------------------------------------------------------------------------
 
 
 def built_levels():

@@ -1,7 +1,7 @@
 """The native module for this machine's CPU: its functions, as _native.pyi and vqdiffusion.h describe them.
 
-The module is compiled once for each CPU level. The highest level that this machine can run is used, or the one named in the environment
-variable VQDIFFUSION_CPU.
+The module is compiled once for each CPU level. The highest level that this machine can run is used, or the one named in
+the environment variable VQDIFFUSION_CPU.
 """
 
 import os
@@ -19,7 +19,8 @@ def _select():
     built = [level for level in _LEVELS if find_spec(_name(level))]
     if not built:
         raise ImportError(
-            "vqdiffusion's native module is not built: install the package with `pip install .` and import it from there."
+            "vqdiffusion's native module is not built: install the package with `pip install .` "
+            "and import it from where it is installed."
         )
     lowest = import_module(_name(built[0]))  # runs on every machine of its kind
     choices = [level for level in built if level in lowest.supported_cpus()]

@@ -1,12 +1,13 @@
 """The native module: one function for each function of vqdiffusion.h, over any object with the buffer protocol.
 
-Every function releases the GIL while it works, fills the arrays passed as outputs (C-contiguous, writable, of exactly the stated shape
-and dtype) and returns None unless stated. Errors: ValueError, TypeError or MemoryError with a sentence that names the argument, what was
-expected and what came; no output has been written then.
+Every function releases the GIL while it works, fills the arrays passed as outputs (C-contiguous, writable, of exactly
+the stated shape and dtype) and returns None unless stated. Errors: ValueError, TypeError or MemoryError with a sentence
+that names the argument, what was expected and what came; no output has been written then.
 
 Floating arrays are float16, float32, float64, or bfloat16 by its bits in an array of numpy.dtype([("bfloat16", "u2")]).
 
-`schedule` stands for the three leading arguments num_classes (K, without the mask), alpha_cumulative and gamma_cumulative (float64, (T,)).
+`schedule` stands for the three leading arguments num_classes (K, without the mask), alpha_cumulative and
+gamma_cumulative (float64, (T,)).
 """
 
 from typing_extensions import Buffer  # in every type checker; collections.abc has it from Python 3.12 on
@@ -18,8 +19,12 @@ def version() -> str: ...
 def supported_cpus() -> tuple[str, ...]:
     """CPU levels that this machine can run, lowest first."""
 
-def alpha_schedules(num_timesteps: int, start: float, end: float, alpha: Buffer, alpha_cumulative: Buffer, /) -> None: ...
-def gamma_schedules(num_timesteps: int, start: float, end: float, gamma: Buffer, gamma_cumulative: Buffer, /) -> None: ...
+def alpha_schedules(
+    num_timesteps: int, start: float, end: float, alpha: Buffer, alpha_cumulative: Buffer, /
+) -> None: ...
+def gamma_schedules(
+    num_timesteps: int, start: float, end: float, gamma: Buffer, gamma_cumulative: Buffer, /
+) -> None: ...
 def schedule_check(num_classes: int, alpha_cumulative: Buffer, gamma_cumulative: Buffer, /) -> None: ...
 def schedule_logs(
     num_classes: int,

@@ -49,8 +49,8 @@ class Law:
     num_classes: int
     terms: Tensor  # (T, 8): Terms
     logs: Tensor  # (T + 1, 6): log α, log β, log γ, then cumulative; the first row is for t = -1
-    linear: Tensor  # (T,) bool: β̄_s = 0, so that the posterior of a class is proportional to its probability
-    carries: Tensor  # (T,) bool: β̄_t = 0, so that an unmasked pixel cannot have changed
+    linear: tuple[bool, ...]  # for each t: β̄_s = 0, so that the posterior of a class is proportional to its probability
+    carries: tuple[bool, ...]  # for each t: β̄_t = 0, so that an unmasked pixel cannot have changed
 
     @classmethod
     def of(
@@ -79,19 +79,20 @@ class Law:
             num_classes,
             torch.from_numpy(np.stack(columns, axis=1)),
             torch.from_numpy(np.stack(from_clean, axis=1)),
-            torch.from_numpy(linear),
-            torch.from_numpy(carries),
+            tuple(linear.tolist()),
+            tuple(carries.tolist()),
         )
 
     def to(self, device: torch.device | str) -> Law:
-        """The same with its logarithms on a device. The flags stay on the CPU, to be branched on."""
-        half = torch.device(device).type == "mps"  # which has no float64
-        dtype = torch.float32 if half else torch.float64
+        """The same with its logarithms on a device."""
+        dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
         return replace(self, terms=self.terms.to(device, dtype), logs=self.logs.to(device, dtype))
 
-    def flag(self, flags: Tensor, t: int | Tensor) -> bool | Tensor:
-        flag = _entries(flags, t)
-        return flag if isinstance(t, Tensor) or torch.compiler.is_compiling() else bool(flag)
+    def flag(self, flags: tuple[bool, ...], t: int | Tensor) -> bool | Tensor:
+        """A bool to branch on where t is known, else a tensor."""
+        if isinstance(t, Tensor) or torch.compiler.is_compiling():
+            return _entries(torch.tensor(flags), t)
+        return flags[t]
 
 
 class Posterior(NamedTuple):

@@ -22,22 +22,21 @@ extension NoiseSchedule {
     /// - Throws: `ArgumentError` for shapes that disagree, a class or a timestep out of range.
     @export(interface)
     public func sampleForward(
-        from data: ClassIndices, timesteps: UnsafeBufferPointer<Int64>, timestepsName: StaticString = "timesteps",
-        uniforms: UniformGrid, into output: OutputTensor
+        from data: ClassIndices, timesteps: TimestepList, uniforms: UniformGrid, into output: OutputTensor
     ) throws(ArgumentError) {
         let (batch, pixels) = (data.batch, data.pixels)
         guard timesteps.count == batch else {
-            throw ArgumentError(timestepsName, .shape(expected: Shape(batch), actual: Shape(timesteps.count)))
+            throw ArgumentError(timesteps.name, .shape(expected: Shape(batch), actual: Shape(timesteps.count)))
         }
-        try uniforms.check(batch: batch, pixels: pixels)
+        let uniforms = try uniforms.checked(batch: batch, pixels: pixels)
         try output.checkShape(Shape(batch, pixels))
         let clean = try data.checked(batch: batch, pixels: pixels, upper: classes)
-        for t in timesteps { _ = try marginal(at: Int(t), lower: 0, name: timestepsName) }
+        for row in 0..<batch { _ = try marginal(at: timesteps[row], lower: 0, name: timesteps.name) }
         let tokens = output.base.assumingMemoryBound(to: Int64.self)
         for row in 0..<batch {
-            let law = try marginal(at: Int(timesteps[row]), lower: 0, name: timestepsName)
+            let law = try marginal(at: timesteps[row], lower: 0, name: timesteps.name)
             for at in row * pixels..<(row + 1) * pixels {
-                tokens[at] = Int64(law.draw(uniforms.base[at], from: clean[at], classes: classes))
+                tokens[at] = Int64(law.draw(uniforms[at], from: clean[at], classes: classes))
             }
         }
     }

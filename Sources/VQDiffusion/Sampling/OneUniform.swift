@@ -9,7 +9,7 @@ extension ReverseStep {
     /// - Parameters:
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
     ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at t = 0 and may be nil there.
-    ///   - uniforms: batch · pixels of them in [0, 1), row after row, of 53 bits: the smallest probabilities of a default schedule are 1e-10.
+    ///   - uniforms: one for each pixel, in [0, 1), of 53 bits: the smallest probabilities of a default schedule are 1e-10.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
     /// - Throws: `ArgumentError` for shapes that disagree, a class out of range, and in a column that is read NaN, +∞ or no mass.
     @export(interface)
@@ -18,22 +18,22 @@ extension ReverseStep {
         parallelism: Parallelism = Parallelism()
     ) throws(ArgumentError) {
         try p.checkShape(Shape(-1, classes, -1))
-        try uniforms.check(batch: p.batch, pixels: p.pixels)
+        let uniforms = try uniforms.checked(batch: p.batch, pixels: p.pixels)
         try output.checkShape(Shape(p.batch, p.pixels))
         let shown = try shownClasses(sample, p)
         let name = sample?.name ?? "sample"
         let tokens = output.base.assumingMemoryBound(to: Int64.self)
         switch p.elementType {
-        case .float16: try invert(HalfElement.self, p, shown, name, uniforms.base, tokens, parallelism)
-        case .bfloat16: try invert(BrainElement.self, p, shown, name, uniforms.base, tokens, parallelism)
-        case .float32: try invert(Float.self, p, shown, name, uniforms.base, tokens, parallelism)
-        case .float64: try invert(Double.self, p, shown, name, uniforms.base, tokens, parallelism)
+        case .float16: try invert(HalfElement.self, p, shown, name, uniforms, tokens, parallelism)
+        case .bfloat16: try invert(BrainElement.self, p, shown, name, uniforms, tokens, parallelism)
+        case .float32: try invert(Float.self, p, shown, name, uniforms, tokens, parallelism)
+        case .float64: try invert(Double.self, p, shown, name, uniforms, tokens, parallelism)
         }
     }
 
     private func invert<E: FloatingElement>(
         _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ sampleName: StaticString,
-        _ uniforms: UnsafePointer<Double>, _ output: UnsafeMutablePointer<Int64>, _ parallelism: Parallelism
+        _ uniforms: borrowing Scratch<Double>, _ output: UnsafeMutablePointer<Int64>, _ parallelism: Parallelism
     ) throws(ArgumentError) {
         let count = p.batch * p.pixels
         let tokens = try Scratch<Int32>(count)
@@ -59,7 +59,7 @@ extension ReverseStep {
         }
         starts[p.batch] = found
         try invertColumns(
-            E.self, p, shown.pointer, uniforms, needed: needed.pointer, starts: starts.pointer, tokens: tokens.pointer, parallelism)
+            E.self, p, shown.pointer, uniforms.pointer, needed: needed.pointer, starts: starts.pointer, tokens: tokens.pointer, parallelism)
         for at in 0..<count { output[at] = Int64(tokens[at]) }
     }
 

@@ -56,7 +56,7 @@ def test_impossible_cells():
     reference, ours = both(5)
     log_p, x = random_log_p(1, 5, 3), torch.tensor([[0, 3, 5]])
     out = ours.q_posterior(log_p, x, 40)
-    assert out.isfinite().all() and (out[0, 5, :2] < -65).all() and out[0, 5, 2] > -1
+    assert out.isfinite().all() and (out[0, 5, :2] < -40).all() and out[0, 5, 2] > -1
     at_zero = ours.q_posterior(log_p, x, 0)
     same_cells(at_zero, reference.q_posterior(log_p, x, 0))
     assert (at_zero[0, 5] == -torch.inf).all()

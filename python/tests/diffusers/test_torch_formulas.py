@@ -112,13 +112,13 @@ def test_jacobians_by_reverse_and_forward_mode_agree(case):
 
 def test_the_two_parts_have_gradients_too(case):
     (reference, ours), (log_p, x) = both(K, T), case
-    onehot = torch.nn.functional.one_hot(x, K + 1).transpose(1, 2).double().clamp(min=1e-30).log()
+    onehot = torch.nn.functional.one_hot(x, K + 1).transpose(1, 2).float().clamp(min=1e-30).log()
     for cumulative in (True, False):
         jacobians = [
             jacrev(lambda z: s.log_Q_t_transitioning_to_known_class(t=7, x_t=x, log_onehot_x_t=z, cumulative=cumulative))(onehot)
             for s in (ours, reference)
         ]
-        torch.testing.assert_close(*jacobians, atol=1e-6, rtol=1e-6)
+        torch.testing.assert_close(*jacobians, atol=1e-5, rtol=1e-5)
     jacobians = [jacrev(lambda z: s.apply_cumulative_transitions(z, 7))(log_p) for s in (ours, reference)]
     torch.testing.assert_close(*jacobians, atol=1e-6, rtol=1e-6)
 
@@ -134,6 +134,13 @@ def test_vmap(case, in_dims):
             same_cells(out[i], ours.q_posterior(*one, t), absolute=1e-9)
         tokens = vmap(lambda a, b: ours.step(a, t, b).prev_sample, in_dims, randomness="different")(*many)
         assert tokens.shape == (2, *x.shape) and tokens.dtype == torch.int64
+
+
+def test_vmap_over_nothing_draws_several_times(case):
+    ours, (log_p, x) = Ours(K + 1, T), case
+    for t in (0, 7):
+        tokens = vmap(lambda _: ours.step(log_p, t, x).prev_sample, randomness="different")(torch.zeros(50))
+        assert tokens.shape == (50, *x.shape) and (tokens != tokens[:1]).any()
 
 
 def test_vmap_over_timesteps(case):

@@ -4,6 +4,6 @@ The command is `python -m vqdiffusion demo`; `--help` explains it.
 """
 
 from .denoiser import DigitDenoiser
-from .generate import Generated, generate, guide
+from .generate import Generated, generate
 
-__all__ = ["DigitDenoiser", "Generated", "generate", "guide"]
+__all__ = ["DigitDenoiser", "Generated", "generate"]

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .. import VQDiffusionScheduler
-from .denoiser import DigitDenoiser, FloatArray, log_softmax
+from .. import VQDiffusionScheduler, guide
+from .denoiser import DigitDenoiser
 
 DEFAULT_GUIDANCE = 2.0
 
@@ -33,11 +33,6 @@ class Generated:
     frames: list[npt.NDArray[np.int64]]
     denoiser_seconds: float
     scheduler_seconds: float
-
-
-def guide(conditional: FloatArray, unconditional: FloatArray, scale: float) -> FloatArray:
-    """Classifier-free guidance on log-probabilities (B, K, N): u + scale (c - u), normalised and floored at -70."""
-    return log_softmax(unconditional + np.float32(scale) * (conditional - unconditional))
 
 
 def generate(
@@ -84,7 +79,8 @@ def generate(
         start = time.perf_counter()
         if guidance > 1:
             both = denoiser(np.concatenate([x_t, x_t]), t, np.concatenate([labels, any_digit]))
-            log_p_x_0 = guide(both[: len(labels)], both[len(labels) :], guidance)
+            conditional, unconditional = both[: len(labels)], both[len(labels) :]
+            log_p_x_0 = guide(unconditional, conditional, guidance)
         else:
             log_p_x_0 = denoiser(x_t, t, labels)
         denoised = time.perf_counter()

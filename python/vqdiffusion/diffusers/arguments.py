@@ -101,7 +101,12 @@ def as_grid_of(x: Tensor, grid: Any, name: str) -> Tensor:
 
 
 def _as_tensor(value: Any, name: str) -> Tensor:
-    return value if isinstance(value, Tensor) else torch.tensor(as_array(value, name))
+    if isinstance(value, Tensor):
+        return value
+    try:
+        return torch.tensor(as_array(value, name))
+    except TypeError as error:
+        raise TypeError(f"{name} could not be read as a tensor: {error}") from error
 
 
 def check_grid(grid: Tensor, name: str, classes: int) -> None:

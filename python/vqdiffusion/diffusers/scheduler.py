@@ -224,9 +224,12 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         prev_sample = torch.empty((batch, pixels), dtype=torch.int64, device="cpu")
         out = prev_sample.numpy()
         with restored_on_error(generator):
-            u = self._uniforms(t, batch, pixels, generator, "cpu").numpy()
+            u = self._uniforms(t, batch, pixels, generator, "cpu")
+            noise = memory(u, "uniforms")
+            if noise is None:  # random numbers of vmap
+                return self._torch_step(x, t, shown, generator, u)
             for rows, one in parts:
-                own = u[rows, : self.num_embed - (one == 0)] if self._gumbel else u[rows]
+                own = noise[rows, : self.num_embed - (one == 0)] if self._gumbel else noise[rows]
                 grid = None if one == 0 else shown[rows]
                 draw(*self._schedule, one, one - 1, x[rows], grid, own, out[rows], threads._num_threads)
         return prev_sample
@@ -240,7 +243,9 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         rows = [self.num_embed - (one == 0) for one in t]
         return uniforms((batch, self.num_embed, pixels), generator, device, rows=rows)
 
-    def _torch_step(self, model_output: Any, t: int | list[int], sample: Any, generator: Any) -> Tensor:
+    def _torch_step(
+        self, model_output: Any, t: int | list[int], sample: Any, generator: Any, u: Tensor | None = None
+    ) -> Tensor:
         x = as_log_probabilities(model_output, "model_output", self.mask_class)
         generator = as_generators(generator, len(x))
         by_row(t, len(x), "timestep")
@@ -256,7 +261,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
                 first = (at == 0).view(-1, 1, 1)
                 classes, mask = torch.where(first, x, classes), mask.masked_fill(first, -torch.inf)
         check_drawable(total, mask, "model_output")
-        u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
+        if u is None:
+            u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
         return (formulas.gumbel_argmax if self._gumbel else formulas.inverse_cdf)(classes, mask, u)
 
     def q_posterior(self, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:

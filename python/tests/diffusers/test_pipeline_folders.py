@@ -1,0 +1,105 @@
+"""Pipelines saved to a folder and loaded from it, with either scheduler and either pipeline."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers_case import Ours, Reference, generator
+from tiny_pipeline import STEPS, pipeline
+
+from vqdiffusion.diffusers import VQDiffusionPipeline, use_in
+
+STOCK, OURS = diffusers.VQDiffusionPipeline, VQDiffusionPipeline
+
+
+def images(pipe):
+    pipe.set_progress_bar_config(disable=True)
+    return pipe("the cat", num_inference_steps=STEPS, generator=generator(1), output_type="np").images
+
+
+@pytest.fixture(scope="module")
+def expected():
+    return images(pipeline())
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """By the class of the scheduler: a folder with the pipeline."""
+    made = {}
+    for scheduler in (Reference, Ours):
+        made[scheduler] = tmp_path_factory.mktemp("pipeline")
+        pipeline(scheduler=scheduler).save_pretrained(made[scheduler])
+    return made
+
+
+@pytest.mark.parametrize("cls", [STOCK, OURS, diffusers.DiffusionPipeline])
+@pytest.mark.parametrize("scheduler", [Reference, Ours])
+def test_save_and_load(folders, expected, cls, scheduler):
+    loaded = cls.from_pretrained(folders[scheduler])
+    assert type(loaded.scheduler) is scheduler
+    assert type(loaded) is (STOCK if cls is diffusers.DiffusionPipeline else cls)
+    assert np.array_equal(images(loaded), expected)
+
+
+def test_the_folder_names_the_module_to_import(folders):
+    index = json.loads(Path(folders[Ours], "model_index.json").read_text())
+    assert index["scheduler"] == ["vqdiffusion.diffusers", "VQDiffusionScheduler"]
+    files = [Path(folders[cls], "scheduler", "scheduler_config.json").read_bytes() for cls in (Reference, Ours)]
+    assert files[0] == files[1]
+
+
+def test_loading_needs_our_module_imported_before(folders):
+    """What the documentation says: in a process that has not imported it, diffusers may refuse the folder."""
+    code = (
+        "import sys, warnings; warnings.simplefilter('ignore')\n"
+        "{}\n"
+        "from diffusers import VQDiffusionPipeline\n"
+        "pipe = VQDiffusionPipeline.from_pretrained(sys.argv[1])\n"
+        "assert type(pipe.scheduler).__module__ == 'vqdiffusion.diffusers'"
+    )
+    program = code.format("import vqdiffusion.diffusers")
+    subprocess.run([sys.executable, "-c", program, str(folders[Ours])], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("cls", [STOCK, OURS])
+@pytest.mark.parametrize("source, target", [(Reference, Ours), (Ours, Reference)])
+def test_a_scheduler_given_at_loading(folders, expected, cls, source, target):
+    scheduler = target.from_pretrained(folders[source], subfolder="scheduler")
+    loaded = cls.from_pretrained(folders[source], scheduler=scheduler)
+    assert loaded.scheduler is scheduler
+    assert np.array_equal(images(loaded), expected)
+
+
+def test_our_pipeline_saved_is_a_stock_pipeline_to_others(tmp_path, expected):
+    use_in(pipeline()).save_pretrained(tmp_path)
+    loaded = STOCK.from_pretrained(tmp_path)
+    assert type(loaded) is STOCK and type(loaded.scheduler) is Ours
+    assert np.array_equal(images(loaded), expected)
+
+
+def test_saved_again_after_use(folders, expected, tmp_path):
+    loaded = OURS.from_pretrained(folders[Ours])
+    images(loaded)
+    loaded.save_pretrained(tmp_path)
+    assert np.array_equal(images(OURS.from_pretrained(tmp_path)), expected)
+
+
+def test_loading_in_another_precision(folders):
+    loaded = OURS.from_pretrained(folders[Ours], torch_dtype=torch.float64)
+    assert loaded.dtype == torch.float64 and np.isfinite(images(loaded)).all()
+
+
+def test_components_and_from_pipe(expected):
+    pipe = use_in(pipeline())
+    again = OURS(**pipe.components)
+    assert again.scheduler is pipe.scheduler and np.array_equal(images(again), expected)
+
+
+def test_deepcopy(expected):
+    assert np.array_equal(images(copy.deepcopy(use_in(pipeline()))), expected)
