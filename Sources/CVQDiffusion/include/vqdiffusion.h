@@ -62,7 +62,8 @@ typedef struct vqd_tensor {
     int32_t dtype;      /* a vqd_dtype */
 } vqd_tensor;
 
-/* The noise schedule: the marginals q(x_t | x_0) at every timestep. β̄_t follows as (1 - ᾱ_t - γ̄_t) / K. */
+/* The noise schedule: the marginals q(x_t | x_0) at every timestep. β̄_t follows as (1 - ᾱ_t - γ̄_t) / K,
+ * and as 0 where that difference is no more than a rounding error (2^-50). */
 typedef struct vqd_schedule {
     int64_t num_classes;            /* K >= 1 */
     int64_t num_timesteps;          /* T >= 1, also the length of both tables */
@@ -100,7 +101,7 @@ vqd_status vqd_schedule_check(const vqd_schedule *schedule, vqd_context *context
 
 /* Natural logarithms of the tables, in float64. log_alpha, log_beta, log_gamma: T values for the single step t-1 -> t (eq. 7).
  * log_alpha_cumulative, log_beta_cumulative, log_gamma_cumulative: T + 1 values, the last of them for t = -1 (0, -inf, -inf).
- * β is formed as (1 - α - γ) / K; where rounding makes that negative it is 0. */
+ * β is formed as (1 - α - γ) / K, and is 0 where β̄ is. */
 vqd_status vqd_schedule_logs(const vqd_schedule *schedule, double *log_alpha, double *log_beta, double *log_gamma,
                              double *log_alpha_cumulative, double *log_beta_cumulative, double *log_gamma_cumulative,
                              vqd_context *context);

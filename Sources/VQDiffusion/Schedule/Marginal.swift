@@ -17,9 +17,11 @@ public struct Marginal: Equatable, Sendable {
         self.gamma = gamma
     }
 
-    /// β̄ = (1 - ᾱ - γ̄)/K. Where ᾱ = 1 - γ̄ that is a rounding error of either sign, whose logarithm would be NaN: negative ones become 0.
+    /// β̄ = (1 - ᾱ - γ̄)/K. Where ᾱ = 1 - γ̄ was meant, that difference is a rounding error of either sign: a negative one has no logarithm, and a positive one
+    /// would let pixels change class at ratios of rounding errors. Both count as 0.
     init(alpha: Double, gamma: Double, classes: Int) {
-        self.init(alpha: alpha, beta: max(0, (1 - alpha - gamma) / Double(classes)), gamma: gamma)
+        let rest = 1 - alpha - gamma
+        self.init(alpha: alpha, beta: rest > 0x1p-50 ? rest / Double(classes) : 0, gamma: gamma)
     }
 
     /// ᾱ + β̄, the probability of showing the class of x_0.

@@ -87,8 +87,8 @@ public struct NoiseSchedule {
         let earlier = try marginal(at: t - 1)
         let alpha = earlier.alpha > 0 ? now.alpha / earlier.alpha : 0
         let gamma = earlier.gamma < 1 ? 1 - (1 - now.gamma) / (1 - earlier.gamma) : 1
-        let beta = (1 - alpha - gamma) / Double(classes)
-        return LogRates(alpha: vqd_log(alpha), beta: vqd_log(max(0, beta)), gamma: vqd_log(max(0, gamma)))
+        let beta = now.beta > 0 ? max(0, (1 - alpha - gamma) / Double(classes)) : 0
+        return LogRates(alpha: vqd_log(alpha), beta: vqd_log(beta), gamma: vqd_log(max(0, gamma)))
     }
 
     /// Logarithms of ᾱ_t, β̄_t, γ̄_t; at t = -1 they are 0, -∞, -∞.

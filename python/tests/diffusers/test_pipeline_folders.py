@@ -2,8 +2,10 @@
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import diffusers
@@ -35,6 +37,7 @@ def folders(tmp_path_factory):
     for scheduler in (Reference, Ours):
         made[scheduler] = tmp_path_factory.mktemp("pipeline")
         pipeline(scheduler=scheduler).save_pretrained(made[scheduler])
+    OURS.from_pretrained(made[Reference])  # diffusers since 0.25 loads none of these folders before
     return made
 
 
@@ -54,17 +57,34 @@ def test_the_folder_names_the_module_to_import(folders):
     assert files[0] == files[1]
 
 
-def test_loading_needs_our_module_imported_before(folders):
-    """What the documentation says: in a process that has not imported it, diffusers may refuse the folder."""
-    code = (
-        "import sys, warnings; warnings.simplefilter('ignore')\n"
-        "{}\n"
-        "from diffusers import VQDiffusionPipeline\n"
-        "pipe = VQDiffusionPipeline.from_pretrained(sys.argv[1])\n"
-        "assert type(pipe.scheduler).__module__ == 'vqdiffusion.diffusers'"
-    )
-    program = code.format("import vqdiffusion.diffusers")
-    subprocess.run([sys.executable, "-c", program, str(folders[Ours])], check=True, capture_output=True)
+def in_another_process(folder, statements):
+    """What a process prints that has run these statements on the folder."""
+    program = f"import sys, warnings; warnings.simplefilter('ignore'); folder = sys.argv[1]\n{statements}"
+    return subprocess.run([sys.executable, "-c", program, str(folder)], check=True, capture_output=True, text=True).stdout
+
+
+def test_in_a_fresh_process(folders):
+    """Our pipeline loads what was saved with either scheduler; for ours, its module has then been imported."""
+    for scheduler in (Reference, Ours):
+        output = in_another_process(
+            folders[scheduler],
+            "from vqdiffusion.diffusers import VQDiffusionPipeline\n"
+            "pipe = VQDiffusionPipeline.from_pretrained(folder)\n"
+            "print(type(pipe.scheduler).__module__, type(pipe).__module__)",
+        )
+        assert output.split() == [scheduler.__module__, "vqdiffusion.diffusers"]
+
+
+def test_the_published_layout(folders, expected, tmp_path):
+    """As saved by diffusers 0.7: the embeddings are found in `vq_diffusion`."""
+    shutil.copytree(folders[Reference], tmp_path, dirs_exist_ok=True)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    index["learned_classifier_free_sampling_embeddings"][0] = "vq_diffusion"
+    index["_diffusers_version"] = "0.7.0.dev0"
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    scheduler = Ours.from_pretrained(tmp_path, subfolder="scheduler")
+    loaded = OURS.from_pretrained(tmp_path, scheduler=scheduler)
+    assert loaded.scheduler is scheduler and np.array_equal(images(loaded), expected)
 
 
 @pytest.mark.parametrize("cls", [STOCK, OURS])
@@ -91,7 +111,9 @@ def test_saved_again_after_use(folders, expected, tmp_path):
 
 
 def test_loading_in_another_precision(folders):
-    loaded = OURS.from_pretrained(folders[Ours], torch_dtype=torch.float64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # newer versions of diffusers call it dtype
+        loaded = OURS.from_pretrained(folders[Ours], torch_dtype=torch.float64)
     assert loaded.dtype == torch.float64 and np.isfinite(images(loaded)).all()
 
 

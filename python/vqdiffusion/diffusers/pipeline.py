@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
+import diffusers
 import torch
 from diffusers import VQDiffusionPipeline as StockPipeline
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
@@ -28,6 +31,16 @@ class VQDiffusionPipeline(StockPipeline):
 
     # The name that pickles look the class up by.
     __module__ = "vqdiffusion.diffusers"
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
+        """Load a pipeline from a folder or a model hub; see `DiffusionPipeline.from_pretrained`.
+
+        diffusers since 0.25 cannot load a VQ-Diffusion pipeline itself, neither the published model nor what it has
+        saved. This can, and once it has been called in a process, so can diffusers.
+        """
+        _make_loadable()
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     @torch.no_grad()
     def __call__(
@@ -145,6 +158,18 @@ def use_in(pipe: StockPipeline) -> StockPipeline:
     if type(pipe) is StockPipeline:
         pipe.__class__ = VQDiffusionPipeline
     return pipe
+
+
+def _make_loadable() -> None:
+    """Lends the class of the embeddings, which diffusers keeps in the module of the pipeline, the two names under which
+    model_index.json refers to it: in `vq_diffusion` as published, in `diffusers` as saved by versions since 0.25. They
+    stay, as loaders in other threads may be looking for them."""
+    home = sys.modules[StockPipeline.__module__]
+    name = "LearnedClassifierFreeSamplingEmbeddings"
+    if not hasattr(diffusers, name):
+        setattr(diffusers, name, getattr(home, name))
+    if "vq_diffusion" not in sys.modules and find_spec("vq_diffusion") is None:
+        sys.modules["vq_diffusion"] = home
 
 
 def guide(log_p_uncond: Tensor, log_p_cond: Tensor, scale: float) -> Tensor:
