@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SOURCES := Package.swift setup.py pyproject.toml \
     $(shell find Sources python/vqdiffusion python/native -type f -not -name '*.pyc')
 
-.PHONY: help demo build test test-core test-swift test-c test-python clean
+.PHONY: help demo build test test-core test-swift test-c test-python test-diffusers bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -23,7 +23,7 @@ demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png a
 
 build: $(VENV)/.with-demo ## build and install into .venv
 
-test: test-core ## run every test
+test: test-core test-diffusers ## run every test
 
 test-core: test-swift test-c test-python ## run the tests that need no torch
 
@@ -41,6 +41,12 @@ test-c: $(VENV)/.with-test ## use the C ABI from C, at every CPU level that this
 test-python: $(VENV)/.with-test ## test the installed Python package on NumPy arrays
 	$(VENV)/bin/python -m pytest --ignore=python/tests/diffusers
 
+test-diffusers: $(VENV)/.with-test $(VENV)/.with-diffusers ## test the drop-in beside diffusers itself
+	$(VENV)/bin/python -m pytest python/tests/diffusers
+
+bench: $(VENV)/.with-diffusers ## time the scheduler beside diffusers' and check that both compute the same
+	$(VENV)/bin/python -W ignore benchmarks/bench.py
+
 clean: ## remove all that was made here
 	rm -rf $(VENV) .build build dist python/*.egg-info .pytest_cache .hypothesis
 
@@ -56,6 +62,13 @@ $(VENV)/.created:
 	echo 'There is no Python 3.11 or newer with the module venv among: $(PYTHONS).' \
 	    'Install one (apt install python3 python3-venv python3-dev) or name one: make PYTHON=/path/to/python' >&2; \
 	exit 1
+
+# The ordinary torch on PyPI is a build for CUDA of several gigabytes; where there is one for the CPU alone, it will do.
+$(VENV)/.torch: $(VENV)/.created
+	$(VENV)/bin/pip install --quiet 'torch==2.13.0+cpu' || $(VENV)/bin/pip install --quiet torch
+	@touch $@
+
+$(VENV)/.with-diffusers: $(VENV)/.torch
 
 # The package as users install it, with one of the extras of pyproject.toml.
 $(VENV)/.with-%: $(VENV)/.created $(SOURCES)

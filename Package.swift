@@ -1,4 +1,4 @@
-// swift-tools-version: 6.2
+// swift-tools-version: 6.3
 import PackageDescription
 
 // The Python extension is built from the same targets as Embedded Swift, so that it carries no Swift runtime; setup.py passes the flags:
@@ -16,7 +16,7 @@ let package = Package(
     ],
     targets: [
         // MARK: - Library
-        .target(name: "CVQDiffusion"),
+        .target(name: "CVQDiffusion", linkerSettings: [.linkedLibrary("m")]),
         .target(name: "VQDiffusion", dependencies: ["CVQDiffusion"]),
         .target(name: "VQDiffusionABI", dependencies: ["CVQDiffusion", "VQDiffusion"]),
 

@@ -22,7 +22,7 @@ from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, PlatformError
 
-SWIFT_NEEDED = (6, 2)
+SWIFT_NEEDED = (6, 3)  # @export(interface), and `@implementation @_cdecl`
 EMBEDDED = ["-Xswiftc", "-enable-experimental-feature", "-Xswiftc", "Embedded", "-Xswiftc", "-wmo"]
 FMA = ["-Xswiftc", "-DVQD_FMA"]
 LEVELS = {  # machine -> CPU level -> what `swift build` gets for it

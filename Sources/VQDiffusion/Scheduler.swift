@@ -73,7 +73,7 @@ public struct Scheduler: Sendable {
         let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &generator)
         var result = sample
         try withSchedule { (schedule) throws(ArgumentError) in
-            let step = try schedule.reverseStep(from: t, to: s ?? t - 1, names: ("t", "s"))
+            let step = try schedule.reverseStep(from: t, to: s ?? t &- 1, names: ("t", "s"))
             try modelOutput.withView(name: "modelOutput") { (p) throws(ArgumentError) in
                 try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
                     try result.fill { (output) throws(ArgumentError) in
@@ -96,7 +96,7 @@ public struct Scheduler: Sendable {
         var result = LogProbabilityTensor(
             repeating: 0, batch: modelOutput.batch, classes: classes + 1, pixels: modelOutput.pixels)
         try withSchedule { (schedule) throws(ArgumentError) in
-            let step = try schedule.reverseStep(from: t, to: s ?? t - 1, names: ("t", "s"))
+            let step = try schedule.reverseStep(from: t, to: s ?? t &- 1, names: ("t", "s"))
             try modelOutput.withView(name: "modelOutput") { (p) throws(ArgumentError) in
                 try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
                     try result.fill { (output) throws(ArgumentError) in

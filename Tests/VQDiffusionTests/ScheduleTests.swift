@@ -77,6 +77,7 @@ struct ScheduleTests {
         ([0.9, 0.5], [0.05, 0.04]),  // γ̄ falls
         ([0.5, 0.6], [0.1, 0.2]),  // ᾱ/(1 - γ̄) rises
         ([0.9, 0.5], [0.2, 0.3]),  // more than one in all
+        ([0.5, 1e-20, 1e-13], [0.1, 0.5, 0.6]),  // rises, though it is small
         ([1.2, 0.5], [0.0, 0.3]), ([0.9, .nan], [0.0, 0.3]), ([0.9, 0.5], [-0.1, 0.3]),
     ]) func whatIsNoChainIsRefused(alpha: [Double], gamma: [Double]) {
         #expect(throws: ArgumentError.self) { try Scheduler(classes: 4, alphaCumulative: alpha, gammaCumulative: gamma) }

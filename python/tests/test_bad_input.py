@@ -5,7 +5,7 @@ import pytest
 from reference import random_classes, random_log_p
 
 import vqdiffusion
-from vqdiffusion import VQDiffusionScheduler
+from vqdiffusion import VQDiffusionScheduler, _native
 
 METHODS = ["inverse_cdf", "gumbel"]
 CLASSES, BATCH, PIXELS = 5, 2, 7
@@ -328,3 +328,27 @@ def test_number_of_threads(value, error):
     with pytest.raises(error, match="num_threads"):
         vqdiffusion.set_num_threads(value)
     assert vqdiffusion.get_num_threads() == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -0.5, 2.0])
+def test_uniforms_that_are_none(bad):
+    """The native functions take uniforms from callers; the classes always draw them themselves."""
+    logits = np.zeros((1, 4, 20), np.float32)
+    uniforms = np.full((1, 4, 20), 0.5, np.float32)
+    uniforms[0, 3, 17] = bad
+    with pytest.raises(ValueError, match="uniforms"):
+        _native.gumbel_noised(logits, uniforms, np.empty_like(logits))
+    schedule = VQDiffusionScheduler(5)._schedule
+    with pytest.raises(ValueError, match="uniforms"):
+        _native.step_gumbel(*schedule, 0, -1, logits, None, uniforms, np.empty((1, 20), np.int64))
+
+
+def test_more_classes_than_indices_can_name():
+    with pytest.raises(ValueError, match="num_classes"):
+        _native.index_to_log_onehot(np.zeros((0, 0), np.int64), 2**31, np.empty((0, 0, 0), np.float32))
+
+
+def test_no_pixels_of_many_rows_return_at_once():
+    empty = np.broadcast_to(np.zeros((1, 4, 0), np.float32), (2**40, 4, 0))
+    sample = np.broadcast_to(np.zeros((1, 0), np.int64), (2**40, 0))
+    assert VQDiffusionScheduler(5).q_posterior(empty, sample, 3).shape == (2**40, 5, 0)

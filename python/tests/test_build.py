@@ -151,7 +151,7 @@ def add_swift(folder, says):
 def test_without_swift(tmp_path):
     message = failed_build(tmp_path)
     assert message.startswith(
-        "error: vqdiffusion needs Swift 6.2 or newer to build, but there is no working `swift` on PATH: install "
+        "error: vqdiffusion needs Swift 6.3 or newer to build, but there is no working `swift` on PATH: install "
     )
 
 
@@ -166,12 +166,12 @@ def test_with_another_program_called_swift(tmp_path):
 def test_with_an_old_swift(tmp_path, says, version):
     add_swift(tmp_path, says)
     assert failed_build(tmp_path).startswith(
-        f"error: vqdiffusion needs Swift 6.2 or newer to build, but `swift --version` says {version}: install "
+        f"error: vqdiffusion needs Swift 6.3 or newer to build, but `swift --version` says {version}: install "
     )
 
 
 def test_without_a_c_compiler(tmp_path):
-    add_swift(tmp_path, "Swift version 6.2 (swift-6.2-RELEASE)")
+    add_swift(tmp_path, "Swift version 6.3 (swift-6.3-RELEASE)")
     message = failed_build(tmp_path, CC="no-such-compiler -O2")
     assert message.startswith(
         "error: vqdiffusion needs a C compiler to build, but there is no `no-such-compiler` on PATH: install "

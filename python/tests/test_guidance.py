@@ -43,10 +43,16 @@ def test_guide(rng, shape, scale, dtype):
     assert np.all(np.abs(result - expected) <= tolerance * (size + size.max(axis=1, keepdims=True)))
 
 
+def test_guide_normalises_long_columns(rng):
+    log_p = np.full((1, 200_000, 3), -np.log(200_000), np.float32)
+    total = np.exp(vqdiffusion.guide(log_p, log_p, 2.0).astype(np.float64)).sum(axis=1)
+    np.testing.assert_allclose(total, 1, rtol=2e-6)
+
+
 def test_guide_keeps_impossible_classes_impossible(rng):
     uncond, cond = (log_probabilities(rng, (1, 6, 20)) for _ in range(2))
     uncond[0, 1], cond[0, 2], uncond[0, 3], cond[0, 3] = 4 * [-np.inf]
-    for scale in (0.5, 1.0, 3.0):
+    for scale in (-1.0, 0.0, 1e-7, 0.5, 1.0, 3.0, 1e6):
         result = vqdiffusion.guide(uncond, cond, scale)
         assert np.all(result[0, 1:4] == -np.inf)
         np.testing.assert_allclose(np.exp(result).sum(axis=1), 1, rtol=1e-6)
@@ -155,8 +161,12 @@ def test_bad_arguments_are_refused(rng):
         vqdiffusion.guide(log_p, log_p[:, :3], 2.0)
     with pytest.raises(TypeError, match="log_p_cond"):
         vqdiffusion.guide(log_p, log_p.astype(np.float64), 2.0)
-    with pytest.raises(ValueError, match="scale"):
-        vqdiffusion.guide(log_p, log_p, np.nan)
+    for scale in (np.nan, np.inf, 1e39):
+        with pytest.raises(ValueError, match="scale"):
+            vqdiffusion.guide(log_p, log_p, scale)
+    for floor in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="floor"):
+            vqdiffusion.truncate(log_p, 0.5, floor)
     with pytest.raises(ValueError, match="rate"):
         vqdiffusion.truncate(log_p, np.nan)
     with pytest.raises(TypeError, match="log_p"):

@@ -1,15 +1,15 @@
 """The scheduler's formulas on torch tensors, for where the native module cannot go: accelerators, autograd to any
 order, forward mode, vmap and torch.compile.
 
-Eq. 11 of Gu et al. 2021 (arXiv 2111.14822) in closed form. With s = t - 1, D_t = ᾱ_t + β̄_t, y_k = p_k but for the class i
-that an unmasked pixel shows, y_i = p_i β̄_t/D_t, and Y = Σ y, the posterior is
+Eq. 11 of Gu et al. 2021 (arXiv 2111.14822) in closed form. With s = t - 1, D_t = ᾱ_t + β̄_t, y_k = p_k but for the
+class i that an unmasked pixel shows, y_i = p_i β̄_t/D_t, and Y = Σ y, the posterior is
 
     of a class:  f (ᾱ_s y_k + β̄_s Y),  f = γ_t/γ̄_t for a masked pixel, else β_t/β̄_t, for class i itself (α_t + β_t)/β̄_t
     of the mask: γ̄_s/γ̄_t Y for a masked pixel, else 0 with log 0 := log 1e-30 as in one-hot logarithms, γ̄_s/β̄_t Y
 
-and log(ᾱ_s y_k + β̄_s Y) = log Y + log β̄_s + softplus(log y_k - log Y + log ᾱ_s/β̄_s), whose derivatives of every order are
-finite at log 0. Tensors have the axes (batch, classes, pixels); t is an int, or an integer tensor without axes or with
-one entry for each batch row.
+and log(ᾱ_s y_k + β̄_s Y) = log Y + log β̄_s + softplus(log y_k - log Y + log ᾱ_s/β̄_s), whose derivatives of every
+order are finite at log 0. Tensors have the axes (batch, classes, pixels); t is an int, or an integer tensor without
+axes or with one entry for each batch row.
 """
 
 from __future__ import annotations

@@ -39,9 +39,9 @@ VQD_INLINE vqd_int16 vqd_where_greater_double(vqd_double16 a, vqd_double16 b, in
     return __builtin_convertvector(a > b, vqd_int16) != 0 ? (vqd_int16)i : j;
 }
 
-/* Lane by lane p where x is greater than t, else 0. */
-VQD_INLINE vqd_float16 vqd_part_above(vqd_float16 p, vqd_float16 x, vqd_float16 t) { return x > t ? p : (vqd_float16)0; }
-VQD_INLINE vqd_double16 vqd_part_above_double(vqd_double16 p, vqd_double16 x, vqd_double16 t) { return x > t ? p : (vqd_double16)0; }
+/* Lane by lane a where x is greater than t, else y. */
+VQD_INLINE vqd_float16 vqd_where_above(vqd_float16 a, vqd_float16 x, vqd_float16 t, vqd_float16 y) { return x > t ? a : y; }
+VQD_INLINE vqd_double16 vqd_where_above_double(vqd_double16 a, vqd_double16 x, vqd_double16 t, vqd_double16 y) { return x > t ? a : y; }
 
 /* Lane by lane the greater of a and x where x is at most t, else a. */
 VQD_INLINE vqd_float16 vqd_greatest_up_to(vqd_float16 a, vqd_float16 x, vqd_float16 t) { return x <= t && x > a ? x : a; }

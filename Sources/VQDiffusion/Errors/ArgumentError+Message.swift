@@ -47,7 +47,7 @@ extension ArgumentError {
             text.write(" as at ")
             text.write(Shape(row, pixel), brackets: true)
         case .notANumber:
-            text.write(" must be a number, not NaN or infinite")
+            text.write(" must be a number of moderate size, not NaN or infinite")
         case .notProbability(let value):
             text.write(" must be a probability in [0, 1], not ")
             text.write(value)

@@ -7,13 +7,14 @@ import CVQDiffusion
 ///   - conditional: c, the same shape and element type.
 ///   - scale: finite; 1 gives the conditional distribution, more exaggerates what sets it apart.
 ///   - output: the same shape, `Float`, or `Double` when the inputs are. Untouched when an error is thrown.
-/// - Throws: `ArgumentError` for shapes or element types that disagree, NaN or +∞, a column without mass, or a scale that is not finite.
+/// - Throws: `ArgumentError` for shapes or element types that disagree, NaN or +∞, a column without mass, or a scale that is NaN or beyond ±2⁶⁴.
 @export(interface)
 public func guide(
     unconditional: LogProbabilities, conditional: LogProbabilities, scale: Double, into output: OutputTensor,
     parallelism: Parallelism = Parallelism()
 ) throws(ArgumentError) {
-    guard scale.isFinite else { throw ArgumentError("scale", .notANumber) }
+    // Within float32, so that nothing overflows in any precision.
+    guard scale.magnitude <= 0x1p64 else { throw ArgumentError("scale", .notANumber) }
     try conditional.checkShape(unconditional.shape)
     try output.checkShape(unconditional.shape)
     guard conditional.elementType == unconditional.elementType else {
@@ -27,14 +28,12 @@ public func guide(
     }
 }
 
-/// u + scale (c - u); where both are -∞ the difference is not a number, and the sum is -∞.
+/// u + scale (c - u), and -∞ where either is -∞.
 @inline(__always)
 private func guided<V: RealVector>(_ u: V, _ c: V, _ scale: V) -> V {
-    let least = V(repeating: -V.Scalar.greatestFiniteMagnitude)
-    // Finite stand-ins for -∞ keep the difference a number; what they end up as lies beyond every logarithm and becomes -∞ again.
-    let difference = V.greater(c, least) - V.greater(u, least)
-    let beyond = V(repeating: -V.Scalar.greatestFiniteMagnitude * 0x1p-20)
-    return (u + scale * difference).kept(above: beyond, index: 0, last: SIMD16(repeating: -1), else: V(repeating: -.infinity))
+    let nothing = V(repeating: -V.Scalar.infinity)
+    // What a difference of infinities has come to does not matter: it is replaced here.
+    return (u + scale * (c - u)).kept(where: u, above: nothing, else: nothing).kept(where: c, above: nothing, else: nothing)
 }
 
 private func guide<E: FloatingElement>(
@@ -47,41 +46,40 @@ private func guide<E: FloatingElement>(
     let groups = try PixelList.run(0..<u.pixels).laneGroups(pixelStride: u.pixelStride, elementSize: E.size)
     let others = try PixelList.run(0..<c.pixels).laneGroups(pixelStride: c.pixelStride, elementSize: E.size)
     let factor = V(repeating: E.Real(scale))
+    try checkElements(E.self, u, parallelism: parallelism)
+    try checkElements(E.self, c, parallelism: parallelism)
     try forEachChunk(of: u, parallelism) { (row, chunk) throws(ArgumentError) in
         let count = (chunk.count + 15) / 16
         let first = chunk.lowerBound / 16
         let largest = try Scratch<E.Real>(count * 16, filledWith: -.infinity)
-        let sums = try Scratch<E.Real>(count * 16, filledWith: 0)
-        // What is seen of NaN and +∞ in the inputs: x - x is 0 for every finite x, and -∞ is lifted before.
-        let poison = try Scratch<E.Real>(count * 16, filledWith: 0)
-        let least = V(repeating: -E.Real.greatestFiniteMagnitude)
-        for pass in 0..<2 {
-            for k in 0..<u.classes {
-                let (rowU, rowC) = (u.pointer(row: row, class: k), c.pointer(row: row, class: k))
-                for g in 0..<count {
-                    let (x, y) = (groups.pointer[first + g].load(E.self, row: rowU), others.pointer[first + g].load(E.self, row: rowC))
-                    let value = guided(x, y, factor)
-                    let top = V.loadUnaligned(largest.pointer + g * 16)
-                    if pass == 0 {
-                        V.greater(top, value).storeUnaligned(largest.pointer + g * 16)
-                        let (liftedX, liftedY) = (V.greater(x, least), V.greater(y, least))
-                        (V.loadUnaligned(poison.pointer + g * 16) + ((liftedX - liftedX) + (liftedY - liftedY)))
-                            .storeUnaligned(poison.pointer + g * 16)
-                    } else {
-                        (V.loadUnaligned(sums.pointer + g * 16) + V.exp(value - top)).storeUnaligned(sums.pointer + g * 16)
-                    }
-                }
+        for k in 0..<u.classes {
+            let (rowU, rowC) = (u.pointer(row: row, class: k), c.pointer(row: row, class: k))
+            for g in 0..<count {
+                let (x, y) = (groups.pointer[first + g].load(E.self, row: rowU), others.pointer[first + g].load(E.self, row: rowC))
+                let top = V.loadUnaligned(largest.pointer + g * 16)
+                V.greater(top, guided(x, y, factor)).storeUnaligned(largest.pointer + g * 16)
             }
-            if pass == 0 {
-                for n in 0..<chunk.count where !(poison[n] == 0 && largest[n].isFinite) {
-                    _ = try largestElement(E.self, u, row: row, pixel: chunk.lowerBound + n)
-                    _ = try largestElement(E.self, c, row: row, pixel: chunk.lowerBound + n)
-                    throw ArgumentError(c.name, .noMass(row: row, pixel: chunk.lowerBound + n))
+        }
+        for n in 0..<chunk.count where largest[n] == -.infinity {
+            throw ArgumentError(c.name, .noMass(row: row, pixel: chunk.lowerBound + n))
+        }
+        // Sixteen classes are added in the precision of the elements and those sums in double precision.
+        let sums = try Scratch<Double>(count * 16, filledWith: 0)
+        for start in stride(from: 0, to: u.classes, by: 16) {
+            for g in 0..<count {
+                let top = V.loadUnaligned(largest.pointer + g * 16)
+                var part = V(repeating: 0)
+                for k in start..<min(start + 16, u.classes) {
+                    let x = groups.pointer[first + g].load(E.self, row: u.pointer(row: row, class: k))
+                    let y = others.pointer[first + g].load(E.self, row: c.pointer(row: row, class: k))
+                    part = part + V.exp(guided(x, y, factor) - top)
                 }
+                let sum = DoubleVector.loadUnaligned(UnsafeRawPointer(sums.pointer + g * 16)) + part.widened
+                sum.storeUnaligned(UnsafeMutableRawPointer(sums.pointer + g * 16))
             }
         }
         for n in 0..<count * 16 {
-            normalisers[row * width + chunk.lowerBound + n] = largest[n] + E.Real(vqd_log(sums[n].asDouble))
+            normalisers[row * width + chunk.lowerBound + n] = largest[n] + E.Real(vqd_log(sums[n]))
         }
     }
     try mapRows(

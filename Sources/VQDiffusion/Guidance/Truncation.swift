@@ -7,14 +7,14 @@
 ///   - rate: not NaN. At 1 and above classes are still dropped once 1 is reached.
 ///   - floor: what is below is raised to this (-∞: nothing is).
 ///   - output: (batch, classes, pixels) `Float`, or `Double` when the log-probabilities are. Untouched when an error is thrown.
-/// - Throws: `ArgumentError` for NaN or +∞, a column without mass, or a rate or floor that is NaN.
+/// - Throws: `ArgumentError` for NaN or +∞, a column without mass, or a rate that is NaN or a floor that is NaN or +∞.
 @export(interface)
 public func truncate(
     _ logProbabilities: LogProbabilities, rate: Double, floor: Double = -.infinity, into output: OutputTensor,
     parallelism: Parallelism = Parallelism()
 ) throws(ArgumentError) {
     guard !rate.isNaN else { throw ArgumentError("rate", .notANumber) }
-    guard !floor.isNaN else { throw ArgumentError("floor", .notANumber) }
+    guard floor < .infinity else { throw ArgumentError("floor", .notANumber) }
     try output.checkShape(logProbabilities.shape)
     switch logProbabilities.elementType {
     case .float16: try truncate(HalfElement.self, logProbabilities, rate, floor, output.base, parallelism)
@@ -128,6 +128,7 @@ private struct PackedColumns<E: FloatingElement>: ~Copyable {
     private func look(at value: V) -> (above: DoubleVector, next: V) {
         var above = DoubleVector(repeating: 0)
         var next = V(repeating: -.infinity)
+        let zero = V(repeating: 0)
         var k = 0
         while k < classes {
             let end = min(k &+ 16, classes)
@@ -135,7 +136,7 @@ private struct PackedColumns<E: FloatingElement>: ~Copyable {
             while k < end {
                 let x = V.loadUnaligned(UnsafeRawPointer(elements.pointer + k &* 16))
                 let mass = V.loadUnaligned(UnsafeRawPointer(masses.pointer + k &* 16))
-                part = part + mass.part(ofElements: x, above: value)
+                part = part + mass.kept(where: x, above: value, else: zero)
                 next = next.greatest(x, upTo: value)
                 k &+= 1
             }

@@ -57,7 +57,9 @@ struct DoubleVector: RealVector {
     }
 
     @inline(__always)
-    func part(ofElements x: Self, above threshold: Self) -> Self { Self(vqd_part_above_double(lanes, x.lanes, threshold.lanes)) }
+    func kept(where x: Self, above threshold: Self, else other: Self) -> Self {
+        Self(vqd_where_above_double(lanes, x.lanes, threshold.lanes, other.lanes))
+    }
 
     @inline(__always)
     func greatest(_ x: Self, upTo threshold: Self) -> Self { Self(vqd_greatest_up_to_double(lanes, x.lanes, threshold.lanes)) }

@@ -26,8 +26,8 @@ protocol RealVector {
     func replacing(with value: Self, where classes: SIMD16<Int32>, equals index: Int32) -> Self
     /// Takes over the lanes of `score` (no NaN) that are greater, and writes `index` into the same lanes of `indices`.
     mutating func takeGreater(_ score: Self, index: Int32, into indices: inout SIMD16<Int32>)
-    /// Lane by lane, this vector where `x` is greater than `threshold`, else 0.
-    func part(ofElements x: Self, above threshold: Self) -> Self
+    /// Lane by lane, this vector where `x` is greater than `threshold`, else `other`.
+    func kept(where x: Self, above threshold: Self, else other: Self) -> Self
     /// Lane by lane, the greater of this vector and the lanes of `x` that are at most `threshold`.
     func greatest(_ x: Self, upTo threshold: Self) -> Self
     /// Lane by lane, this vector where it is greater than `threshold`, or equal to it at an index up to `last`; elsewhere `other`.

@@ -11,12 +11,7 @@ func mapElements<E: FloatingElement>(
     guard x.batch > 0 && x.pixels > 0 && x.classes > 0 else { return }
     let groups = try PixelList.run(0..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
     let threads = parallelism.threads(forWork: x.batch * x.classes * x.pixels)
-    let rows = x.batch * x.classes
-    let run = 64
-    let tasks = (rows + run - 1) / run
-    try parallel(tasks: tasks, threads: threads) { (task) throws(ArgumentError) in
-        try checkElements(E.self, x, rows: task * run..<min((task + 1) * run, rows), groups.pointer)
-    }
+    try checkElements(E.self, x, parallelism: parallelism)
     try mapRows(E.self, x, into: output, outputRows: outputRows, groups: groups.pointer, threads: threads, body)
 }
 
@@ -42,21 +37,48 @@ func mapRows<E: FloatingElement>(
     }
 }
 
-/// - Throws: `ArgumentError` when an element of the given class rows, counted through all batch rows, is NaN or +∞.
-private func checkElements<E: FloatingElement>(
-    _: E.Type, _ x: LogProbabilities, rows: Range<Int>, _ groups: UnsafePointer<LaneGroup>
+/// Calls `body` for every vector of elements of a tensor, with its batch row, its class and its first pixel, spread over threads.
+private func forEachVector<E: FloatingElement>(
+    _: E.Type, of x: LogProbabilities, _ parallelism: Parallelism,
+    _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) throws(ArgumentError) -> Void
 ) throws(ArgumentError) {
-    let largest = E.Real.Vector(repeating: E.Real.greatestFiniteMagnitude)
-    for at in rows {
-        let (row, k) = (at / x.classes, at % x.classes)
-        let source = x.pointer(row: row, class: k)
-        for first in stride(from: 0, to: x.pixels, by: 16) {
-            let values = groups[first / 16].load(E.self, row: source)
-            guard values.allAtMost(largest) else {
-                var lane = 0
-                while values[lane] <= E.Real.greatestFiniteMagnitude { lane += 1 }
-                throw ArgumentError(x.name, .notFinite(row: row, class: k, pixel: first + lane))
+    guard x.batch > 0 && x.pixels > 0 && x.classes > 0 else { return }
+    let groups = try PixelList.run(0..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
+    let rows = x.batch * x.classes
+    let run = 64
+    try parallel(
+        tasks: (rows + run - 1) / run, threads: parallelism.threads(forWork: rows * x.pixels)
+    ) { (task) throws(ArgumentError) in
+        for at in task * run..<min((task + 1) * run, rows) {
+            let (row, k) = (at / x.classes, at % x.classes)
+            let source = x.pointer(row: row, class: k)
+            for first in stride(from: 0, to: x.pixels, by: 16) {
+                try body(groups.pointer[first / 16].load(E.self, row: source), row, k, first)
             }
+        }
+    }
+}
+
+/// - Throws: `ArgumentError` when an element is NaN or +∞.
+func checkElements<E: FloatingElement>(_: E.Type, _ x: LogProbabilities, parallelism: Parallelism) throws(ArgumentError) {
+    let largest = E.Real.Vector(repeating: E.Real.greatestFiniteMagnitude)
+    try forEachVector(E.self, of: x, parallelism) { (values, row, k, first) throws(ArgumentError) in
+        guard values.allAtMost(largest) else {
+            var lane = 0
+            while values[lane] <= E.Real.greatestFiniteMagnitude { lane += 1 }
+            throw ArgumentError(x.name, .notFinite(row: row, class: k, pixel: first + lane))
+        }
+    }
+}
+
+/// - Throws: `ArgumentError` unless every uniform is in [0, 1]. (1 is what float32 rounds the largest doubles to; its noise is finite.)
+func checkUniforms<E: FloatingElement>(_: E.Type, _ u: LogProbabilities, parallelism: Parallelism) throws(ArgumentError) {
+    let (zero, one) = (E.Real.Vector(repeating: 0), E.Real.Vector(repeating: 1))
+    try forEachVector(E.self, of: u, parallelism) { (values, _, _, _) throws(ArgumentError) in
+        guard zero.allAtMost(values) && values.allAtMost(one) else {
+            var lane = 0
+            while values[lane] >= 0 && values[lane] <= 1 { lane += 1 }
+            throw ArgumentError(u.name, .notUniform(values[lane].asDouble))
         }
     }
 }

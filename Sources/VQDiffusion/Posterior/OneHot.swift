@@ -7,7 +7,8 @@
 /// - Throws: `ArgumentError` for shapes that disagree or a class out of range.
 @export(interface)
 public func logOneHot(_ indices: ClassIndices, classes: Int, into output: OutputTensor) throws(ArgumentError) {
-    guard classes >= 1 else { throw ArgumentError("num_classes", .tooSmall(classes, lower: 1)) }
+    let upper = Int(Int32.max) - 1
+    guard 1...upper ~= classes else { throw ArgumentError("num_classes", .outside(classes, lower: 1, upper: upper)) }
     let (batch, pixels) = (indices.batch, indices.pixels)
     try output.checkShape(Shape(batch, classes, pixels))
     let shown = try indices.checked(batch: batch, pixels: pixels, upper: classes - 1)

@@ -30,6 +30,7 @@ extension NoiseSchedule {
         }
         let uniforms = try uniforms.checked(batch: batch, pixels: pixels)
         try output.checkShape(Shape(batch, pixels))
+        guard pixels > 0 else { return }
         let clean = try data.checked(batch: batch, pixels: pixels, upper: classes)
         for row in 0..<batch { _ = try marginal(at: timesteps[row], lower: 0, name: timesteps.name) }
         let tokens = output.base.assumingMemoryBound(to: Int64.self)

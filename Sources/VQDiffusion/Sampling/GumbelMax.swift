@@ -51,17 +51,20 @@ extension ReverseStep {
         _ uniforms: LogProbabilities, _ output: UnsafeMutablePointer<Int64>, _ parallelism: Parallelism
     ) throws(ArgumentError) where E.Real == Noise.Real {
         guard p.batch > 0 && p.pixels > 0 else { return }
+        try checkUniforms(Noise.Uniform.self, uniforms, parallelism: parallelism)
         let plan = try PosteriorPlan<E>(self, p, sample: shown, name: sampleName, direct: drawsModelOutput, parallelism: parallelism)
         let width = plan.width
         let linear = isLinear || drawsModelOutput
         let hasMask = !drawsModelOutput
+        let winners = try Scratch<Int32>(p.batch * p.pixels)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             let start = row * width + chunk.lowerBound
             var race = try ArgmaxRace<E, Noise>(p, uniforms, row: row, chunk: chunk, classes: plan.classes.pointer + start)
             race.run(
                 signal: plan.signal.pointer + start, level: plan.level.pointer + start, slope: plan.slope.pointer + start,
                 own: plan.own.pointer + start, mask: hasMask ? plan.mask.pointer + start : nil, linear: linear)
-            for n in 0..<chunk.count { output[row * p.pixels + chunk.lowerBound + n] = Int64(race.winner(n)) }
+            for n in 0..<chunk.count { winners[row * p.pixels + chunk.lowerBound + n] = race.winner(n) }
         }
+        for at in 0..<p.batch * p.pixels { output[at] = Int64(winners[at]) }
     }
 }

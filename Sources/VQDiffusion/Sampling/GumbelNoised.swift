@@ -29,12 +29,11 @@ private func add<E: FloatingElement, Noise: GumbelNoise>(
     _: E.Type, _: Noise.Type, _ logits: LogProbabilities, _ uniforms: LogProbabilities, _ output: OutputTensor,
     _ parallelism: Parallelism
 ) throws(ArgumentError) where E.Real == Noise.Real {
+    try checkUniforms(Noise.Uniform.self, uniforms, parallelism: parallelism)
     let groups = try PixelList.run(0..<uniforms.pixels).laneGroups(pixelStride: uniforms.pixelStride, elementSize: Noise.Uniform.size)
-    let lanes = groups.pointer
     try mapElements(
         E.self, logits, into: output.base, outputRows: logits.classes, parallelism: parallelism
     ) { x, row, k, first in
-        x + Noise.noise(lanes[first / 16].load(Noise.Uniform.self, row: uniforms.pointer(row: row, class: k)))
+        x + Noise.noise(groups.pointer[first / 16].load(Noise.Uniform.self, row: uniforms.pointer(row: row, class: k)))
     }
-    withExtendedLifetime(groups) {}
 }

@@ -81,17 +81,19 @@ struct BlockedColumn<E: FloatingElement>: ColumnDistribution {
     let own, others: Double
 
     func invert(_ target: Double) -> Int32 {
-        var rest = target
+        var (rest, target) = (target, target)
         var chosen = 0
         for block in 0..<blocks {
             let mass = sums[block &* stride].asDouble
             // A block of nothing but -∞ sums to the smallest exponentials.
             guard mass > E.Real.flushedMass * Double(blockRows) else { continue }
             chosen = block
+            target = rest
             if rest < mass { break }
             rest -= mass
         }
-        return scan(block: chosen, rest)
+        // Past the end by rounding, the scan runs through the last block with any mass and ends at its last class.
+        return scan(block: chosen, target)
     }
 
     private func scan(block: Int, _ target: Double) -> Int32 {

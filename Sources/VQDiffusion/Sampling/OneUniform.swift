@@ -36,6 +36,7 @@ extension ReverseStep {
         _ uniforms: borrowing Scratch<Double>, _ output: UnsafeMutablePointer<Int64>, _ parallelism: Parallelism
     ) throws(ArgumentError) {
         let count = p.batch * p.pixels
+        guard count > 0 else { return }
         let tokens = try Scratch<Int32>(count)
         // The pixels whose column is needed, row after row; row r's begin at starts[r].
         let needed = try Scratch<Int32>(count)

@@ -58,8 +58,8 @@ public struct NoiseSchedule {
     ///
     /// - Throws: `ArgumentError` naming the first timestep that breaks a rule.
     public func checkChain() throws(ArgumentError) {
-        // Rounding of the tables is some 1e-16; a schedule that is wrong is wrong by much more than this.
-        let slack = 1e-12
+        // The tables carry roundings of some 1e-16; those of a small ᾱ are as much smaller.
+        let slack = 8 * Double.ulpOfOne
         var earlier = Marginal.clean
         for t in 0..<timesteps {
             let (alpha, gamma) = (alphaCumulative[t], gammaCumulative[t])
@@ -72,7 +72,8 @@ public struct NoiseSchedule {
                 throw ArgumentError("schedule", .notAChain(rule: "cumulative gamma falls", timestep: t))
             }
             // ᾱ_t/(1 - γ̄_t) ≤ ᾱ_s/(1 - γ̄_s), multiplied out.
-            guard alpha * (1 - earlier.gamma) <= earlier.alpha * (1 - gamma) + slack else {
+            let (now, before) = (alpha * (1 - earlier.gamma), earlier.alpha * (1 - gamma))
+            guard now <= before + slack * (alpha + (1 - gamma)) else {
                 throw ArgumentError("schedule", .notAChain(rule: "cumulative alpha / (1 - cumulative gamma) rises", timestep: t))
             }
             earlier = Marginal(alpha: alpha, gamma: gamma, classes: classes)

@@ -39,6 +39,7 @@ public struct ClassIndices {
         guard shape == expected else { throw ArgumentError(name, .shape(expected: expected, actual: shape)) }
         let result = try Scratch<Int32>(batch * pixels + 16)
         for i in 0..<16 { result[batch * pixels + i] = 0 }
+        guard pixels > 0 else { return result }
         switch elementType {
         case .int8: try copy(Int8.self, to: result.pointer, upper: upper)
         case .int16: try copy(Int16.self, to: result.pointer, upper: upper)

@@ -27,6 +27,7 @@ public struct UniformGrid {
         let (expected, actual) = (Shape(batch, pixels), Shape(self.batch, self.pixels))
         guard actual == expected else { throw ArgumentError(name, .shape(expected: expected, actual: actual)) }
         let result = try Scratch<Double>(batch * pixels)
+        guard pixels > 0 else { return result }
         for row in 0..<batch {
             for pixel in 0..<pixels {
                 let u = (base + (row &* batchStride &+ pixel &* pixelStride)).loadUnaligned(as: Double.self)

@@ -35,7 +35,9 @@ def every_call(ours, log_p, t, x):
     ]
 
 
-@pytest.mark.parametrize("t", [-2, -T, T, 1000, torch.tensor(-2), torch.tensor(T), 2**70, [7, T], torch.tensor([-2, 7])])
+@pytest.mark.parametrize(
+    "t", [-2, -T, T, 1000, torch.tensor(-2), torch.tensor(T), 2**70, [7, T], torch.tensor([-2, 7])]
+)
 def test_timesteps_outside_the_schedule(ours, case, t):
     for call in every_call(ours, case[0], t, case[1]):
         with pytest.raises(ValueError, match="must be from"):
@@ -50,14 +52,18 @@ def test_minus_one_is_clean_data_for_apply_cumulative_transitions_alone(ours, ca
     assert apply().shape == (2, K + 1, N)
 
 
-@pytest.mark.parametrize("t", [1.0, 0.5, True, "7", None, np.True_, np.float32(3), torch.tensor(3.0), torch.tensor(True), 1j])
+@pytest.mark.parametrize(
+    "t", [1.0, 0.5, True, "7", None, np.True_, np.float32(3), torch.tensor(3.0), torch.tensor(True), 1j]
+)
 def test_timesteps_that_are_no_integers(ours, case, t):
     for call in every_call(ours, case[0], t, case[1]):
         with pytest.raises(TypeError, match="must be an integer"):
             call()
 
 
-@pytest.mark.parametrize("t", [[7], [7, 7, 7], torch.tensor([7, 7, 7]), np.array([1, 2, 3]), [], torch.tensor([], dtype=int)])
+@pytest.mark.parametrize(
+    "t", [[7], [7, 7, 7], torch.tensor([7, 7, 7]), np.array([1, 2, 3]), [], torch.tensor([], dtype=int)]
+)
 def test_the_wrong_number_of_timesteps(ours, case, t):
     for call in every_call(ours, case[0], t, case[1]):
         if isinstance(t, list) and len(t) == 1:
@@ -110,7 +116,9 @@ def test_schedules_that_are_no_chain(arguments):
         Ours(**{"num_vec_classes": K + 1, **arguments})
 
 
-@pytest.mark.parametrize("arguments", [{"num_vec_classes": 5.0}, {"num_train_timesteps": True}, {"alpha_cum_end": "1"}], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [{"num_vec_classes": 5.0}, {"num_train_timesteps": True}, {"alpha_cum_end": "1"}], ids=str
+)
 def test_arguments_of_the_wrong_type(arguments):
     with pytest.raises(TypeError, match=next(iter(arguments))):
         Ours(**{"num_vec_classes": K + 1, **arguments})

@@ -136,7 +136,9 @@ def test_set_timesteps_moves_the_tables():
     ours = Ours(11)
     ours.set_timesteps(100, device="meta")
     assert {getattr(ours, name).device.type for name in (*TABLES, "timesteps")} == {"meta"}
-    ours.set_timesteps(100)  # None leaves them where they are; the timesteps are then on the CPU, as the reference has it
+    ours.set_timesteps(
+        100
+    )  # None leaves them where they are; the timesteps are then on the CPU, as the reference has it
     assert {getattr(ours, name).device.type for name in TABLES} == {"meta"}
     assert ours.timesteps.device.type == "cpu"
 

@@ -51,7 +51,11 @@ def test_from_disk(source, target, tmp_path):
 
 
 def test_the_file_is_the_reference_s_byte_for_byte(tmp_path):
-    for arguments in (ARGUMENTS, {"num_vec_classes": 5}, {"num_vec_classes": 5, "alpha_cum_start": 1, "gamma_cum_start": 0}):
+    for arguments in (
+        ARGUMENTS,
+        {"num_vec_classes": 5},
+        {"num_vec_classes": 5, "alpha_cum_start": 1, "gamma_cum_start": 0},
+    ):
         Reference(**arguments).save_config(tmp_path / "reference")
         Ours(**arguments).save_config(tmp_path / "ours")
         reference, ours = (tmp_path / name / "scheduler_config.json" for name in ("reference", "ours"))

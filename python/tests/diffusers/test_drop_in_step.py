@@ -104,7 +104,17 @@ def test_kinds_of_timesteps(schedulers, t):
 
 @pytest.mark.parametrize(
     "zero",
-    [0, 0.0, False, np.float32(0), np.bool_(False), np.zeros(1), torch.tensor(0), torch.tensor(0.0), torch.tensor(False)],
+    [
+        0,
+        0.0,
+        False,
+        np.float32(0),
+        np.bool_(False),
+        np.zeros(1),
+        torch.tensor(0),
+        torch.tensor(0.0),
+        torch.tensor(False),
+    ],
 )
 def test_kinds_of_zero(schedulers, zero):
     reference, ours = schedulers

@@ -60,7 +60,9 @@ def test_the_folder_names_the_module_to_import(folders):
 def in_another_process(folder, statements):
     """What a process prints that has run these statements on the folder."""
     program = f"import sys, warnings; warnings.simplefilter('ignore'); folder = sys.argv[1]\n{statements}"
-    return subprocess.run([sys.executable, "-c", program, str(folder)], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", program, str(folder)], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def test_in_a_fresh_process(folders):

@@ -49,8 +49,14 @@ def run(pipe, seed=3, **arguments):
     return images, torch.stack(chain)
 
 
+STOCK_RUNS = {}  # each is compared with several replacements
+
+
 def assert_same(pipes, **arguments):
-    (images, chain), (other_images, other_chain) = (run(pipe, **arguments) for pipe in pipes)
+    key = str(sorted(arguments.items()))
+    if key not in STOCK_RUNS:
+        STOCK_RUNS[key] = run(pipes[0], **arguments)
+    (images, chain), (other_images, other_chain) = STOCK_RUNS[key], run(pipes[1], **arguments)
     assert torch.equal(chain, other_chain)
     assert np.array_equal(images, other_images) and np.isfinite(images).all()
     return images, chain
@@ -135,7 +141,8 @@ def test_embeddings_that_are_not_learned():
         pipes = pipeline(), use_in(pipeline())
         for pipe in pipes:
             pipe.learned_classifier_free_sampling_embeddings.learnable = False
-    assert_same(pipes)
+    (images, chain), (other_images, other_chain) = (run(pipe) for pipe in pipes)
+    assert torch.equal(chain, other_chain) and np.array_equal(images, other_images)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -115,7 +115,9 @@ def test_the_two_parts_have_gradients_too(case):
     onehot = torch.nn.functional.one_hot(x, K + 1).transpose(1, 2).float().clamp(min=1e-30).log()
     for cumulative in (True, False):
         jacobians = [
-            jacrev(lambda z: s.log_Q_t_transitioning_to_known_class(t=7, x_t=x, log_onehot_x_t=z, cumulative=cumulative))(onehot)
+            jacrev(
+                lambda z: s.log_Q_t_transitioning_to_known_class(t=7, x_t=x, log_onehot_x_t=z, cumulative=cumulative)
+            )(onehot)
             for s in (ours, reference)
         ]
         torch.testing.assert_close(*jacobians, atol=1e-5, rtol=1e-5)
@@ -160,7 +162,7 @@ def test_one_timestep_per_row(case):
 
 @pytest.mark.parametrize("classes", [1, 16, 256])
 def test_gumbel_tokens_are_those_of_the_reference(classes):
-    """The formulas that an accelerator runs, here on the CPU. Their roundings differ; a near-tie is one in a million."""
+    """The formulas that an accelerator runs, here on the CPU. Their roundings differ; near-ties are rare."""
     reference, ours = both(classes)
     for t in (1, 30, 99):
         log_p, x = random_log_p(4, classes, 1000), random_classes(4, classes, 1000)

@@ -65,7 +65,7 @@ def components(learnable=True):
         norm_type="ada_norm",
     )
     with torch.no_grad():
-        transformer.out.weight.mul_(8)  # random weights alone give distributions too flat for truncation to matter
+        transformer.out.weight.mul_(4)  # random weights alone give distributions too flat for truncation to matter
         vqvae.quantize.embedding.weight.mul_(20)  # and codes too close for the images to tell them apart
     embeddings = Embeddings(learnable=learnable, **({"hidden_size": 16, "length": TOKENS} if learnable else {}))
     if learnable:

@@ -17,7 +17,9 @@ from .. import guidance as native
 from .arguments import memory
 from .scheduler import VQDiffusionScheduler
 
-_FLOOR = -70.0  # of the log-probabilities that the scheduler gets: e^-70 is less than what float32 noise can tell from 0
+_FLOOR = (
+    -70.0
+)  # of the log-probabilities that the scheduler gets: e^-70 is less than what float32 noise can tell from 0
 
 
 class VQDiffusionPipeline(StockPipeline):

@@ -125,7 +125,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
 
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
-        """Make a scheduler from a configuration, such as that of diffusers' scheduler; see `ConfigMixin.from_config`."""
+        """Make a scheduler from a configuration, such as that of diffusers' class; see `ConfigMixin.from_config`."""
         if isinstance(config, dict):
             # diffusers notes there the arguments to be left out, wrongly where they were passed by position.
             config = {key: value for key, value in config.items() if key != "_use_default_values"}
@@ -181,8 +181,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             the mask is never returned.
         generator : torch.Generator, list of them, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with generator i would.
-            "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N of
-            float64.
+            "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N
+            of float64.
         return_dict : bool
             Whether to return an object rather than a tuple of one tensor.
 
@@ -212,9 +212,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             prev_sample = self._native_step(x, t, shown, generator)
         return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
-    def _native_step(
-        self, x: np.ndarray, t: int | list[int], shown: np.ndarray | None, generator: Any
-    ) -> Tensor:
+    def _native_step(self, x: np.ndarray, t: int | list[int], shown: np.ndarray | None, generator: Any) -> Tensor:
         if x.ndim != 3:
             raise ValueError(f"model_output must have the 3 axes (batch, classes, pixels), not shape {x.shape}")
         batch, _, pixels = x.shape
@@ -385,7 +383,9 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         if traced():
             return t, None, None
         t = as_timesteps(t, "t", first, len(self._schedule[1]) - 1)
-        if isinstance(x, Tensor) and ((x.requires_grad and torch.is_grad_enabled()) or unpack_dual(x).tangent is not None):
+        if isinstance(x, Tensor) and (
+            (x.requires_grad and torch.is_grad_enabled()) or unpack_dual(x).tangent is not None
+        ):
             return t, None, None
         array = memory(x, x_name)
         if array is not None and array.ndim != 3:
