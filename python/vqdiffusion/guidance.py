@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, SupportsFloat
 
 import numpy as np
@@ -19,7 +20,8 @@ def guide(log_p_uncond: npt.ArrayLike, log_p_cond: npt.ArrayLike, scale: Support
     Parameters
     ----------
     log_p_uncond, log_p_cond : array of float16, float32 or float64, shape (B, K, N)
-        u and c, the model's log-probabilities without and with the condition; both of one dtype. Any strides.
+        u and c, the model's log-probabilities without and with the condition; both of one dtype. Any strides. Torch
+        tensors of any device, bfloat16 included, are taken too and give a tensor, differentiable where they are.
     scale : float
         1 gives the conditional distribution, more exaggerates what sets it apart. Pipelines guide when it is above 1.
 
@@ -36,6 +38,10 @@ def guide(log_p_uncond: npt.ArrayLike, log_p_cond: npt.ArrayLike, scale: Support
     ValueError
         If the shapes differ, an input holds NaN or +inf or leaves a column without mass, or `scale` is not finite.
     """
+    if _is_torch(log_p_uncond):
+        from . import torch_guidance
+
+        return torch_guidance.guide(log_p_uncond, log_p_cond, as_float(scale, "scale"))
     uncond = as_tensor(log_p_uncond, "log_p_uncond")
     cond = as_tensor(log_p_cond, "log_p_cond")
     out = _result(uncond)
@@ -53,7 +59,7 @@ def truncate(log_p: npt.ArrayLike, rate: SupportsFloat, floor: SupportsFloat = -
     Parameters
     ----------
     log_p : array of float16, float32 or float64, shape (B, K, N)
-        Log-probabilities. Any strides.
+        Log-probabilities. Any strides. Torch tensors are taken too, as in `guide`.
     rate : float
         At 0 and below only the most probable class is kept; at 1 and above classes are dropped only once 1 is reached.
     floor : float
@@ -71,10 +77,20 @@ def truncate(log_p: npt.ArrayLike, rate: SupportsFloat, floor: SupportsFloat = -
     ValueError
         If `log_p` holds NaN or +inf or a column of nothing but -inf, or `rate` or `floor` is NaN.
     """
+    if _is_torch(log_p):
+        from . import torch_guidance
+
+        return torch_guidance.truncate(log_p, as_float(rate, "rate"), as_float(floor, "floor"))
     array = as_tensor(log_p, "log_p")
     out = _result(array)
     _native.truncate(array, as_float(rate, "rate"), as_float(floor, "floor"), out, threads._num_threads)
     return out
+
+
+def _is_torch(value: Any) -> bool:
+    """Whether `value` is a torch tensor; torch is not imported for that."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _result(like: npt.NDArray[Any]) -> FloatArray:

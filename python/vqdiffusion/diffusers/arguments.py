@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
@@ -61,21 +60,6 @@ def as_generators(generator: Any, batch: int) -> Generator | list[Generator] | N
 
 def _kind(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
-
-
-def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
-    """The elements of a tensor or an array in the memory where they are, or None for a tensor whose memory is out of
-    reach, being on another device or standing for something else, as under vmap."""
-    if not isinstance(value, Tensor):
-        return as_array(value, name)
-    if not value.is_cpu:
-        return None
-    if value.dtype is torch.bfloat16:
-        value = value.float()
-    try:
-        return value.detach().numpy()
-    except (RuntimeError, TypeError):
-        return None
 
 
 def as_log_probabilities(x: Any, name: str, classes: int) -> Tensor:

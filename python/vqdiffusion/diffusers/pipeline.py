@@ -13,8 +13,7 @@ from diffusers import VQDiffusionPipeline as StockPipeline
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from torch import Generator, Tensor
 
-from .. import guidance as native
-from .arguments import memory
+from ..torch_guidance import guide, truncate
 from .scheduler import VQDiffusionScheduler
 
 _FLOOR = (
@@ -172,23 +171,3 @@ def _make_loadable() -> None:
         setattr(diffusers, name, getattr(home, name))
     if "vq_diffusion" not in sys.modules and find_spec("vq_diffusion") is None:
         sys.modules["vq_diffusion"] = home
-
-
-def guide(log_p_uncond: Tensor, log_p_cond: Tensor, scale: float) -> Tensor:
-    """`vqdiffusion.guide` for tensors of any device."""
-    uncond, cond = memory(log_p_uncond, "log_p_uncond"), memory(log_p_cond, "log_p_cond")
-    if uncond is not None and cond is not None:
-        return torch.from_numpy(native.guide(uncond, cond, scale))
-    return (log_p_uncond + scale * (log_p_cond - log_p_uncond)).log_softmax(1)
-
-
-def truncate(log_p: Tensor, rate: float, floor: float = -torch.inf) -> Tensor:
-    """`vqdiffusion.truncate` for tensors of any device."""
-    array = memory(log_p, "log_p")
-    if array is not None:
-        return torch.from_numpy(native.truncate(array, rate, floor))
-    falling, order = log_p.sort(1, descending=True, stable=True)
-    before = falling.exp().cumsum(1).roll(1, 1)
-    before[:, :1] = -torch.inf
-    kept = falling.masked_fill(before >= rate, floor).clamp_(floor)
-    return torch.empty_like(log_p).scatter_(1, order, kept)

@@ -15,8 +15,9 @@ from .. import _native, threads
 from .. import torch_formulas as formulas
 from ..arguments import as_float, as_int
 from ..schedules import alpha_schedules, gamma_schedules
+from ..torch_memory import memory
 from .arguments import as_generators, as_grid_of, as_log_probabilities, as_timesteps, by_row
-from .arguments import check_drawable, check_grid, memory, traced
+from .arguments import check_drawable, check_grid, traced
 from .noise import restored_on_error, uniforms
 
 _SAMPLING_METHODS = ("gumbel", "inverse_cdf")

@@ -1,0 +1,29 @@
+"""How the native module reaches the elements of torch tensors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .arguments import as_array
+
+_BFLOAT16 = np.dtype([("bfloat16", "u2")])  # how the native module is told: NumPy has no bfloat16
+
+
+def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
+    """The elements of a tensor or an array in the memory where they are, or None for a tensor whose memory is out of
+    reach, being on another device or standing for something else, as under vmap."""
+    if not isinstance(value, Tensor):
+        return as_array(value, name)
+    if not value.is_cpu:
+        return None
+    try:
+        if value.dtype is torch.bfloat16:
+            return value.detach().view(torch.int16).numpy().view(_BFLOAT16)
+        return value.detach().numpy()
+    except (RuntimeError, TypeError):
+        return None
