@@ -18,7 +18,8 @@ private func results(
     var gumbel = inverse
     let parallelism = Parallelism(threads: threads)
     try withSchedule(of: chain) { schedule in
-        let step = try schedule.reverseStep(from: t, to: t - 1)
+        // A long stride, so that most columns are needed.
+        let step = try schedule.reverseStep(from: t, to: t / 5)
         try posterior.withUnsafeMutableBytes { bytes in
             try step.logPosterior(
                 of: p, given: sample, into: OutputTensor(name: "out", base: bytes.baseAddress!, shape: Shape(batch, classes + 1, pixels)),
@@ -72,8 +73,8 @@ struct LayoutTests {
                                         name: "p", base: bytes.baseAddress! + origin * 4, elementType: .float32, shape: (2, classes, pixels),
                                         strides: (strides.0 * 4, strides.1 * 4, strides.2 * 4)), sample, chain: chain, at: 50)
                             }
-                            // Along the classes sums are added in another order.
-                            for (a, b) in zip(result.posterior, truth.posterior) { #expect(abs(a - b) < 2e-6 || a == b) }
+                            // Along the classes sums are added in another order: 1e-6, and a rounding of the result.
+                            for (a, b) in zip(result.posterior, truth.posterior) { #expect(abs(a - b) < 1e-6 + 0x1p-23 * abs(b) || a == b) }
                             #expect(result.inverse == truth.inverse)
                             #expect(result.gumbel == truth.gumbel)
                         }
