@@ -17,6 +17,8 @@ with warnings.catch_warnings():
 
 sys.path.insert(0, str(Path(__file__).parent))  # diffusers_case.py, tiny_pipeline.py
 
+torch.set_num_threads(1)  # the tensors are small, and threads of torch that wait for each other spin
+
 # Warnings of diffusers about its own code and of torch about its own compiler; everything else is an error.
 THEIRS = (
     "ignore:Accessing config attribute .* directly via:FutureWarning",

@@ -16,9 +16,7 @@ from torch import Generator, Tensor
 from ..torch_guidance import guide, truncate
 from .scheduler import VQDiffusionScheduler
 
-_FLOOR = (
-    -70.0
-)  # of the log-probabilities that the scheduler gets: e^-70 is less than what float32 noise can tell from 0
+_FLOOR = -70.0  # of the log-probabilities that the scheduler gets
 
 
 class VQDiffusionPipeline(StockPipeline):
@@ -155,7 +153,7 @@ def use_in(pipe: StockPipeline) -> StockPipeline:
     if not isinstance(pipe, StockPipeline):
         raise TypeError(f"pipe must be a diffusers.VQDiffusionPipeline, not {type(pipe).__name__}")
     if not isinstance(pipe.scheduler, VQDiffusionScheduler):
-        pipe.scheduler = VQDiffusionScheduler.from_config(pipe.scheduler.config)
+        pipe.register_modules(scheduler=VQDiffusionScheduler.from_config(pipe.scheduler.config))
     if type(pipe) is StockPipeline:
         pipe.__class__ = VQDiffusionPipeline
     return pipe
