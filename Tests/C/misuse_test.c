@@ -148,6 +148,19 @@ static void test_numbers(void) {
     const vqd_tensor to_onehot = tensor(onehot, VQD_FLOAT32, 3, B, 3, N);
     EXPECT(vqd_index_to_log_onehot(&a.x, 3, &to_onehot, &report), VQD_VALUE_ERROR, "x");
 
+    /* sources of noise */
+    vqd_mt19937 engine, engine_before;
+    memset(&engine, 1, sizeof engine);
+    engine.position = 625;
+    engine_before = engine;
+    const vqd_noise nowhere = {.uniforms = NULL}, overdrawn = {.engine = &engine};
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, NULL, &to, &report), VQD_VALUE_ERROR, "noise");
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, &nowhere, &to, &report), VQD_VALUE_ERROR, "noise");
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, &overdrawn, &to, &report), VQD_VALUE_ERROR, "engine");
+    engine.position = engine_before.position = 7;
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, NULL, &overdrawn, &to, &report), VQD_VALUE_ERROR, "sample");
+    CHECK(memcmp(&engine, &engine_before, sizeof engine) == 0);
+
     /* none of the errors above has written anything */
     bool clean = true;
     for (size_t i = 0; i < sizeof untouched; i++) clean &= ((unsigned char *)untouched)[i] == 0x5a;
@@ -165,8 +178,9 @@ static void test_empty(void) {
         const vqd_tensor to = tensor(NULL, VQD_INT64, 2, batch, pixels, 0);
         CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &out, NULL) == VQD_OK);
         CHECK(vqd_step_inverse_cdf(&schedule, 3, 2, &p, &x, &u, &to, NULL) == VQD_OK);
-        CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &out, &to, NULL) == VQD_OK);
-        CHECK(vqd_step_gumbel(&schedule, 0, -1, &p, NULL, &p, &to, NULL) == VQD_OK);
+        const vqd_noise given = {.uniforms = &out}, given_clean = {.uniforms = &p};
+        CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &given, &to, NULL) == VQD_OK);
+        CHECK(vqd_step_gumbel(&schedule, 0, -1, &p, NULL, &given_clean, &to, NULL) == VQD_OK);
         CHECK(vqd_gumbel_noised(&p, &p, &p, NULL) == VQD_OK);
         CHECK(vqd_apply_cumulative_transitions(&schedule, -1, &p, &out, NULL) == VQD_OK);
     }

@@ -3,43 +3,55 @@
 
 #define UNIFORM "float32 or float64"
 
-typedef vqd_status reverse_step(const vqd_schedule *, int64_t, int64_t, const vqd_tensor *, const vqd_tensor *,
-                                const vqd_tensor *, const vqd_tensor *, vqd_context *);
+static const array_argument model_output_argument = {"model_output", FLOATING, "(batch, classes, pixels)"};
+static const array_argument sample_argument = {"sample", INTEGER, "(batch, pixels)"};
+static const array_argument prev_sample_argument = {"prev_sample", "int64", "(batch, pixels)"};
 
-static PyObject *take_reverse_step(reverse_step *step, const char *function, const array_argument *uniforms_argument,
-                                   PyObject *const *arguments, Py_ssize_t count) {
-    static const array_argument model_output_argument = {"model_output", FLOATING, "(batch, classes, pixels)"};
-    static const array_argument sample_argument = {"sample", INTEGER, "(batch, pixels)"};
-    static const array_argument prev_sample_argument = {"prev_sample", "int64", "(batch, pixels)"};
+PyObject *native_step_gumbel(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
     call self;
     vqd_status status = VQD_OK;
     vqd_schedule schedule;
     int64_t t, s;
     vqd_tensor model_output, sample, uniforms, prev_sample;
     const vqd_tensor *sample_or_null;
-    if (!call_begin(&self, function, arguments, count, 9, 10)
+    vqd_noise noise;
+    if (!call_begin(&self, "step_gumbel", arguments, count, 9, 10)
         || !take_schedule(&self, &schedule)
         || !take_int64(&self, "t", &t)
         || !take_int64(&self, "s", &s)
         || !take_input(&self, &model_output_argument, &model_output)
         || !take_optional_input(&self, &sample_argument, &sample, &sample_or_null)
-        || !take_input(&self, uniforms_argument, &uniforms)
+        || !take_noise(&self, &uniforms, &noise)
         || !take_output(&self, &prev_sample_argument, &prev_sample)
         || !take_num_threads(&self))
         goto exit;
-    WITHOUT_GIL(status = step(&schedule, t, s, &model_output, sample_or_null, &uniforms, &prev_sample, &self.context))
+    WITHOUT_GIL(status = vqd_step_gumbel(&schedule, t, s, &model_output, sample_or_null, &noise, &prev_sample, &self.context))
 exit:
     return call_result(&self, status);
 }
 
-PyObject *native_step_gumbel(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
-    static const array_argument uniforms = {"uniforms", UNIFORM, "(batch, rows, pixels)"};
-    return take_reverse_step(vqd_step_gumbel, "step_gumbel", &uniforms, arguments, count);
-}
-
 PyObject *native_step_inverse_cdf(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {
-    static const array_argument uniforms = {"uniforms", "float64", "(batch, pixels)"};
-    return take_reverse_step(vqd_step_inverse_cdf, "step_inverse_cdf", &uniforms, arguments, count);
+    static const array_argument uniforms_argument = {"uniforms", "float64", "(batch, pixels)"};
+    call self;
+    vqd_status status = VQD_OK;
+    vqd_schedule schedule;
+    int64_t t, s;
+    vqd_tensor model_output, sample, uniforms, prev_sample;
+    const vqd_tensor *sample_or_null;
+    if (!call_begin(&self, "step_inverse_cdf", arguments, count, 9, 10)
+        || !take_schedule(&self, &schedule)
+        || !take_int64(&self, "t", &t)
+        || !take_int64(&self, "s", &s)
+        || !take_input(&self, &model_output_argument, &model_output)
+        || !take_optional_input(&self, &sample_argument, &sample, &sample_or_null)
+        || !take_input(&self, &uniforms_argument, &uniforms)
+        || !take_output(&self, &prev_sample_argument, &prev_sample)
+        || !take_num_threads(&self))
+        goto exit;
+    WITHOUT_GIL(status = vqd_step_inverse_cdf(&schedule, t, s, &model_output, sample_or_null, &uniforms, &prev_sample,
+                                              &self.context))
+exit:
+    return call_result(&self, status);
 }
 
 PyObject *native_q_sample(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count) {

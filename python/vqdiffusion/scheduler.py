@@ -10,7 +10,7 @@ import numpy.typing as npt
 from . import _native, threads
 from .arguments import as_array, as_float, as_grid, as_int, as_tensor, as_timesteps
 from .config import Configurable, FrozenConfig
-from .generators import GeneratorLike, drawn_uniforms
+from .generators import GeneratorLike, draw_noise, drawn_uniforms
 from .output import VQDiffusionSchedulerOutput
 from .schedules import alpha_schedules, gamma_schedules
 
@@ -210,13 +210,17 @@ class VQDiffusionScheduler(Configurable):
         batch, _, pixels = model_output.shape
         prev_sample = np.empty((batch, pixels), np.int64)
         if self._gumbel:
-            draw = _native.step_gumbel
-            uniforms = drawn_uniforms(generator, (batch, self._num_classes + (t > 0), pixels), np.float32)
+
+            def draw(rows: slice, source: Any) -> None:
+                x, x_t = model_output[rows], None if grid is None else grid[rows]
+                _native.step_gumbel(*self._schedule, t, t - 1, x, x_t, source, prev_sample[rows], threads._num_threads)
+
+            draw_noise(generator, (batch,), draw)
         else:
-            draw = _native.step_inverse_cdf
-            uniforms = drawn_uniforms(generator, (batch, pixels))
-        with uniforms as u:
-            draw(*self._schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads)
+            with drawn_uniforms(generator, (batch, pixels)) as u:
+                _native.step_inverse_cdf(
+                    *self._schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads
+                )
         return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
 
     def q_posterior(self, log_p_x_0: npt.ArrayLike, x_t: npt.ArrayLike, t: SupportsIndex) -> FloatArray:

@@ -55,6 +55,9 @@ VQD_INLINE vqd_double16 vqd_where_kept_double(vqd_double16 x, vqd_double16 t, in
     return x > t || (x == t && __builtin_convertvector(last, vqd_long16) >= (vqd_long16)(int64_t)k) ? x : y;
 }
 
+/* Lane by lane as a float, rounded. */
+VQD_INLINE vqd_float16 vqd_converted(vqd_int16 a) { return __builtin_convertvector(a, vqd_float16); }
+
 /* Lane by lane in a wider type. */
 VQD_INLINE vqd_double16 vqd_widened_float(vqd_float16 a) { return __builtin_convertvector(a, vqd_double16); }
 VQD_INLINE vqd_uint16 vqd_widened_short(vqd_ushort16 a) { return __builtin_convertvector(a, vqd_uint16); }

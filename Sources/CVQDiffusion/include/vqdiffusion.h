@@ -140,13 +140,29 @@ vqd_status vqd_index_to_log_onehot(const vqd_tensor *x, int64_t num_classes, con
 
 /* ---- Sampling ---------------------------------------------------------------------------------------------------------------- */
 
+/* The state of an MT19937 engine, of the kind that torch has on the CPU. */
+typedef struct vqd_mt19937 {
+    uint32_t words[624];
+    uint32_t position; /* words given out since the last twist, at most 624: the state is then twisted before the next word */
+} vqd_mt19937;
+
+/* Where the uniforms behind Gumbel noise come from: one of the three, the others NULL. They are drawn in the order of memory: batch row,
+ * class, pixel. */
+typedef struct vqd_noise {
+    const vqd_tensor *uniforms; /* given: (B, K + 1, N), at t = 0 (B, K, N), float32 or float64 in [0, 1) */
+    vqd_mt19937 *engine;        /* drawn as torch.rand does: float32, the lower 24 bits of each word; advanced unless the call fails */
+    /* written by a function: the next `count` float32 uniforms. Called in order, on the thread of the caller, and not before everything that
+     * can fail has been checked, memory aside. */
+    void (*fill)(void *fill_context, float *uniforms, int64_t count);
+    void *fill_context;
+} vqd_noise;
+
 /* One reverse step x_t -> x_s by Gumbel-max: argmax over classes of log p(x_s | x_t) - log(-log(u + 1e-30) + 1e-30), the lowest index
  * winning ties. At t = 0 the model output itself is drawn from, the mask is never drawn, and `sample` is not read and may be NULL.
  * previous_timestep is s < t, s = t - 1 for the paper's chain, -1 at t = 0.
- * model_output (B, K, N) floating; sample (B, N) any integer type; uniforms (B, K + 1, N), at t = 0 (B, K, N), float32 or float64 in
- * [0, 1); prev_sample (B, N) int64. */
+ * model_output (B, K, N) floating; sample (B, N) any integer type; prev_sample (B, N) int64. */
 vqd_status vqd_step_gumbel(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
-                           const vqd_tensor *model_output, const vqd_tensor *sample, const vqd_tensor *uniforms, const vqd_tensor *prev_sample,
+                           const vqd_tensor *model_output, const vqd_tensor *sample, const vqd_noise *noise, const vqd_tensor *prev_sample,
                            vqd_context *context);
 
 /* The same step by inverting the cumulative distribution at one uniform per pixel: exact in the tails, and reading only the columns of

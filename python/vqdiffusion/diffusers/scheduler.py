@@ -18,6 +18,7 @@ from ..schedules import alpha_schedules, gamma_schedules
 from ..torch_memory import memory
 from .arguments import as_generators, as_grid_of, as_log_probabilities, as_timesteps, by_row
 from .arguments import check_drawable, check_grid, traced
+from .engines import can_continue, engines
 from .noise import restored_on_error, uniforms
 
 _SAMPLING_METHODS = ("gumbel", "inverse_cdf")
@@ -183,7 +184,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         generator : torch.Generator, list of them, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with generator i would.
             "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N
-            of float64.
+            of float64. No other thread may draw from a generator during the step.
         return_dict : bool
             Whether to return an object rather than a tuple of one tensor.
 
@@ -219,18 +220,33 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         batch, _, pixels = x.shape
         generator = as_generators(generator, batch)
         parts = by_row(t, batch, "timestep")
-        draw = _native.step_gumbel if self._gumbel else _native.step_inverse_cdf
         prev_sample = torch.empty((batch, pixels), dtype=torch.int64, device="cpu")
         out = prev_sample.numpy()
+
+        def draw(native_step: Any, rows: slice, one: int, source: np.ndarray) -> None:
+            grid = None if one == 0 else shown[rows]
+            native_step(*self._schedule, one, one - 1, x[rows], grid, source, out[rows], threads._num_threads)
+
+        each = generator if isinstance(generator, list) else [generator]
+        if self._gumbel and can_continue(each):
+            with engines(each) as sources:
+                if isinstance(generator, list):
+                    for row, source in enumerate(sources):
+                        draw(_native.step_gumbel, slice(row, row + 1), t if isinstance(t, int) else t[row], source)
+                else:
+                    for rows, one in parts:
+                        draw(_native.step_gumbel, rows, one, sources[0])
+            return prev_sample
         with restored_on_error(generator):
             u = self._uniforms(t, batch, pixels, generator, "cpu")
             noise = memory(u, "uniforms")
             if noise is None:  # random numbers of vmap
                 return self._torch_step(x, t, shown, generator, u)
             for rows, one in parts:
-                own = noise[rows, : self.num_embed - (one == 0)] if self._gumbel else noise[rows]
-                grid = None if one == 0 else shown[rows]
-                draw(*self._schedule, one, one - 1, x[rows], grid, own, out[rows], threads._num_threads)
+                if self._gumbel:
+                    draw(_native.step_gumbel, rows, one, noise[rows, : self.num_embed - (one == 0)])
+                else:
+                    draw(_native.step_inverse_cdf, rows, one, noise[rows])
         return prev_sample
 
     def _uniforms(self, t: int | list[int], batch: int, pixels: int, generator: Any, device: Any) -> Tensor:
