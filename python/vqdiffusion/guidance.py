@@ -38,7 +38,7 @@ def guide(log_p_uncond: npt.ArrayLike, log_p_cond: npt.ArrayLike, scale: Support
     ValueError
         If the shapes differ, an input holds NaN or +inf or leaves a column without mass, or `scale` is not finite.
     """
-    if _is_torch(log_p_uncond):
+    if _is_torch(log_p_uncond) or _is_torch(log_p_cond):
         from . import torch_guidance
 
         return torch_guidance.guide(log_p_uncond, log_p_cond, as_float(scale, "scale"))

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from . import guidance
-from .torch_memory import memory
+from .arguments import as_array
+from .torch_memory import memory, traced
 
 
-def guide(log_p_uncond: Tensor, log_p_cond: Tensor, scale: float) -> Tensor:
-    """See `vqdiffusion.guide`. By torch where autograd records or the memory is out of reach."""
+def guide(log_p_uncond: Any, log_p_cond: Any, scale: float) -> Tensor:
+    """See `vqdiffusion.guide`. By torch where autograd or torch.compile records, or the memory is out of reach."""
     if not _recorded(log_p_uncond, log_p_cond):
         uncond, cond = memory(log_p_uncond, "log_p_uncond"), memory(log_p_cond, "log_p_cond")
         if uncond is not None and cond is not None:
             return torch.from_numpy(guidance.guide(uncond, cond, scale))
-    log_p_uncond, log_p_cond = _at_least_float32(log_p_uncond), _at_least_float32(log_p_cond)
-    return (log_p_uncond + scale * (log_p_cond - log_p_uncond)).log_softmax(1)
+    u, c = _as_log_probabilities(log_p_uncond, "log_p_uncond"), _as_log_probabilities(log_p_cond, "log_p_cond")
+    if u.dtype != c.dtype:
+        raise TypeError(f"log_p_cond must be {u.dtype} as log_p_uncond is, not {c.dtype}")
+    if u.shape != c.shape:
+        raise ValueError(f"log_p_cond must have shape {tuple(u.shape)}, not {tuple(c.shape)}")
+    if not math.isfinite(scale):
+        raise ValueError(f"scale must be finite, not {scale}")
+    u, c = _at_least_float32(u), _at_least_float32(c)
+    _check_columns(u, "log_p_uncond")
+    _check_columns(c, "log_p_cond")
+    impossible = u.isneginf() | c.isneginf()
+    u, c = u.masked_fill(impossible, 0), c.masked_fill(impossible, 0)  # ∞ - ∞ would be NaN, and so would its gradient
+    mixed = (u + scale * (c - u)).masked_fill(impossible, -torch.inf)
+    _check_columns(mixed, "the mixture of log_p_uncond and log_p_cond")
+    return mixed.log_softmax(1)
 
 
-def truncate(log_p: Tensor, rate: float, floor: float = -torch.inf) -> Tensor:
-    """See `vqdiffusion.truncate`. By torch where autograd records or the memory is out of reach."""
+def truncate(log_p: Any, rate: float, floor: float = -torch.inf) -> Tensor:
+    """See `vqdiffusion.truncate`. By torch where autograd or torch.compile records, or the memory is out of reach."""
     if not _recorded(log_p):
         array = memory(log_p, "log_p")
         if array is not None:
             return torch.from_numpy(guidance.truncate(array, rate, floor))
-    log_p = _at_least_float32(log_p)
+    log_p = _at_least_float32(_as_log_probabilities(log_p, "log_p"))
+    if math.isnan(rate) or math.isnan(floor):
+        raise ValueError(f"rate and floor must not be NaN, but are {rate} and {floor}")
+    _check_columns(log_p, "log_p")
     falling, order = log_p.sort(dim=1, descending=True, stable=True)
     before = falling.exp().cumsum(1).roll(1, 1)
     before[:, :1] = -torch.inf
@@ -33,9 +53,32 @@ def truncate(log_p: Tensor, rate: float, floor: float = -torch.inf) -> Tensor:
     return torch.empty_like(log_p).scatter(1, order, kept)
 
 
+def _as_log_probabilities(value: Any, name: str) -> Tensor:
+    x = value if isinstance(value, Tensor) else torch.tensor(as_array(value, name))
+    if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
+    if x.ndim != 3:
+        raise ValueError(f"{name} must have the 3 axes (batch, classes, pixels), not shape {tuple(x.shape)}")
+    return x
+
+
+def _check_columns(x: Tensor, name: str) -> None:
+    """Refuses NaN, +inf and columns of nothing but -inf, where values can be looked at."""
+    if traced():
+        return
+    possible = x.detach().amax(1).isfinite()
+    try:
+        if bool(possible.all()):
+            return
+    except RuntimeError:  # no values: under vmap, or on the meta device
+        return
+    row, pixel = (~possible).nonzero()[0].tolist()
+    raise ValueError(f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel {pixel}")
+
+
 def _at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _recorded(*tensors: Tensor) -> bool:
+def _recorded(*tensors: Any) -> bool:
     return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in tensors)

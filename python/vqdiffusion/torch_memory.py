@@ -16,7 +16,9 @@ _BFLOAT16 = np.dtype([("bfloat16", "u2")])  # how the native module is told: Num
 
 def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
     """The elements of a tensor or an array in the memory where they are, or None for a tensor whose memory is out of
-    reach, being on another device or standing for something else, as under vmap."""
+    reach, being on another device or standing for something else, as under vmap and torch.compile."""
+    if traced():
+        return None
     if not isinstance(value, Tensor):
         return as_array(value, name)
     if not value.is_cpu:
@@ -27,3 +29,8 @@ def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
         return value.detach().numpy()
     except (RuntimeError, TypeError):
         return None
+
+
+def traced() -> bool:
+    """Whether torch is recording what is done, so that values must stay symbols."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()

@@ -138,8 +138,11 @@ def test_vmap(case, in_dims):
         assert tokens.shape == (2, *x.shape) and tokens.dtype == torch.int64
 
 
-def test_vmap_over_nothing_draws_several_times(case):
-    ours, (log_p, x) = Ours(K + 1, T), case
+@pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_vmap_over_nothing_draws_several_times(case, dtype, method):
+    """Here the random numbers alone are vmap's."""
+    ours, log_p, x = Ours(K + 1, T, sampling_method=method), case[0].to(dtype), case[1]
     for t in (0, 7):
         tokens = vmap(lambda _: ours.step(log_p, t, x).prev_sample, randomness="different")(torch.zeros(50))
         assert tokens.shape == (50, *x.shape) and (tokens != tokens[:1]).any()

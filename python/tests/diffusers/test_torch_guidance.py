@@ -43,3 +43,82 @@ def test_on_another_device():
     uncond = log_probabilities(0).to("meta")
     assert vqdiffusion.guide(uncond, uncond, 2.0).shape == uncond.shape
     assert vqdiffusion.truncate(uncond, 0.8).shape == uncond.shape
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_compile(dtype):
+    """In one graph: the native module is out of reach of torch.compile, and must not be tried."""
+    uncond, cond = log_probabilities(0, dtype), log_probabilities(1, dtype)
+
+    def guided(u, c):
+        return vqdiffusion.truncate(vqdiffusion.guide(u, c, 2.5), 0.8, -70)
+
+    torch.testing.assert_close(torch.compile(guided, fullgraph=True)(uncond, cond), guided(uncond, cond))
+
+
+def test_vmap():
+    uncond, cond = (log_probabilities(seed).repeat(3, 1, 1, 1) for seed in (0, 1))
+    guided = torch.func.vmap(lambda u, c: vqdiffusion.truncate(vqdiffusion.guide(u, c, 2.5), 0.8, -70))(uncond, cond)
+    expected = vqdiffusion.truncate(vqdiffusion.guide(uncond[0], cond[0], 2.5), 0.8, -70)
+    torch.testing.assert_close(guided, expected.expand(3, -1, -1, -1))
+
+
+@pytest.mark.parametrize("scale", [-1.0, 0.0, 0.5, 1.0, 2.5])
+def test_impossible_classes_stay_so_and_have_finite_gradients(scale):
+    uncond, cond = log_probabilities(0), log_probabilities(1)
+    uncond[0, 1, 0] = cond[0, 2, 1] = uncond[0, 3, 2] = cond[0, 3, 2] = -torch.inf
+    plain = vqdiffusion.guide(uncond, cond, scale)
+    leaves = uncond.requires_grad_(), cond.requires_grad_()
+    recorded = vqdiffusion.guide(*leaves, scale)
+    torch.testing.assert_close(recorded.detach(), plain)
+    assert plain.isneginf().sum() == 3
+    vqdiffusion.truncate(recorded, 0.8, -70).sum().backward()
+    assert all(leaf.grad.isfinite().all() for leaf in leaves)
+
+
+def test_arrays_beside_tensors():
+    uncond, cond = log_probabilities(0), log_probabilities(1)
+    expected = vqdiffusion.guide(uncond, cond, 2.5)
+    for recorded in (False, True):
+        uncond.requires_grad_(recorded)
+        for pair in ((uncond, cond.numpy()), (cond.numpy(), uncond)):
+            guided = vqdiffusion.guide(*pair, 2.5 if pair[0] is uncond else -1.5)
+            torch.testing.assert_close(guided.detach(), expected)
+
+
+def spoilt(x, value, where=(1, slice(None), 4)):
+    x = x.detach().clone()
+    x[where] = value
+    return x
+
+
+GUIDE_ERRORS = {
+    "dtype": (TypeError, "log_p_cond", lambda x: vqdiffusion.guide(x, x.double(), 2)),
+    "integers": (TypeError, "float16, bfloat16", lambda x: vqdiffusion.guide(x.detach().long(), x, 2)),
+    "shape": (ValueError, "log_p_cond must have shape", lambda x: vqdiffusion.guide(x, x[:, :, :1], 2)),
+    "axes": (ValueError, "log_p_uncond must have the 3 axes", lambda x: vqdiffusion.guide(x[0], x[0], 2)),
+    "scale": (ValueError, "scale", lambda x: vqdiffusion.guide(x, x, torch.inf)),
+    "a NaN": (ValueError, "log_p_cond.*NaN", lambda x: vqdiffusion.guide(x, spoilt(x, torch.nan, (1, 3, 4)), 2)),
+    "+inf": (ValueError, "log_p_uncond.*inf", lambda x: vqdiffusion.guide(spoilt(x, torch.inf, (1, 3, 4)), x, 2)),
+    "no mass": (ValueError, "-inf", lambda x: vqdiffusion.guide(spoilt(x, -torch.inf), x, 2)),
+    "no common class": (
+        ValueError,
+        "-inf",
+        lambda x: vqdiffusion.guide(
+            spoilt(x, -torch.inf, (0, slice(0, 20))), spoilt(x, -torch.inf, (0, slice(20, None))) + 0 * x, 2
+        ),
+    ),
+    "truncated axes": (ValueError, "log_p must have the 3 axes", lambda x: vqdiffusion.truncate(x[0], 0.5)),
+    "truncated NaN": (ValueError, "log_p.*NaN", lambda x: vqdiffusion.truncate(x + torch.nan, 0.5)),
+    "truncated without mass": (ValueError, "-inf", lambda x: vqdiffusion.truncate(x - torch.inf, 0.5)),
+    "rate": (ValueError, "rate", lambda x: vqdiffusion.truncate(x, torch.nan)),
+    "floor": (ValueError, "floor", lambda x: vqdiffusion.truncate(x, 0.5, torch.nan)),
+}
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("error, words, call", GUIDE_ERRORS.values(), ids=GUIDE_ERRORS)
+def test_errors(recorded, error, words, call):
+    """The same whether the native functions compute or torch does."""
+    with pytest.raises(error, match=words):
+        call(log_probabilities(0).requires_grad_(recorded))

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from ..arguments import as_array, as_int
+from ..torch_memory import traced
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -119,8 +120,3 @@ def check_drawable(total: Tensor, mask: Tensor | None, name: str) -> None:
     if total[row, 0, pixel].isfinite():
         raise ValueError(f"the schedule masks nothing at this timestep, but row {row}, pixel {pixel} is masked")
     raise ValueError(f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel {pixel}")
-
-
-def traced() -> bool:
-    """Whether torch is recording what is done, so that values must stay symbols."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()

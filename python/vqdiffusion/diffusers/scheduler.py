@@ -15,9 +15,16 @@ from .. import _native, threads
 from .. import torch_formulas as formulas
 from ..arguments import as_float, as_int
 from ..schedules import alpha_schedules, gamma_schedules
-from ..torch_memory import memory
-from .arguments import as_generators, as_grid_of, as_log_probabilities, as_timesteps, by_row
-from .arguments import check_drawable, check_grid, traced
+from ..torch_memory import memory, traced
+from .arguments import (
+    as_generators,
+    as_grid_of,
+    as_log_probabilities,
+    as_timesteps,
+    by_row,
+    check_drawable,
+    check_grid,
+)
 from .engines import can_continue, engines
 from .noise import restored_on_error, uniforms
 
@@ -205,16 +212,25 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             vmap, torch.compile and on the meta device.
         """
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
-        x = None if traced() else memory(model_output, "model_output")
+        x = memory(model_output, "model_output")
         shown = None if x is None or t == 0 else memory(sample, "sample")
         # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is the default.
         if x is None or (shown is None and t != 0) or torch.get_default_dtype().itemsize < 4:
             prev_sample = self._torch_step(model_output, t, sample, generator)
         else:
-            prev_sample = self._native_step(x, t, shown, generator)
+            prev_sample = self._native_step(x, t, shown, generator, model_output, sample)
         return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
-    def _native_step(self, x: np.ndarray, t: int | list[int], shown: np.ndarray | None, generator: Any) -> Tensor:
+    def _native_step(
+        self,
+        x: np.ndarray,
+        t: int | list[int],
+        shown: np.ndarray | None,
+        generator: Any,
+        model_output: Any,
+        sample: Any,
+    ) -> Tensor:
+        """`x` and `shown` are the memory of `model_output` and `sample`."""
         if x.ndim != 3:
             raise ValueError(f"model_output must have the 3 axes (batch, classes, pixels), not shape {x.shape}")
         batch, _, pixels = x.shape
@@ -241,7 +257,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             u = self._uniforms(t, batch, pixels, generator, "cpu")
             noise = memory(u, "uniforms")
             if noise is None:  # random numbers of vmap
-                return self._torch_step(x, t, shown, generator, u)
+                return self._torch_step(model_output, t, sample, generator, u)
             for rows, one in parts:
                 if self._gumbel:
                     draw(_native.step_gumbel, rows, one, noise[rows, : self.num_embed - (one == 0)])
