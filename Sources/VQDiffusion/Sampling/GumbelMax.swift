@@ -19,7 +19,7 @@ extension ReverseStep {
         let rows = drawsModelOutput ? classes : classes + 1
         try uniforms.checkShape(Shape(p.batch, rows, p.pixels))
         try output.checkShape(Shape(p.batch, p.pixels))
-        let shown = try shownClasses(sample, p)
+        let shown = try shownClasses(sample, batch: p.batch, pixels: p.pixels)
         let tokens = output.base.assumingMemoryBound(to: Int64.self)
         let name = sample?.name ?? "sample"
         switch (p.elementType, uniforms.elementType) {
@@ -38,12 +38,12 @@ extension ReverseStep {
 
     /// The classes of the pixels at t, each once checked. At t = 0 they play no part: every pixel counts as masked, its column is then drawn from as
     /// it is.
-    func shownClasses(_ sample: ClassIndices?, _ p: LogProbabilities) throws(ArgumentError) -> Scratch<Int32> {
+    func shownClasses(_ sample: ClassIndices?, batch: Int, pixels: Int) throws(ArgumentError) -> Scratch<Int32> {
         if drawsModelOutput {
-            return try Scratch(p.batch * p.pixels + 16, filledWith: maskClass)
+            return try Scratch(batch * pixels + 16, filledWith: maskClass)
         }
         guard let sample else { throw ArgumentError("sample", .missing) }
-        return try sample.checked(batch: p.batch, pixels: p.pixels, upper: classes)
+        return try sample.checked(batch: batch, pixels: pixels, upper: classes)
     }
 
     private func argmax<E: FloatingElement, Noise: GumbelNoise>(
