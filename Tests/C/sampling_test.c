@@ -145,6 +145,49 @@ static void test_inverse_cdf(void) {
     }
 }
 
+static void test_plan(void) {
+    enum { CLASSES = 70, PIXELS = 50 };
+    static double p[B][CLASSES][PIXELS], columns[CLASSES * B * PIXELS], uniforms[B][PIXELS];
+    static int64_t classes[B][PIXELS], drawn[B][PIXELS], completed[B][PIXELS];
+    static uint8_t needed[B][PIXELS];
+    const vqd_schedule many = {CLASSES, T, alpha_bar, gamma_bar};
+    for (int i = 0; i < B * CLASSES * PIXELS; i++) (&p[0][0][0])[i] = log(0.01 + uniform());
+    for (int i = 0; i < B * PIXELS; i++) (&classes[0][0])[i] = i % 3 ? CLASSES : i % CLASSES;
+    const vqd_tensor x = tensor(classes, VQD_INT64, 2, B, PIXELS, 0), u = tensor(uniforms, VQD_FLOAT64, 2, B, PIXELS, 0);
+    const vqd_tensor all = tensor(p, VQD_FLOAT64, 3, B, CLASSES, PIXELS);
+    const vqd_tensor flags = tensor(needed, VQD_BOOL8, 2, B, PIXELS, 0);
+    const vqd_tensor to = tensor(drawn, VQD_INT64, 2, B, PIXELS, 0), to_other = tensor(completed, VQD_INT64, 2, B, PIXELS, 0);
+    for (int t = 0; t < T; t++) {
+        for (int i = 0; i < B * PIXELS; i++) (&uniforms[0][0])[i] = uniform();
+        memset(needed, 0x5a, sizeof needed);
+        CHECK(vqd_step_inverse_cdf(&many, t, t - 1, &all, &x, &u, &to, NULL) == VQD_OK);
+        CHECK(vqd_plan_inverse_cdf(&many, t, t - 1, t ? &x : NULL, &u, &flags, NULL) == VQD_OK);
+        int64_t count = 0;
+        for (int i = 0; i < B * PIXELS; i++) {
+            const uint8_t flag = (&needed[0][0])[i];
+            CHECK(flag == 1 || (flag == 0 && t > 0));
+            count += flag;
+        }
+        CHECK(count > 0 && (t == 0 || count < B * PIXELS));
+        int64_t column = 0;
+        for (int i = 0; i < B * PIXELS; i++) {
+            if (!(&needed[0][0])[i]) continue;
+            for (int k = 0; k < CLASSES; k++) columns[k * count + column] = p[i / PIXELS][k][i % PIXELS];
+            column++;
+        }
+        const vqd_tensor gathered = tensor(columns, VQD_FLOAT64, 2, CLASSES, count, 0);
+        CHECK(vqd_complete_inverse_cdf(&many, t, t - 1, &gathered, t ? &x : NULL, &u, &to_other, NULL) == VQD_OK);
+        CHECK(memcmp(drawn, completed, sizeof drawn) == 0);
+        /* what is needed is what is read: anything else may be NaN */
+        static double holes[B][CLASSES][PIXELS];
+        for (int i = 0; i < B * CLASSES * PIXELS; i++)
+            (&holes[0][0][0])[i] = needed[i / (CLASSES * PIXELS)][i % PIXELS] ? (&p[0][0][0])[i] : NAN;
+        const vqd_tensor with_holes = tensor(holes, VQD_FLOAT64, 3, B, CLASSES, PIXELS);
+        CHECK(vqd_step_inverse_cdf(&many, t, t - 1, &with_holes, &x, &u, &to_other, NULL) == VQD_OK);
+        CHECK(memcmp(drawn, completed, sizeof drawn) == 0);
+    }
+}
+
 static void test_q_sample(void) {
     static double uniforms[GRID];
     static int64_t drawn[GRID];
@@ -190,6 +233,7 @@ void test_sampling(void) {
     test_gumbel();
     test_noise_sources();
     test_inverse_cdf();
+    test_plan();
     test_q_sample();
     test_threads();
 }

@@ -108,6 +108,32 @@ def step_inverse_cdf(
     num_threads: int = 0,
     /,
 ) -> None: ...
+def plan_inverse_cdf(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    t: int,
+    s: int,
+    sample: Buffer | None,
+    uniforms: Buffer,
+    needed: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
+def complete_inverse_cdf(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    t: int,
+    s: int,
+    model_output: Buffer,
+    sample: Buffer | None,
+    uniforms: Buffer,
+    prev_sample: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
+def check_model_output(model_output: Buffer, num_threads: int = 0, /) -> None: ...
 def q_sample(
     num_classes: int,
     alpha_cumulative: Buffer,

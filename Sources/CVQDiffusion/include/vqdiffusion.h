@@ -172,6 +172,24 @@ vqd_status vqd_step_inverse_cdf(const vqd_schedule *schedule, int64_t timestep, 
                                 const vqd_tensor *model_output, const vqd_tensor *sample, const vqd_tensor *uniforms, const vqd_tensor *prev_sample,
                                 vqd_context *context);
 
+/* Tells which columns vqd_step_inverse_cdf will read with these uniforms, before there is any model output, so that a model may compute its
+ * output layer for those pixels only (2 to 3 in a hundred in the middle of a default chain; all at t = 0).
+ * sample (B, N) any integer type, not read at t = 0 and may be NULL there; uniforms (B, N) float64 in [0, 1); needed (B, N) VQD_BOOL8, a byte
+ * of 1 where the column is needed, else of 0. */
+vqd_status vqd_plan_inverse_cdf(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep, const vqd_tensor *sample,
+                                const vqd_tensor *uniforms, const vqd_tensor *needed, vqd_context *context);
+
+/* Completes a planned step: draws what vqd_step_inverse_cdf would draw, given the needed columns alone. `sample` and `uniforms` are those of the plan.
+ * model_output (K, M) floating, one column for each of the M needed pixels, in the order of the rows and, within a row, of the pixels; all
+ * of it is read. Errors: VQD_VALUE_ERROR when M is not the number of needed pixels; the rest as in vqd_step_inverse_cdf. */
+vqd_status vqd_complete_inverse_cdf(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
+                                    const vqd_tensor *model_output, const vqd_tensor *sample, const vqd_tensor *uniforms,
+                                    const vqd_tensor *prev_sample, vqd_context *context);
+
+/* Reads all of a model output, as vqd_step_inverse_cdf does not. model_output (B, K, N) floating. Errors: VQD_VALUE_ERROR at the first NaN
+ * or +inf, in the order of rows, classes and pixels; where there is none, at the first column that is -inf throughout. */
+vqd_status vqd_check_model_output(const vqd_tensor *model_output, vqd_context *context);
+
 /* The forward process: draws x_t from q(x_t | x_0). x_0 (B, N) any integer type, a masked pixel staying masked; timesteps (B,) int64, one
  * for each row, 0 … T-1; uniforms (B, N) float64 in [0, 1); out (B, N) int64. */
 vqd_status vqd_q_sample(const vqd_schedule *schedule, const vqd_tensor *x_0, const vqd_tensor *timesteps, const vqd_tensor *uniforms,

@@ -18,7 +18,7 @@ extension ReverseStep {
         try p.checkShape(Shape(-1, classes, -1))
         if case .given(let uniforms) = uniforms { try uniforms.checkShape(Shape(p.batch, uniformRows, p.pixels)) }
         try output.checkShape(Shape(p.batch, p.pixels))
-        let shown = try shownClasses(sample, p)
+        let shown = try shownClasses(sample, batch: p.batch, pixels: p.pixels)
         let name = sample?.name ?? "sample"
         guard p.batch > 0 && p.pixels > 0 else { return }
         let winners = try Scratch<Int32>(p.batch * p.pixels)
@@ -47,12 +47,12 @@ extension ReverseStep {
 
     /// The classes of the pixels at t, each once checked. At t = 0 they play no part: every pixel counts as masked, its column is then drawn from as
     /// it is.
-    func shownClasses(_ sample: ClassIndices?, _ p: LogProbabilities) throws(ArgumentError) -> Scratch<Int32> {
+    func shownClasses(_ sample: ClassIndices?, batch: Int, pixels: Int) throws(ArgumentError) -> Scratch<Int32> {
         if drawsModelOutput {
-            return try Scratch(p.batch * p.pixels + 16, filledWith: maskClass)
+            return try Scratch(batch * pixels + 16, filledWith: maskClass)
         }
         guard let sample else { throw ArgumentError("sample", .missing) }
-        return try sample.checked(batch: p.batch, pixels: p.pixels, upper: classes)
+        return try sample.checked(batch: batch, pixels: pixels, upper: classes)
     }
 
     /// With uniforms given in double precision.
