@@ -47,10 +47,10 @@ struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Rea
     func winner(_ n: Int) -> Int32 { token[n] }
 
     /// - Parameters: the uniforms, and the coefficients of the chunk's pixels (see `PixelCoefficients`); no `mask` leaves the mask out.
-    mutating func run<Uniforms: UniformRows & ~Copyable>(
-        _ uniforms: inout Uniforms, signal: UnsafePointer<E.Real>, level: UnsafePointer<E.Real>, slope: UnsafePointer<E.Real>,
+    mutating func run(
+        _ uniforms: inout UniformRows<Noise.Uniform>, signal: UnsafePointer<E.Real>, level: UnsafePointer<E.Real>, slope: UnsafePointer<E.Real>,
         own: UnsafePointer<E.Real>, mask: UnsafePointer<E.Real>?, linear: Bool
-    ) where Uniforms.Element == Noise.Uniform {
+    ) {
         let zero = V(repeating: 0)
         // What a bound is relative to.
         let reference = linear ? signal : level

@@ -63,7 +63,7 @@ extension ReverseStep {
         try checkUniforms(Double.self, uniforms, parallelism: parallelism)
         let plan = try PosteriorPlan<E>(self, p, sample: shown, name: sampleName, direct: drawsModelOutput, parallelism: parallelism)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
-            var rows = try GivenRows(Double.self, uniforms, row: row, chunk: chunk)
+            var rows = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
             try race(DoubleNoise.self, p, plan, row: row, chunk: chunk, &rows, winners)
         }
     }
@@ -79,32 +79,36 @@ extension ReverseStep {
         switch uniforms {
         case .given(let uniforms):
             try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
-                var rows = try GivenRows(Float.self, uniforms, row: row, chunk: chunk)
+                var rows = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
                 try race(Noise.self, p, plan, row: row, chunk: chunk, &rows, winners)
             }
         case .mersenneTwister(let state):
             let states = try engineStates(state, p)
             // As few chunks as there are threads: each goes through the whole stream of its batch row.
             try forEachChunk(of: p, parallelism, widest: p.pixels) { (row, chunk) throws(ArgumentError) in
-                var rows = try TwistedRows(
-                    state: states.pointer + row * MersenneTwister.stateSize, chunk: chunk, pixels: p.pixels)
+                let memory = try Scratch<UInt32>(MersenneTwister.workingSize)
+                let engine = try MersenneTwister(state: states.pointer + row * MersenneTwister.stateSize, in: memory.pointer)
+                var rows = try UniformRows(engine, chunk: chunk, pixels: p.pixels)
                 try race(Noise.self, p, plan, row: row, chunk: chunk, &rows, winners)
                 if row == p.batch - 1 && chunk.lowerBound == 0 {
-                    rows.finish(to: states.pointer + p.batch * MersenneTwister.stateSize)
+                    rows.saveEngine(to: states.pointer + p.batch * MersenneTwister.stateSize)
                 }
             }
             state.update(from: states.pointer + p.batch * MersenneTwister.stateSize, count: MersenneTwister.stateSize)
         case .function(let fill, let context):
             let all = 0..<p.pixels
-            var rows = try FunctionRows(fill, context: context, pixels: p.pixels)
-            for row in 0..<p.batch { try race(Noise.self, p, plan, row: row, chunk: all, &rows, winners) }
+            for row in 0..<p.batch {
+                var rows = try UniformRows(fill, context: context, pixels: p.pixels)
+                try race(Noise.self, p, plan, row: row, chunk: all, &rows, winners)
+            }
         }
     }
 
     /// The states of an engine at the start of every batch row, and room for that at the end.
     private func engineStates(_ state: UnsafePointer<UInt32>, _ p: LogProbabilities) throws(ArgumentError) -> Scratch<UInt32> {
         let states = try Scratch<UInt32>((p.batch + 1) * MersenneTwister.stateSize)
-        var engine = try MersenneTwister(state: state)
+        let memory = try Scratch<UInt32>(MersenneTwister.workingSize)
+        var engine = try MersenneTwister(state: state, in: memory.pointer)
         for row in 0..<p.batch {
             if row > 0 { engine.skip(uniformRows * p.pixels) }
             engine.save(to: states.pointer + row * MersenneTwister.stateSize)
@@ -112,10 +116,10 @@ extension ReverseStep {
         return states
     }
 
-    private func race<E: FloatingElement, Noise: GumbelNoise, Uniforms: UniformRows & ~Copyable>(
+    private func race<E: FloatingElement, Noise: GumbelNoise>(
         _: Noise.Type, _ p: LogProbabilities, _ plan: borrowing PosteriorPlan<E>, row: Int, chunk: Range<Int>,
-        _ uniforms: inout Uniforms, _ winners: UnsafeMutablePointer<Int32>
-    ) throws(ArgumentError) where E.Real == Noise.Real, Uniforms.Element == Noise.Uniform {
+        _ uniforms: inout UniformRows<Noise.Uniform>, _ winners: UnsafeMutablePointer<Int32>
+    ) throws(ArgumentError) where E.Real == Noise.Real {
         let start = row * plan.width + chunk.lowerBound
         var race = try ArgmaxRace<E, Noise>(p, row: row, chunk: chunk, classes: plan.classes.pointer + start)
         race.run(

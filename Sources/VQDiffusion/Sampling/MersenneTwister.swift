@@ -4,28 +4,31 @@ import CVQDiffusion
 ///
 /// The state of an engine between calls is 625 words: 624 of the twister, then how many of them have been given out, 624 when it has to be twisted
 /// before the next.
-struct MersenneTwister: ~Copyable {
+struct MersenneTwister {
     static var size: Int { 624 }
     static var stateSize: Int { size + 1 }
+    /// Words of working memory: sixteen more than the state has, for the new first words again, behind the last, while twisting.
+    static var workingSize: Int { size + 16 }
 
-    /// The words, and sixteen more: while twisting the new first words again, behind the last.
-    private let words: Scratch<UInt32>
+    /// Working memory of another owner.
+    private let words: UnsafeMutablePointer<UInt32>
     /// Words given out since the last twist.
     private var position: Int
 
-    /// Continues an engine from its state of `stateSize` words.
-    init(state: UnsafePointer<UInt32>) throws(ArgumentError) {
-        let position = Int(state[MersenneTwister.size])
+    /// Continues an engine from its state of `stateSize` words, in memory of `workingSize` words.
+    ///
+    /// - Throws: `ArgumentError` when more words have been given out than there are.
+    init(state: UnsafePointer<UInt32>, in memory: UnsafeMutablePointer<UInt32>) throws(ArgumentError) {
+        position = Int(state[MersenneTwister.size])
         guard position <= MersenneTwister.size else {
             throw ArgumentError("engine", .outside(position, lower: 0, upper: MersenneTwister.size))
         }
-        words = try Scratch(MersenneTwister.size + 16, filledWith: 0)
-        words.pointer.update(from: state, count: MersenneTwister.size)
-        self.position = position
+        words = memory
+        words.update(from: state, count: MersenneTwister.size)
     }
 
     func save(to state: UnsafeMutablePointer<UInt32>) {
-        state.update(from: words.pointer, count: MersenneTwister.size)
+        state.update(from: words, count: MersenneTwister.size)
         state[MersenneTwister.size] = UInt32(truncatingIfNeeded: position)
     }
 
@@ -73,7 +76,7 @@ struct MersenneTwister: ~Copyable {
     /// words and, behind the end, the first thirteen new ones.
     private mutating func twist() {
         twist(0..<16, from: 397)
-        (words.pointer + MersenneTwister.size).update(from: words.pointer, count: 16)
+        (words + MersenneTwister.size).update(from: words, count: 16)
         twist(16..<240, from: 397 + 16)
         twist(240..<MersenneTwister.size, from: 13)
         position = 0
@@ -89,7 +92,7 @@ struct MersenneTwister: ~Copyable {
             // All ones where the lowest bit is set.
             let odd = SIMD16<UInt32>(repeating: 0) &- (next & SIMD16(repeating: 1))
             let new = load(far) ^ (y &>> 1) ^ (odd & SIMD16(repeating: 0x9908_b0df))
-            UnsafeMutableRawPointer(words.pointer + i).storeBytes(of: new, as: SIMD16<UInt32>.self)
+            UnsafeMutableRawPointer(words + i).storeBytes(of: new, as: SIMD16<UInt32>.self)
             i &+= 16
             far &+= 16
         }
@@ -97,6 +100,6 @@ struct MersenneTwister: ~Copyable {
 
     @inline(__always)
     private func load(_ i: Int) -> SIMD16<UInt32> {
-        UnsafeRawPointer(words.pointer + i).loadUnaligned(as: SIMD16<UInt32>.self)
+        UnsafeRawPointer(words + i).loadUnaligned(as: SIMD16<UInt32>.self)
     }
 }

@@ -7,125 +7,93 @@ public enum UniformSource {
     case mersenneTwister(state: UnsafeMutablePointer<UInt32>)
     /// Drawn by a function that writes the next `count` float32 uniforms. It is called in order, on the calling thread, and not before everything that can
     /// fail has been checked.
-    case function(
-        _ fill: @convention(c) (_ context: UnsafeMutableRawPointer?, _ uniforms: UnsafeMutablePointer<Float>?, _ count: Int64) -> Void,
-        context: UnsafeMutableRawPointer?)
+    case function(Fill, context: UnsafeMutableRawPointer?)
+
+    public typealias Fill =
+        @convention(c) (_ context: UnsafeMutableRawPointer?, _ uniforms: UnsafeMutablePointer<Float>?, _ count: Int64) -> Void
 }
 
 /// The uniforms of a chunk of pixels of one batch row, class row after class row.
-protocol UniformRows: ~Copyable {
-    associatedtype Element: FloatingElement
-
-    /// Bytes from one pixel to the next.
-    var pixelStride: Int { get }
-    /// The chunk's pixels in groups of sixteen, relative to what `next` returns.
-    var groups: UnsafePointer<LaneGroup> { get }
-
-    /// The first pixel's uniform in the next class row.
-    mutating func next() -> UnsafeRawPointer
-}
-
-/// Uniforms that were given.
-struct GivenRows<Element: FloatingElement>: UniformRows, ~Copyable {
-    private let uniforms: LogProbabilities
-    private let lanes: Scratch<LaneGroup>
-    private let row, firstPixel: Int
-    private var k = 0
-
-    init(_: Element.Type, _ uniforms: LogProbabilities, row: Int, chunk: Range<Int>) throws(ArgumentError) {
-        (self.uniforms, self.row, firstPixel) = (uniforms, row, chunk.lowerBound)
-        lanes = try PixelList.run(0..<chunk.count).laneGroups(pixelStride: uniforms.pixelStride, elementSize: Element.size)
+struct UniformRows<Element: FloatingElement>: ~Copyable {
+    private enum Source {
+        case given(LogProbabilities, row: Int, firstPixel: Int)
+        /// All chunks of a batch row draw from one stream. Each passes over what belongs to the others: it repeats their twists, but nothing else of
+        /// their work. `before` uniforms lie before the first of the chunk, `between` between one class row and the next.
+        case engine(MersenneTwister, before: Int, between: Int)
+        case function(UniformSource.Fill, context: UnsafeMutableRawPointer?)
     }
 
-    var pixelStride: Int { uniforms.pixelStride }
+    private var source: Source
+    /// Class rows returned so far.
+    private var k = 0
+    /// Room for a class row of uniforms that are drawn, padded so that every group of lanes is dense.
+    private let drawn: Scratch<Float>
+    private let pixels: Int
+    private let lanes: Scratch<LaneGroup>
+    /// Bytes from one pixel to the next.
+    let pixelStride: Int
+
+    /// Uniforms that were given.
+    init(_ uniforms: LogProbabilities, row: Int, chunk: Range<Int>) throws(ArgumentError) {
+        let drawn = try Scratch<Float>(0)
+        let lanes = try PixelList.run(0..<chunk.count).laneGroups(pixelStride: uniforms.pixelStride, elementSize: Element.size)
+        source = .given(uniforms, row: row, firstPixel: chunk.lowerBound)
+        self.drawn = drawn
+        self.lanes = lanes
+        pixels = chunk.count
+        pixelStride = uniforms.pixelStride
+    }
+
+    private init(_ source: Source, pixels: Int) throws(ArgumentError) {
+        let width = (pixels + 15) / 16 * 16
+        let drawn = try Scratch<Float>(width + 16, filledWith: 0)
+        let lanes = try PixelList.run(0..<width).laneGroups(pixelStride: Float.size, elementSize: Float.size)
+        self.source = source
+        self.drawn = drawn
+        self.lanes = lanes
+        self.pixels = pixels
+        pixelStride = Float.size
+    }
+
+    /// The chunk's pixels in groups of sixteen, relative to what `next` returns.
     var groups: UnsafePointer<LaneGroup> { UnsafePointer(lanes.pointer) }
 
+    /// The first pixel's uniform in the next class row.
     mutating func next() -> UnsafeRawPointer {
         defer { k &+= 1 }
-        return uniforms.pointer(row: row, class: k, pixel: firstPixel)
+        switch source {
+        case .given(let uniforms, let row, let firstPixel):
+            return uniforms.pointer(row: row, class: k, pixel: firstPixel)
+        case .engine(var engine, let before, let between):
+            engine.skip(k == 0 ? before : between)
+            engine.fill(drawn.pointer, count: pixels)
+            source = .engine(engine, before: before, between: between)
+        case .function(let fill, let context):
+            fill(context, drawn.pointer, Int64(pixels))
+        }
+        return UnsafeRawPointer(drawn.pointer)
     }
 }
 
-/// Uniforms that are drawn when they are needed, one class row at a time.
-///
-/// All chunks of a batch row draw from one stream. Each passes over what belongs to the others: it repeats their twists, but nothing else of their work.
-struct TwistedRows: UniformRows, ~Copyable {
-    typealias Element = Float
-
-    private var engine: MersenneTwister
-    private let row: RowBuffer
-    /// How many uniforms lie before the first of the chunk, and between one class row and the next.
-    private let before, between: Int
-    private var isFirst = true
-
-    /// - Parameter state: the engine at the start of the batch row.
-    init(state: UnsafePointer<UInt32>, chunk: Range<Int>, pixels: Int) throws(ArgumentError) {
-        let engine = try MersenneTwister(state: state)
-        let row = try RowBuffer(pixels: chunk.count)
-        self.engine = engine
-        self.row = row
-        (before, between) = (chunk.lowerBound, pixels - chunk.count)
+extension UniformRows where Element == Float {
+    /// Uniforms drawn from an engine.
+    ///
+    /// - Parameters:
+    ///   - engine: as it is at the start of the batch row.
+    ///   - pixels: those of the whole batch row.
+    init(_ engine: MersenneTwister, chunk: Range<Int>, pixels: Int) throws(ArgumentError) {
+        try self.init(.engine(engine, before: chunk.lowerBound, between: pixels - chunk.count), pixels: chunk.count)
     }
 
-    var pixelStride: Int { RowBuffer.pixelStride }
-    var groups: UnsafePointer<LaneGroup> { row.groups }
-
-    mutating func next() -> UnsafeRawPointer {
-        engine.skip(isFirst ? before : between)
-        isFirst = false
-        engine.fill(row.pointer, count: row.pixels)
-        return UnsafeRawPointer(row.pointer)
+    /// Uniforms that a function writes, for whole batch rows.
+    init(_ fill: @escaping UniformSource.Fill, context: UnsafeMutableRawPointer?, pixels: Int) throws(ArgumentError) {
+        try self.init(.function(fill, context: context), pixels: pixels)
     }
 
-    /// The engine's state when the whole batch row has been drawn, once `next` has returned all class rows of the chunk.
-    mutating func finish(to state: UnsafeMutablePointer<UInt32>) {
+    /// Once `next` has returned all class rows of the chunk: saves the engine as it is when the whole batch row has been drawn.
+    mutating func saveEngine(to state: UnsafeMutablePointer<UInt32>) {
+        guard case .engine(var engine, let before, let between) = source else { return }
         engine.skip(between - before)
         engine.save(to: state)
     }
-}
-
-/// Uniforms that a function writes, one class row of whole batch rows at a time.
-struct FunctionRows: UniformRows, ~Copyable {
-    typealias Element = Float
-
-    private let row: RowBuffer
-    private let fill: @convention(c) (UnsafeMutableRawPointer?, UnsafeMutablePointer<Float>?, Int64) -> Void
-    private let context: UnsafeMutableRawPointer?
-
-    init(
-        _ fill: @escaping @convention(c) (UnsafeMutableRawPointer?, UnsafeMutablePointer<Float>?, Int64) -> Void,
-        context: UnsafeMutableRawPointer?, pixels: Int
-    ) throws(ArgumentError) {
-        row = try RowBuffer(pixels: pixels)
-        (self.fill, self.context) = (fill, context)
-    }
-
-    var pixelStride: Int { RowBuffer.pixelStride }
-    var groups: UnsafePointer<LaneGroup> { row.groups }
-
-    mutating func next() -> UnsafeRawPointer {
-        fill(context, row.pointer, Int64(row.pixels))
-        return UnsafeRawPointer(row.pointer)
-    }
-}
-
-/// Room for the uniforms of one class row, padded so that every group of lanes is dense.
-private struct RowBuffer: ~Copyable {
-    static var pixelStride: Int { Float.size }
-
-    let pixels: Int
-    private let uniforms: Scratch<Float>
-    private let lanes: Scratch<LaneGroup>
-
-    init(pixels: Int) throws(ArgumentError) {
-        let width = (pixels + 15) / 16 * 16
-        let uniforms = try Scratch<Float>(width + 16, filledWith: 0)
-        let lanes = try PixelList.run(0..<width).laneGroups(pixelStride: RowBuffer.pixelStride, elementSize: Float.size)
-        self.pixels = pixels
-        self.uniforms = uniforms
-        self.lanes = lanes
-    }
-
-    var pointer: UnsafeMutablePointer<Float> { uniforms.pointer }
-    var groups: UnsafePointer<LaneGroup> { UnsafePointer(lanes.pointer) }
 }
