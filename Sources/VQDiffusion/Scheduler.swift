@@ -66,21 +66,78 @@ public struct Scheduler: Sendable {
     ///   - s: the timestep to go to, t - 1 unless given.
     ///   - sample: x_t.
     /// - Throws: `ArgumentError` for shapes that disagree, a timestep or a class out of range, NaN or +∞ or a column without mass in what is read.
+    ///   A generator that is a value is then as it was.
     public func step(
         _ modelOutput: LogProbabilityTensor, at t: Int, to s: Int? = nil, from sample: ClassGrid,
         using generator: inout some RandomNumberGenerator
     ) throws(ArgumentError) -> ClassGrid {
-        let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &generator)
-        var result = sample
-        try withSchedule { (schedule) throws(ArgumentError) in
-            let step = try schedule.reverseStep(from: t, to: s ?? t &- 1, names: ("t", "s"))
+        var drawing = generator
+        let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &drawing)
+        let result = try draw(at: t, to: s ?? t &- 1, from: sample, uniforms) { (step, sample, uniforms, output) throws(ArgumentError) in
             try modelOutput.withView(name: "modelOutput") { (p) throws(ArgumentError) in
-                try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
-                    try result.fill { (output) throws(ArgumentError) in
-                        try uniforms.withView { (uniforms) throws(ArgumentError) in
-                            try step.sampleInverseCDF(from: p, given: sample, uniforms: uniforms, into: output)
-                        }
+                try step.sampleInverseCDF(from: p, given: sample, uniforms: uniforms, into: output)
+            }
+        }
+        generator = drawing
+        return result
+    }
+
+    /// Draws the uniforms of a step ahead of the model output and tells which pixels' output the step will need, so that a model may compute its
+    /// output layer for those only: 2 to 3 in a hundred in the middle of a default chain, all at t = 0.
+    ///
+    /// ```swift
+    /// let plan = try scheduler.plan(at: t, from: sample, using: &noise)
+    /// sample = try scheduler.step(model(sample, t, only: plan.needed), completing: plan)
+    /// ```
+    ///
+    /// - Parameters: as those of `step`, which with the same generator draws the same sample.
+    /// - Throws: `ArgumentError` for a timestep or a class out of range. A generator that is a value is then as it was.
+    public func plan(
+        at t: Int, to s: Int? = nil, from sample: ClassGrid, using generator: inout some RandomNumberGenerator
+    ) throws(ArgumentError) -> StepPlan {
+        var drawing = generator
+        let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &drawing)
+        var needed = [UInt8](repeating: 0, count: sample.indices.count)
+        try withStep(at: t, to: s ?? t &- 1) { (step) throws(ArgumentError) in
+            try sample.withView(name: "sample") { (view) throws(ArgumentError) in
+                try uniforms.withView { (uniforms) throws(ArgumentError) in
+                    try needed.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in
+                        try step.planInverseCDF(
+                            given: view, uniforms: uniforms, into: OutputTensor(buffer, Shape(sample.batch, sample.pixels)))
                     }
+                }
+            }
+        }
+        generator = drawing
+        return StepPlan(timestep: t, earlier: s ?? t &- 1, sample: sample, needed: needed.map { $0 != 0 }, uniforms: uniforms)
+    }
+
+    /// Completes a planned step from the model output of the needed pixels alone.
+    ///
+    /// - Parameters:
+    ///   - columns: log-probabilities of x_0 for the M needed pixels, row after row: (1, K, M). All are read.
+    ///   - plan: what `plan` of this scheduler has given; it may be used again.
+    /// - Throws: `ArgumentError` for another number of classes or columns, NaN or +∞ or a column without mass.
+    public func step(_ columns: LogProbabilityTensor, completing plan: StepPlan) throws(ArgumentError) -> ClassGrid {
+        try draw(
+            at: plan.timestep, to: plan.earlier, from: plan.sample, plan.uniforms
+        ) { (step, sample, uniforms, output) throws(ArgumentError) in
+            try columns.withView(name: "columns") { (p) throws(ArgumentError) in
+                try step.completeInverseCDF(from: p, given: sample, uniforms: uniforms, into: output)
+            }
+        }
+    }
+
+    /// A new grid that `body` has written, from the views that it needs.
+    private func draw(
+        at t: Int, to s: Int, from sample: ClassGrid, _ uniforms: Uniforms,
+        _ body: (ReverseStep, ClassIndices, UniformGrid, OutputTensor) throws(ArgumentError) -> Void
+    ) throws(ArgumentError) -> ClassGrid {
+        var result = sample
+        try withStep(at: t, to: s) { (step) throws(ArgumentError) in
+            try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
+                try uniforms.withView { (uniforms) throws(ArgumentError) in
+                    try result.fill { (output) throws(ArgumentError) in try body(step, sample, uniforms, output) }
                 }
             }
         }
@@ -95,8 +152,7 @@ public struct Scheduler: Sendable {
     ) throws(ArgumentError) -> LogProbabilityTensor {
         var result = LogProbabilityTensor(
             repeating: 0, batch: modelOutput.batch, classes: classes + 1, pixels: modelOutput.pixels)
-        try withSchedule { (schedule) throws(ArgumentError) in
-            let step = try schedule.reverseStep(from: t, to: s ?? t &- 1, names: ("t", "s"))
+        try withStep(at: t, to: s ?? t &- 1) { (step) throws(ArgumentError) in
             try modelOutput.withView(name: "modelOutput") { (p) throws(ArgumentError) in
                 try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
                     try result.fill { (output) throws(ArgumentError) in
@@ -113,11 +169,13 @@ public struct Scheduler: Sendable {
     /// - Parameters:
     ///   - data: x_0.
     ///   - timesteps: t for each batch row.
-    /// - Throws: `ArgumentError` when the number of timesteps is not that of rows, or a class or a timestep is out of range.
+    /// - Throws: `ArgumentError` when the number of timesteps is not that of rows, or a class or a timestep is out of range. A generator that is a
+    ///   value is then as it was.
     public func noised(
         _ data: ClassGrid, at timesteps: [Int], using generator: inout some RandomNumberGenerator
     ) throws(ArgumentError) -> ClassGrid {
-        let uniforms = Uniforms(batch: data.batch, pixels: data.pixels, using: &generator)
+        var drawing = generator
+        let uniforms = Uniforms(batch: data.batch, pixels: data.pixels, using: &drawing)
         // One more than there are, so that there is memory also for none.
         let wide = timesteps.map { Int64($0) } + [0]
         var result = data
@@ -134,7 +192,14 @@ public struct Scheduler: Sendable {
                 }
             }
         }
+        generator = drawing
         return result
+    }
+
+    private func withStep(at t: Int, to s: Int, _ body: (ReverseStep) throws(ArgumentError) -> Void) throws(ArgumentError) {
+        try withSchedule { (schedule) throws(ArgumentError) in
+            try body(schedule.reverseStep(from: t, to: s, names: ("t", "s")))
+        }
     }
 
     private func withSchedule(
@@ -144,24 +209,6 @@ public struct Scheduler: Sendable {
             try gammaCumulative.withUnsafeBufferPointer { (gamma) throws(ArgumentError) in
                 try body(NoiseSchedule(classes: classes, alphaCumulative: alpha, gammaCumulative: gamma))
             }
-        }
-    }
-}
-
-/// One uniform in [0, 1) of 53 bits for every pixel.
-private struct Uniforms {
-    let batch, pixels: Int
-    let values: [Double]
-
-    init(batch: Int, pixels: Int, using generator: inout some RandomNumberGenerator) {
-        (self.batch, self.pixels) = (batch, pixels)
-        values = (0..<batch * pixels).map { _ in Double(generator.next() >> 11) * 0x1p-53 }
-    }
-
-    func withView(_ body: (UniformGrid) throws(ArgumentError) -> Void) throws(ArgumentError) {
-        // One more than there are, so that there is memory also for an empty grid.
-        try (values + [0]).withUnsafeBufferPointer { (buffer) throws(ArgumentError) in
-            try body(UniformGrid(buffer.baseAddress!, batch: batch, pixels: pixels))
         }
     }
 }

@@ -85,17 +85,26 @@ struct Tensor {
 
     /// The tensor as log-probabilities.
     func logProbabilities() throws(ArgumentError) -> LogProbabilities {
-        let type: LogProbabilities.ElementType
+        LogProbabilities(
+            name: name, base: UnsafeRawPointer(base), elementType: try floatingType(),
+            shape: (shape.lengths[0], shape.lengths[1], shape.lengths[2]), strides: (strides[0], strides[1], strides[2]))
+    }
+
+    /// The tensor as log-probabilities of single columns: (classes, columns), seen as one batch row.
+    func columns() throws(ArgumentError) -> LogProbabilities {
+        LogProbabilities(
+            name: name, base: UnsafeRawPointer(base), elementType: try floatingType(),
+            shape: (1, shape.lengths[0], shape.lengths[1]), strides: (0, strides[0], strides[1]))
+    }
+
+    private func floatingType() throws(ArgumentError) -> LogProbabilities.ElementType {
         switch elementType {
-        case VQD_FLOAT16: type = .float16
-        case VQD_BFLOAT16: type = .bfloat16
-        case VQD_FLOAT32: type = .float32
-        case VQD_FLOAT64: type = .float64
+        case VQD_FLOAT16: return .float16
+        case VQD_BFLOAT16: return .bfloat16
+        case VQD_FLOAT32: return .float32
+        case VQD_FLOAT64: return .float64
         default: throw wrongType(expected: "float16, bfloat16, float32 or float64")
         }
-        return LogProbabilities(
-            name: name, base: UnsafeRawPointer(base), elementType: type,
-            shape: (shape.lengths[0], shape.lengths[1], shape.lengths[2]), strides: (strides[0], strides[1], strides[2]))
     }
 
     /// The tensor as uniforms of every class.

@@ -148,11 +148,105 @@ static void test_numbers(void) {
     const vqd_tensor to_onehot = tensor(onehot, VQD_FLOAT32, 3, B, 3, N);
     EXPECT(vqd_index_to_log_onehot(&a.x, 3, &to_onehot, &report), VQD_VALUE_ERROR, "x");
 
+    /* sources of noise */
+    vqd_mt19937 engine, engine_before;
+    memset(&engine, 1, sizeof engine);
+    engine.position = 625;
+    engine_before = engine;
+    const vqd_noise nowhere = {.uniforms = NULL}, overdrawn = {.engine = &engine};
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, NULL, &to, &report), VQD_VALUE_ERROR, "noise");
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, &nowhere, &to, &report), VQD_VALUE_ERROR, "noise");
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, &overdrawn, &to, &report), VQD_VALUE_ERROR, "engine");
+    engine.position = engine_before.position = 7;
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, NULL, &overdrawn, &to, &report), VQD_VALUE_ERROR, "sample");
+    CHECK(memcmp(&engine, &engine_before, sizeof engine) == 0);
+
     /* none of the errors above has written anything */
     bool clean = true;
     for (size_t i = 0; i < sizeof untouched; i++) clean &= ((unsigned char *)untouched)[i] == 0x5a;
     for (size_t i = 0; i < sizeof drawn; i++) clean &= ((unsigned char *)drawn)[i] == 0x5a;
     CHECK(clean);
+}
+
+static bool untouched_bytes(const void *memory, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++)
+        if (((const unsigned char *)memory)[i] != 0x5a) return false;
+    return true;
+}
+
+static void test_plans(void) {
+    double uniforms[B][N], columns[K][B * N];
+    uint8_t needed[B][N];
+    int64_t drawn[B][N], bad_x[B][N];
+    memset(needed, 0x5a, sizeof needed);
+    memset(drawn, 0x5a, sizeof drawn);
+    for (int i = 0; i < B * N; i++) (&uniforms[0][0])[i] = 1 - 0x1p-53; /* every column is needed */
+    for (int i = 0; i < K * B * N; i++) (&columns[0][0])[i] = -1;
+    memcpy(bad_x, x_t, sizeof bad_x);
+    bad_x[1][2] = K + 1;
+    const vqd_tensor x = tensor(x_t, VQD_INT64, 2, B, N, 0), u = tensor(uniforms, VQD_FLOAT64, 2, B, N, 0);
+    const vqd_tensor wrong_x = tensor(bad_x, VQD_INT64, 2, B, N, 0), short_x = tensor(x_t, VQD_INT64, 2, B, N - 1, 0);
+    const vqd_tensor u32 = tensor(uniforms, VQD_FLOAT32, 2, B, N, 0), flags = tensor(needed, VQD_BOOL8, 2, B, N, 0);
+    const vqd_tensor bytes = tensor(needed, VQD_UINT8, 2, B, N, 0), few = tensor(needed, VQD_BOOL8, 2, B, N - 1, 0);
+    const vqd_tensor p = tensor(columns, VQD_FLOAT64, 2, K, B * N, 0), to = tensor(drawn, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor narrow = tensor(columns, VQD_FLOAT64, 2, K, B * N - 1, 0);
+    const vqd_tensor wide = tensor(columns, VQD_FLOAT64, 2, K - 1, B * N, 0);
+    const vqd_tensor rank_3 = tensor(columns, VQD_FLOAT64, 3, 1, K, B * N);
+    const vqd_tensor integers = tensor(columns, VQD_INT64, 2, K, B * N, 0);
+#define PLAN(t, x, u, flags, wanted, name) EXPECT(vqd_plan_inverse_cdf(&schedule, t, 2, x, u, flags, &report), wanted, name)
+    PLAN(T, &x, &u, &flags, VQD_VALUE_ERROR, "timestep");
+    PLAN(2, &x, &u, &flags, VQD_VALUE_ERROR, "previous_timestep");
+    PLAN(3, NULL, &u, &flags, VQD_VALUE_ERROR, "sample");
+    PLAN(3, &short_x, &u, &flags, VQD_VALUE_ERROR, "sample");
+    PLAN(3, &wrong_x, &u, &flags, VQD_VALUE_ERROR, "sample");
+    PLAN(3, &u, &u, &flags, VQD_TYPE_ERROR, "sample");
+    PLAN(3, &x, NULL, &flags, VQD_VALUE_ERROR, "uniforms");
+    PLAN(3, &x, &u32, &flags, VQD_TYPE_ERROR, "uniforms");
+    PLAN(3, &x, &u, NULL, VQD_VALUE_ERROR, "needed");
+    PLAN(3, &x, &u, &bytes, VQD_TYPE_ERROR, "needed");
+    PLAN(3, &x, &u, &few, VQD_VALUE_ERROR, "needed");
+    EXPECT(vqd_plan_inverse_cdf(NULL, 3, 2, &x, &u, &flags, &report), VQD_VALUE_ERROR, "schedule");
+#define COMPLETE(p, x, u, to, wanted, name) \
+    EXPECT(vqd_complete_inverse_cdf(&schedule, 3, 2, p, x, u, to, &report), wanted, name)
+    COMPLETE(NULL, &x, &u, &to, VQD_VALUE_ERROR, "model_output");
+    COMPLETE(&narrow, &x, &u, &to, VQD_VALUE_ERROR, "model_output must have shape (3, 8), not (3, 7");
+    COMPLETE(&wide, &x, &u, &to, VQD_VALUE_ERROR, "model_output must have shape (3, 8), not (2, 8");
+    COMPLETE(&rank_3, &x, &u, &to, VQD_VALUE_ERROR, "model_output");
+    COMPLETE(&integers, &x, &u, &to, VQD_TYPE_ERROR, "model_output");
+    COMPLETE(&p, NULL, &u, &to, VQD_VALUE_ERROR, "sample");
+    COMPLETE(&p, &wrong_x, &u, &to, VQD_VALUE_ERROR, "sample");
+    COMPLETE(&p, &x, &u32, &to, VQD_TYPE_ERROR, "uniforms");
+    COMPLETE(&p, &x, &u, &short_x, VQD_VALUE_ERROR, "prev_sample");
+    COMPLETE(&p, &x, &u, NULL, VQD_VALUE_ERROR, "prev_sample");
+    columns[1][6] = NAN;
+    COMPLETE(&p, &x, &u, &to, VQD_VALUE_ERROR, "model_output must hold finite numbers or -inf, not NaN or +inf as at [1, 6");
+    for (int k = 0; k < K; k++) columns[k][6] = -INFINITY;
+    COMPLETE(&p, &x, &u, &to, VQD_VALUE_ERROR,
+             "model_output must give every pixel a class of nonzero probability; all are -inf in column ");
+    uniforms[1][3] = 1;
+    PLAN(3, &x, &u, &flags, VQD_VALUE_ERROR, "uniforms");
+    COMPLETE(&p, &x, &u, &to, VQD_VALUE_ERROR, "uniforms");
+    CHECK(untouched_bytes(needed, sizeof needed) && untouched_bytes(drawn, sizeof drawn));
+}
+
+static void test_check(void) {
+    double p[B][K][N];
+    memcpy(p, log_p, sizeof p);
+    const vqd_tensor view = tensor(p, VQD_FLOAT64, 3, B, K, N), flat = tensor(p, VQD_FLOAT64, 2, B, K, 0);
+    const vqd_tensor integers = tensor(p, VQD_INT64, 3, B, K, N);
+    CHECK(vqd_check_model_output(&view, NULL) == VQD_OK);
+    EXPECT(vqd_check_model_output(NULL, &report), VQD_VALUE_ERROR, "model_output");
+    EXPECT(vqd_check_model_output(&flat, &report), VQD_VALUE_ERROR, "model_output");
+    EXPECT(vqd_check_model_output(&integers, &report), VQD_TYPE_ERROR, "model_output");
+    p[0][1][2] = -INFINITY; /* a class may be impossible */
+    CHECK(vqd_check_model_output(&view, &report) == VQD_OK);
+    for (int k = 0; k < K; k++) p[0][k][3] = p[1][k][0] = -INFINITY;
+    EXPECT(vqd_check_model_output(&view, &report), VQD_VALUE_ERROR,
+           "model_output must give every pixel a class of nonzero probability; all are -inf at row 0, pixel ");
+    p[1][2][1] = INFINITY;
+    p[1][1][3] = NAN;
+    EXPECT(vqd_check_model_output(&view, &report), VQD_VALUE_ERROR,
+           "model_output must hold finite numbers or -inf, not NaN or +inf as at [1, 1, 3");
 }
 
 static void test_empty(void) {
@@ -165,8 +259,13 @@ static void test_empty(void) {
         const vqd_tensor to = tensor(NULL, VQD_INT64, 2, batch, pixels, 0);
         CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &out, NULL) == VQD_OK);
         CHECK(vqd_step_inverse_cdf(&schedule, 3, 2, &p, &x, &u, &to, NULL) == VQD_OK);
-        CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &out, &to, NULL) == VQD_OK);
-        CHECK(vqd_step_gumbel(&schedule, 0, -1, &p, NULL, &p, &to, NULL) == VQD_OK);
+        const vqd_tensor flags = tensor(NULL, VQD_BOOL8, 2, batch, pixels, 0), columns = tensor(NULL, VQD_FLOAT32, 2, K, 0, 0);
+        CHECK(vqd_plan_inverse_cdf(&schedule, 3, 2, &x, &u, &flags, NULL) == VQD_OK);
+        CHECK(vqd_complete_inverse_cdf(&schedule, 3, 2, &columns, &x, &u, &to, NULL) == VQD_OK);
+        CHECK(vqd_check_model_output(&p, NULL) == VQD_OK);
+        const vqd_noise given = {.uniforms = &out}, given_clean = {.uniforms = &p};
+        CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &given, &to, NULL) == VQD_OK);
+        CHECK(vqd_step_gumbel(&schedule, 0, -1, &p, NULL, &given_clean, &to, NULL) == VQD_OK);
         CHECK(vqd_gumbel_noised(&p, &p, &p, NULL) == VQD_OK);
         CHECK(vqd_apply_cumulative_transitions(&schedule, -1, &p, &out, NULL) == VQD_OK);
     }
@@ -175,5 +274,7 @@ static void test_empty(void) {
 void test_misuse(void) {
     test_tensors();
     test_numbers();
+    test_plans();
+    test_check();
     test_empty();
 }

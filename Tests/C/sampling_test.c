@@ -11,12 +11,13 @@ static void test_gumbel(void) {
     int64_t drawn[B][N];
     const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N), x = tensor(x_t, VQD_INT64, 2, B, N, 0);
     const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 3, B, K + 1, N), to = tensor(drawn, VQD_INT64, 2, B, N, 0);
+    const vqd_noise noise = {.uniforms = &u};
     const vqd_tensor q = tensor(logits, VQD_FLOAT64, 3, B, K + 1, N);
     const vqd_tensor to_noised = tensor(noised, VQD_FLOAT64, 3, B, K + 1, N);
     for (int repeat = 0; repeat < 100; repeat++) {
         for (int i = 0; i < B * (K + 1) * N; i++) (&uniforms[0][0][0])[i] = uniform();
         CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &q, NULL) == VQD_OK);
-        CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &u, &to, NULL) == VQD_OK);
+        CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &noise, &to, NULL) == VQD_OK);
         CHECK(vqd_gumbel_noised(&q, &u, &to_noised, NULL) == VQD_OK);
         for (int i = 0; i < B * N; i++) {
             const int b = i / N, n = i % N;
@@ -30,7 +31,8 @@ static void test_gumbel(void) {
     }
     /* t = 0: from the model output itself, without a sample */
     const vqd_tensor u_clean = tensor(uniforms, VQD_FLOAT64, 3, B, K, N);
-    CHECK(vqd_step_gumbel(&schedule, 0, -1, &p, NULL, &u_clean, &to, NULL) == VQD_OK);
+    const vqd_noise noise_clean = {.uniforms = &u_clean};
+    CHECK(vqd_step_gumbel(&schedule, 0, -1, &p, NULL, &noise_clean, &to, NULL) == VQD_OK);
     for (int i = 0; i < B * N; i++) {
         const int b = i / N, n = i % N;
         int best = 0;
@@ -39,6 +41,70 @@ static void test_gumbel(void) {
             if (log_p[b][k][n] + gumbel(flat[k * N + n]) > log_p[b][best][n] + gumbel(flat[best * N + n])) best = k;
         }
         CHECK(drawn[b][n] == best);
+    }
+}
+
+/* MT19937 by its definition (Matsumoto and Nishimura 1998). */
+static void seed(vqd_mt19937 *engine, uint32_t value) {
+    for (uint32_t i = 0; i < 624; i++) {
+        engine->words[i] = value;
+        value = 1812433253u * (value ^ (value >> 30)) + i + 1;
+    }
+    engine->position = 624;
+}
+
+static uint32_t next_word(vqd_mt19937 *engine) {
+    uint32_t *x = engine->words;
+    if (engine->position == 624) {
+        for (int i = 0; i < 624; i++) {
+            const uint32_t y = (x[i] & 0x80000000u) | (x[(i + 1) % 624] & 0x7fffffffu);
+            x[i] = x[(i + 397) % 624] ^ (y >> 1) ^ (y & 1 ? 0x9908b0dfu : 0);
+        }
+        engine->position = 0;
+    }
+    uint32_t y = x[engine->position++];
+    y ^= y >> 11;
+    y ^= (y << 7) & 0x9d2c5680u;
+    y ^= (y << 15) & 0xefc60000u;
+    return y ^ (y >> 18);
+}
+
+static void fill_from_engine(void *engine, float *uniforms, int64_t count) {
+    for (int64_t i = 0; i < count; i++) uniforms[i] = (float)(next_word(engine) & 0xffffff) * 0x1p-24f;
+}
+
+/* Noise that is given, drawn from an engine or written by a function is the same noise. */
+static void test_noise_sources(void) {
+    enum { CLASSES = 400, PIXELS = 333, ROWS = 2 }; /* enough for threads to be started */
+    static float p_values[ROWS][CLASSES][PIXELS], uniforms[ROWS][CLASSES + 1][PIXELS];
+    static int64_t x_values[ROWS][PIXELS], expected[ROWS][PIXELS], drawn[ROWS][PIXELS];
+    double alpha[2] = {0.9, 0.1}, gamma[2] = {0.05, 0.8};
+    const vqd_schedule two_steps = {CLASSES, 2, alpha, gamma};
+    const vqd_tensor p = tensor(p_values, VQD_FLOAT32, 3, ROWS, CLASSES, PIXELS), x = tensor(x_values, VQD_INT64, 2, ROWS, PIXELS, 0);
+    const vqd_tensor to_expected = tensor(expected, VQD_INT64, 2, ROWS, PIXELS, 0), to = tensor(drawn, VQD_INT64, 2, ROWS, PIXELS, 0);
+    vqd_mt19937 engine;
+    seed(&engine, 5489);
+    for (int i = 1; i < 10000; i++) next_word(&engine);
+    CHECK(next_word(&engine) == 4123659995u); /* what the C++ standard demands of the 10000th */
+    for (int i = 0; i < ROWS * CLASSES * PIXELS; i++) (&p_values[0][0][0])[i] = (float)(4 * uniform());
+    for (int i = 0; i < ROWS * PIXELS; i++) (&x_values[0][0])[i] = (int64_t)(uniform() * (CLASSES + 1));
+    for (int t = 0; t < 2; t++) {
+        for (int threads = 1; threads <= 5; threads++) {
+            vqd_mt19937 before = engine, by_function = engine;
+            vqd_context context = {.num_threads = threads};
+            const int rows = CLASSES + (t > 0);
+            const vqd_tensor u = tensor(uniforms, VQD_FLOAT32, 3, ROWS, rows, PIXELS);
+            fill_from_engine(&before, &uniforms[0][0][0], (int64_t)ROWS * rows * PIXELS);
+            const vqd_noise given = {.uniforms = &u}, from_engine = {.engine = &engine};
+            const vqd_noise from_function = {.fill = fill_from_engine, .fill_context = &by_function};
+            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &given, &to_expected, &context) == VQD_OK);
+            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &from_engine, &to, &context) == VQD_OK);
+            CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
+            CHECK(memcmp(&engine, &before, sizeof engine) == 0);
+            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &from_function, &to, &context) == VQD_OK);
+            CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
+            CHECK(memcmp(&by_function, &before, sizeof engine) == 0);
+        }
     }
 }
 
@@ -76,6 +142,49 @@ static void test_inverse_cdf(void) {
         expected[MASK] = 0;
         CHECK(vqd_step_inverse_cdf(&schedule, 0, -1, &p, NULL, &u, &to, NULL) == VQD_OK);
         CHECK(counts_match(drawn, expected, K + 1));
+    }
+}
+
+static void test_plan(void) {
+    enum { CLASSES = 70, PIXELS = 50 };
+    static double p[B][CLASSES][PIXELS], columns[CLASSES * B * PIXELS], uniforms[B][PIXELS];
+    static int64_t classes[B][PIXELS], drawn[B][PIXELS], completed[B][PIXELS];
+    static uint8_t needed[B][PIXELS];
+    const vqd_schedule many = {CLASSES, T, alpha_bar, gamma_bar};
+    for (int i = 0; i < B * CLASSES * PIXELS; i++) (&p[0][0][0])[i] = log(0.01 + uniform());
+    for (int i = 0; i < B * PIXELS; i++) (&classes[0][0])[i] = i % 3 ? CLASSES : i % CLASSES;
+    const vqd_tensor x = tensor(classes, VQD_INT64, 2, B, PIXELS, 0), u = tensor(uniforms, VQD_FLOAT64, 2, B, PIXELS, 0);
+    const vqd_tensor all = tensor(p, VQD_FLOAT64, 3, B, CLASSES, PIXELS);
+    const vqd_tensor flags = tensor(needed, VQD_BOOL8, 2, B, PIXELS, 0);
+    const vqd_tensor to = tensor(drawn, VQD_INT64, 2, B, PIXELS, 0), to_other = tensor(completed, VQD_INT64, 2, B, PIXELS, 0);
+    for (int t = 0; t < T; t++) {
+        for (int i = 0; i < B * PIXELS; i++) (&uniforms[0][0])[i] = uniform();
+        memset(needed, 0x5a, sizeof needed);
+        CHECK(vqd_step_inverse_cdf(&many, t, t - 1, &all, &x, &u, &to, NULL) == VQD_OK);
+        CHECK(vqd_plan_inverse_cdf(&many, t, t - 1, t ? &x : NULL, &u, &flags, NULL) == VQD_OK);
+        int64_t count = 0;
+        for (int i = 0; i < B * PIXELS; i++) {
+            const uint8_t flag = (&needed[0][0])[i];
+            CHECK(flag == 1 || (flag == 0 && t > 0));
+            count += flag;
+        }
+        CHECK(count > 0 && (t == 0 || count < B * PIXELS));
+        int64_t column = 0;
+        for (int i = 0; i < B * PIXELS; i++) {
+            if (!(&needed[0][0])[i]) continue;
+            for (int k = 0; k < CLASSES; k++) columns[k * count + column] = p[i / PIXELS][k][i % PIXELS];
+            column++;
+        }
+        const vqd_tensor gathered = tensor(columns, VQD_FLOAT64, 2, CLASSES, count, 0);
+        CHECK(vqd_complete_inverse_cdf(&many, t, t - 1, &gathered, t ? &x : NULL, &u, &to_other, NULL) == VQD_OK);
+        CHECK(memcmp(drawn, completed, sizeof drawn) == 0);
+        /* what is needed is what is read: anything else may be NaN */
+        static double holes[B][CLASSES][PIXELS];
+        for (int i = 0; i < B * CLASSES * PIXELS; i++)
+            (&holes[0][0][0])[i] = needed[i / (CLASSES * PIXELS)][i % PIXELS] ? (&p[0][0][0])[i] : NAN;
+        const vqd_tensor with_holes = tensor(holes, VQD_FLOAT64, 3, B, CLASSES, PIXELS);
+        CHECK(vqd_step_inverse_cdf(&many, t, t - 1, &with_holes, &x, &u, &to_other, NULL) == VQD_OK);
+        CHECK(memcmp(drawn, completed, sizeof drawn) == 0);
     }
 }
 
@@ -122,7 +231,9 @@ static void test_threads(void) {
 
 void test_sampling(void) {
     test_gumbel();
+    test_noise_sources();
     test_inverse_cdf();
+    test_plan();
     test_q_sample();
     test_threads();
 }

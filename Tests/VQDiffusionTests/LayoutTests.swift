@@ -35,7 +35,7 @@ private func results(
         try gumbel.withUnsafeMutableBytes { bytes in
             try classUniforms.withView(name: "uniforms") { (uniforms) throws(ArgumentError) in
                 try step.sampleGumbelMax(
-                    from: p, given: sample, uniforms: uniforms,
+                    from: p, given: sample, uniforms: .given(uniforms),
                     into: OutputTensor(name: "out", base: bytes.baseAddress!, shape: Shape(batch, pixels)), parallelism: parallelism)
             }
         }

@@ -105,7 +105,7 @@ struct SamplingTests {
                         try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
                             try tokens.withUnsafeMutableBufferPointer { (out) throws(ArgumentError) in
                                 try step.sampleGumbelMax(
-                                    from: p, given: sample, uniforms: uniforms,
+                                    from: p, given: sample, uniforms: .given(uniforms),
                                     into: OutputTensor(name: "out", base: UnsafeMutableRawPointer(out.baseAddress!), shape: Shape(2, pixels)))
                             }
                         }

@@ -166,6 +166,13 @@ bool take_optional_input(call *self, const array_argument *argument, vqd_tensor 
     return true;
 }
 
+static bool contiguous(const Py_buffer *view, const char *name) {
+    if ((view->shape[0] <= 1 || stride(view, 0) == view->itemsize) && (uintptr_t)view->buf % (size_t)view->itemsize == 0)
+        return true;
+    PyErr_Format(PyExc_ValueError, "%s must be contiguous and aligned", name);
+    return false;
+}
+
 /* A contiguous, aligned vector of float64. */
 static const Py_buffer *take_table(call *self, const char *name, int64_t length, int flags) {
     const array_argument argument = {name, "float64", NULL};
@@ -184,17 +191,26 @@ static const Py_buffer *take_table(call *self, const char *name, int64_t length,
         wrong_shape(view, name, wanted);
         return NULL;
     }
-    if ((view->shape[0] > 1 && stride(view, 0) != sizeof(double)) || (uintptr_t)view->buf % sizeof(double) != 0) {
-        PyErr_Format(PyExc_ValueError, "%s must be contiguous and aligned", name);
-        return NULL;
-    }
-    return view;
+    return contiguous(view, name) ? view : NULL;
 }
 
 bool take_output_table(call *self, const char *name, int64_t length, double **data) {
     const Py_buffer *view = take_table(self, name, length, PyBUF_WRITABLE);
     *data = view ? view->buf : NULL;
     return view != NULL;
+}
+
+bool take_engine(call *self, vqd_mt19937 **engine) {
+    static const array_argument argument = {"engine", "uint32", NULL};
+    int32_t dtype;
+    const Py_buffer *view = take_buffer(self, &argument, PyBUF_WRITABLE, &dtype);
+    if (!view)
+        return false;
+    if (dtype != VQD_UINT32)
+        return wrong_dtype(view->obj, view->format, &argument);
+    if (view->ndim != 1 || view->shape[0] != sizeof **engine / sizeof(uint32_t))
+        return wrong_shape(view, argument.name, "(625,)");
+    return contiguous(view, argument.name) && (*engine = view->buf);
 }
 
 bool take_schedule(call *self, vqd_schedule *schedule) {

@@ -60,6 +60,13 @@ bool take_output_table(call *self, const char *name, int64_t length, double **da
 bool take_input(call *self, const array_argument *argument, vqd_tensor *tensor);
 bool take_output(call *self, const array_argument *argument, vqd_tensor *tensor);
 
+/* A writable vector of 625 uint32: the words of an MT19937 engine, and its position. */
+bool take_engine(call *self, vqd_mt19937 **engine);
+
+/* A source of Gumbel noise: uniforms in an array of three axes, an engine, or the capsule of a BitGenerator of numpy.random, whose
+ * lock the caller has to hold. */
+bool take_noise(call *self, vqd_tensor *storage, vqd_noise *noise);
+
 /* As take_input, but None gives *tensor == NULL, anything else *tensor == storage. */
 bool take_optional_input(call *self, const array_argument *argument, vqd_tensor *storage, const vqd_tensor **tensor);
 

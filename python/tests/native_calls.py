@@ -22,6 +22,9 @@ OUTPUTS = {
     "index_to_log_onehot": ["out"],
     "step_gumbel": ["prev_sample"],
     "step_inverse_cdf": ["prev_sample"],
+    "plan_inverse_cdf": ["needed"],
+    "complete_inverse_cdf": ["prev_sample"],
+    "check_model_output": [],
     "q_sample": ["out"],
     "gumbel_noised": ["out"],
     "guide": ["out"],
@@ -76,10 +79,14 @@ def arguments(function, seed=0):
         "timesteps": rng.integers(0, T, size=B),
         "log_onehot_x_t": onehot,
         "prev_sample": junk(B, N, dtype=np.int64),
+        "needed": junk(B, N, dtype=bool),
         "num_threads": 1,
     }
     shape = {"step_gumbel": (B, K + 1, N), "gumbel_noised": (B, K, N)}.get(function, (B, N))
     values["uniforms"] = rng.random(shape)
+    if function == "complete_inverse_cdf":  # with every column needed, also where another class is shown
+        values["uniforms"] = rng.uniform(0.97, 1, shape)
+        values["model_output"] = log_p.transpose(1, 0, 2).reshape(K, B * N)
     if function == "index_to_log_onehot":
         values["num_classes"] = K + 1
     if function in ("alpha_schedules", "gamma_schedules"):

@@ -31,7 +31,10 @@ SIGNATURES = {
         "sample": REQUIRED,
         "generator": None,
         "return_dict": True,
+        "*plan": None,
+        "*check_finite": False,
     },
+    VQDiffusionScheduler.plan: {"self": REQUIRED, "timestep": REQUIRED, "sample": REQUIRED, "generator": None},
     VQDiffusionScheduler.q_posterior: {"self": REQUIRED, "log_p_x_0": REQUIRED, "x_t": REQUIRED, "t": REQUIRED},
     VQDiffusionScheduler.log_Q_t_transitioning_to_known_class: {
         "self": REQUIRED,
@@ -98,6 +101,7 @@ def test_signatures(function):
 
 def test_names():
     assert set(vqdiffusion.__all__) == {
+        "StepPlan",
         "VQDiffusionScheduler",
         "VQDiffusionSchedulerOutput",
         "__version__",

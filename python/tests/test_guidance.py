@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 import vqdiffusion
+from vqdiffusion import _native
 
 
 def log_probabilities(rng, shape, sharpness=4.0, dtype=np.float32):
     logits = rng.normal(0, sharpness, shape)
+    logits -= logits.max(axis=1, keepdims=True)
     return (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(dtype)
 
 
@@ -81,6 +83,58 @@ def test_truncate_in_any_layout_and_precision(rng):
     half, double = log_p.astype(np.float16), log_p.astype(np.float64)
     np.testing.assert_array_equal(vqdiffusion.truncate(half, 0.8), truncated(half.astype(np.float32), 0.8))
     np.testing.assert_array_equal(vqdiffusion.truncate(double, 0.8), truncated(double, 0.8))
+
+
+@pytest.mark.parametrize("shape", [(1, 2500, 33), (2, 200, 17), (1, 37, 16)])
+@pytest.mark.parametrize("kind", ["equal", "rounded", "peaked", "flat", "far apart", "with impossible classes"])
+@pytest.mark.parametrize("shift", [-60.0, -1.0, 0.0, 0.5, 60.0])
+def test_truncate_of_any_distribution(rng, shape, kind, shift):
+    """Also unnormalised, with many equal classes or with classes of almost equal probability."""
+    sharpness = {"equal": 0.0, "peaked": 25.0, "flat": 1e-6, "far apart": 300.0}.get(kind, 3.0)
+    log_p = log_probabilities(rng, shape, sharpness, np.float64)
+    if kind == "rounded":
+        log_p = np.round(2 * log_p) / 2
+    if kind == "with impossible classes":
+        log_p[:, ::3] = -np.inf
+    log_p = (log_p + shift).astype(np.float32)
+    turned = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
+    total = np.exp(log_p.astype(np.float64)).sum(axis=1).max()
+    for rate in (-1.0, 1e-30, 0.3 * total, 0.86 * total, (1 - 1e-5) * total, 0.86, 1.0, 2 * total):
+        result, expected = vqdiffusion.truncate(log_p, rate), truncated(log_p, rate)
+        np.testing.assert_array_equal(vqdiffusion.truncate(turned, rate), result)
+        for row, index, pixel in np.argwhere(result != expected):
+            column = log_p[row, :, pixel].astype(np.float64)
+            earlier = (column > column[index]) | ((column == column[index]) & (np.arange(len(column)) < index))
+            assert abs(np.exp(column[earlier]).sum() - rate) < 3e-7 * max(rate, total)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_layouts_agree_bit_for_bit(rng, dtype):
+    uncond, cond = (log_probabilities(rng, (2, 83, 37), dtype=dtype) for _ in range(2))
+    turned = [np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1) for x in (uncond, cond)]
+    strided = [np.repeat(x, 2, axis=2)[:, :, ::2] for x in (uncond, cond)]
+    guided, kept = vqdiffusion.guide(uncond, cond, 3.0), vqdiffusion.truncate(cond, 0.7)
+    for other in (turned, strided, [uncond, turned[1]], [turned[0], strided[1]]):
+        np.testing.assert_array_equal(vqdiffusion.guide(*other, 3.0), guided)
+        np.testing.assert_array_equal(vqdiffusion.truncate(other[1], 0.7), kept)
+
+
+@pytest.mark.parametrize("scale", [-2.0, 0.0, 3.0])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("input", [0, 1])
+def test_an_error_leaves_the_output_alone(rng, scale, bad, input):
+    """The lowest (row, class, pixel) is named, wherever the others are."""
+    pair = [log_probabilities(rng, (2, 70, 130)) for _ in range(2)]
+    pair[1 - input][:, 5] = -np.inf  # does not hide it
+    for place in [(1, 1, 2), (0, 69, 0), (0, 40, 129), (0, 5, 70)]:
+        pair[input][place] = bad
+        out = np.full((2, 70, 130), 7, np.float32)
+        where = r"\[{}, {}, {}\]".format(*place)
+        with pytest.raises(ValueError, match=where):
+            _native.guide(*pair, scale, out)
+        with pytest.raises(ValueError, match=where):
+            _native.truncate(pair[input], 0.5, -70.0, out)
+        assert np.all(out == 7)
 
 
 def test_truncate_counts_equal_classes_in_order():

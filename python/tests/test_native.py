@@ -225,12 +225,15 @@ def test_other_exporters():
 
 
 def test_sample_may_be_none_at_timestep_zero():
-    for function, rows in ("step_gumbel", K), ("step_inverse_cdf", None):
+    for function, rows in ("step_gumbel", K), ("step_inverse_cdf", None), ("plan_inverse_cdf", None):
         named = arguments(function) | {"t": 0, "s": -1, "sample": None}
         if rows:
             named["uniforms"] = np.ascontiguousarray(named["uniforms"][:, :rows])
         call(function, named)
-        assert named["prev_sample"].min() >= 0 and named["prev_sample"].max() < K
+        if function == "plan_inverse_cdf":
+            assert named["needed"].all()
+        else:
+            assert named["prev_sample"].min() >= 0 and named["prev_sample"].max() < K
 
 
 @pytest.mark.parametrize("empty", [0, 2])
@@ -241,7 +244,7 @@ def test_empty_arrays(function, empty):
     named = arguments(function)
     for name in array_names(function):
         if named[name].ndim > 1 or name == "timesteps":
-            if empty == 0:
+            if empty == 0 and (function, name) != ("complete_inverse_cdf", "model_output"):
                 named[name] = named[name][:0].copy()
             elif named[name].ndim > 1:
                 named[name] = named[name][..., :0].copy()
@@ -297,7 +300,7 @@ def test_other_element_types(function, name):
     wrong = np.int16 if named[name].dtype.kind == "f" else np.float32
     named[name] = np.zeros(named[name].shape, wrong)
     assert_refused(function, named, TypeError, rf"^{name} must be ")
-    named[name] = np.zeros(named[name].shape, bool)
+    named[name] = np.zeros(named[name].shape, bool if name != "needed" else np.uint8)
     assert_refused(function, named, TypeError, rf"^{name} must be ")
 
 
@@ -322,7 +325,7 @@ def test_number_of_axes(function, name):
     assert_refused(function, named | {name: bad.copy()}, ValueError, rf"^{name} must have ")
 
 
-@pytest.mark.parametrize("function, name", EVERY_ARRAY)
+@pytest.mark.parametrize("function, name", [pair for pair in EVERY_ARRAY if pair[0] != "check_model_output"])
 def test_number_of_elements(function, name):
     named = arguments(function)
     for axis in range(named[name].ndim):
@@ -443,6 +446,10 @@ def test_errors_of_the_library_release_the_buffers(function):
     elif "num_timesteps" in named:
         for value in -1, -(2**63):
             assert_refused(function, named | {"num_timesteps": value}, ValueError, "^num_timesteps must be ")
+    elif function == "check_model_output":
+        bad = named["model_output"].copy()
+        bad[1, 2, 3] = np.nan
+        assert_refused(function, named | {"model_output": bad}, ValueError, r"^model_output must hold .* at \[1, 2, 3\]$")
     elif "out" in named:
         assert_refused(function, named | {"out": named["out"][:, :-1].copy()}, ValueError, "^out must have shape ")
     else:

@@ -6,11 +6,13 @@ from .guidance import guide, truncate
 from .output import VQDiffusionSchedulerOutput
 from .scheduler import VQDiffusionScheduler
 from .schedules import alpha_schedules, gamma_schedules
+from .step_plan import StepPlan
 from .threads import get_num_threads, set_num_threads
 
 __version__: str = _native.version()
 
 __all__ = [
+    "StepPlan",
     "VQDiffusionScheduler",
     "VQDiffusionSchedulerOutput",
     "__version__",

@@ -10,6 +10,8 @@ Floating arrays are float16, float32, float64, or bfloat16 by its bits in an arr
 gamma_cumulative (float64, (T,)).
 """
 
+from typing import Any
+
 from typing_extensions import Buffer  # in every type checker; collections.abc has it from Python 3.12 on
 
 cpu: str
@@ -84,11 +86,15 @@ def step_gumbel(
     s: int,
     model_output: Buffer,
     sample: Buffer | None,
-    uniforms: Buffer,
+    uniforms: Any,
     prev_sample: Buffer,
     num_threads: int = 0,
     /,
-) -> None: ...
+) -> None:
+    """`uniforms` is one of: an array (B, K + 1, N), at t = 0 (B, K, N), of float32 or float64; a writable uint32 array
+    (625,), the words of an MT19937 engine and how many of them have been given out since the last twist, which is
+    advanced as torch.rand would; the capsule of a numpy.random.BitGenerator, whose lock the caller must hold."""
+
 def step_inverse_cdf(
     num_classes: int,
     alpha_cumulative: Buffer,
@@ -102,6 +108,32 @@ def step_inverse_cdf(
     num_threads: int = 0,
     /,
 ) -> None: ...
+def plan_inverse_cdf(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    t: int,
+    s: int,
+    sample: Buffer | None,
+    uniforms: Buffer,
+    needed: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
+def complete_inverse_cdf(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    t: int,
+    s: int,
+    model_output: Buffer,
+    sample: Buffer | None,
+    uniforms: Buffer,
+    prev_sample: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
+def check_model_output(model_output: Buffer, num_threads: int = 0, /) -> None: ...
 def q_sample(
     num_classes: int,
     alpha_cumulative: Buffer,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -49,6 +49,42 @@ def _as_generator(generator: OneGenerator) -> Generator:
     )
 
 
+def _as_generators(generator: GeneratorLike, shape: tuple[int, ...]) -> Generator | list[Generator]:
+    """One generator for an array of the given shape, or one for each of its rows."""
+    if not isinstance(generator, (list, tuple)):
+        return _as_generator(generator)  # type: ignore[arg-type]
+    if shape[:1] != (len(generator),):
+        raise ValueError(
+            f"generator as a list must hold one for each batch row, not {len(generator)} for the shape {shape}"
+        )
+    return [_as_generator(one) for one in generator]
+
+
+def draw_noise(generator: GeneratorLike, shape: tuple[int, ...], draw: Callable[[slice, Any], None]) -> None:
+    """Call `draw(rows, source)` for all batch rows at once, or for each row where each has a generator of its own.
+
+    `source` is what the native module draws the uniforms of Gumbel noise from, those that `Generator.random` would give
+    as float32, without their ever being stored. It draws none before all else has been checked. So only the generators
+    before a failing one have to be put back.
+    """
+    generators = _as_generators(generator, shape)
+    if isinstance(generators, Generator):
+        bit_generator = generators.bit_generator
+        with bit_generator.lock:
+            draw(slice(None), bit_generator.capsule)
+        return
+    states = [_state(one) for one in generators]
+    try:
+        for row, (bit_generator, _) in enumerate(states):
+            with bit_generator.lock:
+                draw(slice(row, row + 1), bit_generator.capsule)
+    except BaseException:
+        for bit_generator, state in states:
+            if state is not None:
+                bit_generator.state = state
+        raise
+
+
 class drawn_uniforms:
     """Context manager: uniforms on [0, 1) of the given shape, drawn on entry. When its block raises, every generator
     that was given is put back into the state in which it came.
@@ -70,17 +106,10 @@ class drawn_uniforms:
     ) -> None:
         self._shape = shape
         self._dtype = dtype
-        self._generators: Generator | list[Generator]
         if type(generator) is Generator:
-            self._generators = generator
-        elif isinstance(generator, (list, tuple)):
-            if shape[:1] != (len(generator),):
-                raise ValueError(
-                    f"generator as a list must hold one for each batch row, not {len(generator)} for the shape {shape}"
-                )
-            self._generators = [_as_generator(one) for one in generator]
+            self._generators: Generator | list[Generator] = generator
         else:
-            self._generators = _as_generator(generator)  # type: ignore[arg-type]
+            self._generators = _as_generators(generator, shape)
 
     def __enter__(self) -> npt.NDArray[Any]:
         # Everything that can fail comes before the first draw.

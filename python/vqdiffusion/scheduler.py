@@ -10,9 +10,10 @@ import numpy.typing as npt
 from . import _native, threads
 from .arguments import as_array, as_float, as_grid, as_int, as_tensor, as_timesteps
 from .config import Configurable, FrozenConfig
-from .generators import GeneratorLike, drawn_uniforms
+from .generators import GeneratorLike, draw_noise, drawn_uniforms
 from .output import VQDiffusionSchedulerOutput
 from .schedules import alpha_schedules, gamma_schedules
+from .step_plan import StepPlan
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -149,6 +150,9 @@ class VQDiffusionScheduler(Configurable):
         sample: npt.ArrayLike | None,
         generator: GeneratorLike = None,
         return_dict: Literal[True] = True,
+        *,
+        plan: StepPlan | None = None,
+        check_finite: bool = False,
     ) -> VQDiffusionSchedulerOutput: ...
     @overload
     def step(
@@ -159,6 +163,8 @@ class VQDiffusionScheduler(Configurable):
         generator: GeneratorLike = None,
         *,
         return_dict: Literal[False],
+        plan: StepPlan | None = None,
+        check_finite: bool = False,
     ) -> tuple[npt.NDArray[np.int64]]: ...
     def step(
         self,
@@ -167,6 +173,9 @@ class VQDiffusionScheduler(Configurable):
         sample: npt.ArrayLike | None,
         generator: GeneratorLike = None,
         return_dict: bool = True,
+        *,
+        plan: StepPlan | None = None,
+        check_finite: bool = False,
     ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
         """Draw x_{t-1} from p(x_{t-1} | x_t), eq. 11.
 
@@ -174,7 +183,7 @@ class VQDiffusionScheduler(Configurable):
         ----------
         model_output : array of float16, float32 or float64, shape (B, K, N)
             Log-probabilities of each class of the clean grid. They may be -inf, and a column need not sum to one. Any
-            strides.
+            strides. With a plan also of shape (K, M): the columns of the M needed pixels, in the order of `plan.needed`.
         timestep : int, NumPy integer or integer array of one element
             t, 0 … T - 1.
         sample : array of any integer dtype, shape (B, N)
@@ -188,6 +197,13 @@ class VQDiffusionScheduler(Configurable):
             B * (K + 1) * N float32 ones (at t = 0 B * K * N), in memory order.
         return_dict : bool
             Whether to return an object rather than a tuple of one array.
+        plan : StepPlan, optional
+            What `plan` has returned for this timestep and sample. The step then draws no random numbers and gives what
+            it would have given with the generator that the plan was made with.
+        check_finite : bool
+            Whether to read all of `model_output` and to refuse NaN, +inf and columns of nothing but -inf anywhere.
+            "inverse_cdf" reads only the columns that it needs, and what is in the others goes unseen; "gumbel" always
+            reads everything.
 
         Returns
         -------
@@ -201,23 +217,105 @@ class VQDiffusionScheduler(Configurable):
             not in the machine's byte order, or `generator` none of its kinds.
         ValueError
             If shapes disagree, `timestep` is outside the schedule, a class is out of range, what is read of
-            `model_output` holds NaN or +inf or a column of nothing but -inf, or a list of generators has the wrong
-            length. After any error the generators are in the state in which they came.
+            `model_output` holds NaN or +inf or a column of nothing but -inf, a list of generators has the wrong length,
+            or `plan` is given with a generator or was made for another step. After any error the generators are in the
+            state in which they came.
         """
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
+        if plan is not None:
+            prev_sample = self._planned_step(model_output, t, sample, generator, plan, check_finite)
+            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
         model_output = as_tensor(model_output, "model_output")
+        if check_finite and not self._gumbel:
+            _native.check_model_output(model_output, threads._num_threads)
         grid = None if t == 0 else as_array(sample, "sample")
         batch, _, pixels = model_output.shape
         prev_sample = np.empty((batch, pixels), np.int64)
         if self._gumbel:
-            draw = _native.step_gumbel
-            uniforms = drawn_uniforms(generator, (batch, self._num_classes + (t > 0), pixels), np.float32)
+
+            def draw(rows: slice, source: Any) -> None:
+                x, x_t = model_output[rows], None if grid is None else grid[rows]
+                _native.step_gumbel(*self._schedule, t, t - 1, x, x_t, source, prev_sample[rows], threads._num_threads)
+
+            draw_noise(generator, (batch,), draw)
         else:
-            draw = _native.step_inverse_cdf
-            uniforms = drawn_uniforms(generator, (batch, pixels))
-        with uniforms as u:
-            draw(*self._schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads)
+            with drawn_uniforms(generator, (batch, pixels)) as u:
+                _native.step_inverse_cdf(
+                    *self._schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads
+                )
         return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+
+    def plan(self, timestep: SupportsIndex, sample: npt.ArrayLike, generator: GeneratorLike = None) -> StepPlan:
+        """Draw the random numbers of the coming step and tell which pixels it needs the model output of.
+
+        Most pixels "inverse_cdf" decides by their uniform alone, whatever the model says. A model whose output layer
+        costs much may run it on the others only, 2 to 3 in a hundred in the middle of a default chain::
+
+            plan = scheduler.plan(t, sample, generator)
+            log_p = log_softmax(output_layer(hidden[plan.needed])).T  # (M, D) to (K, M)
+            sample = scheduler.step(log_p, t, sample, plan=plan).prev_sample
+
+        Parameters
+        ----------
+        timestep : int, NumPy integer or integer array of one element
+            t, 0 … T - 1. At t = 0 every pixel is needed.
+        sample : array of any integer dtype, shape (B, N)
+            x_t: classes 0 … K. At t = 0 only its shape plays a part.
+        generator : GeneratorLike
+            As in `step`, which would draw the same B * N float64 uniforms from it.
+
+        Returns
+        -------
+        StepPlan
+            With it, `step` returns what it would have returned with `generator`. Where the columns are given in another
+            memory layout than there, sums over classes may round in another way, to the same effect as for any layout.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`; ValueError also with "gumbel", which needs every pixel.
+        """
+        if self._gumbel:
+            raise ValueError("plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of every pixel")
+        t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
+        grid = as_grid(sample, "sample")
+        needed = np.empty(grid.shape, bool)
+        with drawn_uniforms(generator, grid.shape) as u:
+            _native.plan_inverse_cdf(*self._schedule, t, t - 1, grid if t else None, u, needed, threads._num_threads)
+        kept = grid.copy()
+        for array in (needed, kept, u):
+            array.flags.writeable = False
+        return StepPlan(needed, t, kept, u, self._schedule)
+
+    def _planned_step(
+        self,
+        model_output: npt.ArrayLike,
+        t: int,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike,
+        plan: StepPlan,
+        check_finite: bool,
+    ) -> npt.NDArray[np.int64]:
+        if self._gumbel:
+            raise ValueError("plan must be None with sampling_method 'gumbel', which draws other random numbers")
+        plan.check(self._schedule, t, generator, lambda: np.array_equal(as_array(sample, "sample"), plan.sample))
+        x = as_array(model_output, "model_output")
+        batch, pixels = plan.sample.shape
+        if x.ndim == 3 and (x.shape[0], x.shape[2]) == plan.sample.shape:
+            draw = _native.step_inverse_cdf
+            if check_finite:
+                _native.check_model_output(x, threads._num_threads)
+        elif x.ndim == 2:
+            draw = _native.complete_inverse_cdf
+        else:
+            raise ValueError(
+                f"model_output must have shape ({batch}, {self._num_classes}, {pixels}), or ({self._num_classes}, "
+                f"{np.count_nonzero(plan.needed)}) for the needed pixels alone, not {x.shape}"
+            )
+        prev_sample = np.empty((batch, pixels), np.int64)
+        grid = plan.sample if t else None
+        draw(*self._schedule, t, t - 1, x, grid, plan.uniforms, prev_sample, threads._num_threads)
+        return prev_sample
 
     def q_posterior(self, log_p_x_0: npt.ArrayLike, x_t: npt.ArrayLike, t: SupportsIndex) -> FloatArray:
         """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.

@@ -42,6 +42,20 @@ class Terms(NamedTuple):
     mask_of_unmasked: Tensor
 
 
+class Odds(NamedTuple):
+    """What drawing by one uniform is made of at t: each a tensor without axes, or (B, 1, 1)."""
+
+    stay: Tensor  # γ̄_s/γ̄_t: that a masked pixel stays masked; NaN where none can be masked
+    uniform: Tensor  # K β̄_s/(1 - γ̄_s): that an unmasked class is one of the uniform part
+    settled: Tensor  # (α_t + β_t) β̄_s/β̄_t: that an unmasked pixel keeps its class, at the least
+    signal: Tensor  # ᾱ_s
+    level: Tensor  # β̄_s
+    keep: Tensor  # α_t + β_t
+    change: Tensor  # β_t
+    other: Tensor  # β̄_t
+    own: Tensor  # D_t
+
+
 @dataclass(frozen=True)
 class Law:
     """A noise schedule as tensors, in float64 where the device has that."""
@@ -49,6 +63,7 @@ class Law:
     num_classes: int
     terms: Tensor  # (T, 8): Terms
     logs: Tensor  # (T + 1, 6): log α, log β, log γ, then cumulative; the first row is for t = -1
+    odds: Tensor  # (T, 9): Odds
     linear: tuple[bool, ...]  # for each t: β̄_s = 0, so that the posterior of a class is proportional to its probability
     carries: tuple[bool, ...]  # for each t: β̄_t = 0, so that an unmasked pixel cannot have changed
 
@@ -74,11 +89,13 @@ class Law:
                 log_c_s - log_c,
                 np.where(carries, -np.inf, _LOG_IMPOSSIBLE + log_c_s - log_b),
             ]
+            odds = _odds(num_classes, alpha_cumulative, gamma_cumulative, alpha, beta)
         from_clean = [np.append(0, table) for table in logs[:3]] + [np.roll(table, 1) for table in logs[3:]]
         return cls(
             num_classes,
             torch.from_numpy(np.stack(columns, axis=1)),
             torch.from_numpy(np.stack(from_clean, axis=1)),
+            torch.from_numpy(np.stack(odds, axis=1)),
             tuple(linear.tolist()),
             tuple(carries.tolist()),
         )
@@ -86,13 +103,39 @@ class Law:
     def to(self, device: torch.device | str) -> Law:
         """The same with its logarithms on a device."""
         dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
-        return replace(self, terms=self.terms.to(device, dtype), logs=self.logs.to(device, dtype))
+        tables = {name: getattr(self, name).to(device, dtype) for name in ("terms", "logs", "odds")}
+        return replace(self, **tables)
 
     def flag(self, flags: tuple[bool, ...], t: int | Tensor) -> bool | Tensor:
         """A bool to branch on where t is known, else a tensor."""
         if isinstance(t, Tensor) or torch.compiler.is_compiling():
-            return _entries(torch.tensor(flags), t)
+            return entries(torch.tensor(flags), t)
         return flags[t]
+
+
+def _odds(
+    num_classes: int, alpha_cumulative: np.ndarray, gamma_cumulative: np.ndarray, alpha: np.ndarray, beta: np.ndarray
+) -> Odds:
+    """The tables of `Odds`, from the marginals and the single steps α_t and β_t."""
+    rest = 1 - alpha_cumulative - gamma_cumulative
+    beta_cumulative = np.where(rest > 2**-50, rest / num_classes, 0)  # less is a rounding error
+    alpha_s, beta_s, gamma_s = (
+        np.append(clean, table[:-1])
+        for clean, table in ((1, alpha_cumulative), (0, beta_cumulative), (0, gamma_cumulative))
+    )
+    stay = gamma_s / gamma_cumulative
+    stay[0] = 0  # the last step draws from the model output, whatever is masked
+    return Odds(
+        stay,
+        num_classes * beta_s / (1 - gamma_s),
+        np.where(beta_cumulative > 0, (alpha + beta) * beta_s / beta_cumulative, 1),
+        alpha_s,
+        beta_s,
+        alpha + beta,
+        beta,
+        beta_cumulative,
+        alpha_cumulative + beta_cumulative,
+    )
 
 
 class Posterior(NamedTuple):
@@ -106,7 +149,7 @@ class Posterior(NamedTuple):
 def posterior(law: Law, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Posterior:
     """Eq. 11. Classes outside 0 … K give wrong results but read no memory that is not theirs."""
     x = _at_least_float32(log_p_x_0)
-    terms = Terms(*_entries(law.terms, t).to(x.dtype).unbind(-1))
+    terms = Terms(*entries(law.terms, t).to(x.dtype).unbind(-1))
     linear, carries = law.flag(law.linear, t), law.flag(law.carries, t)
 
     shown = x_t.long().unsqueeze(1)
@@ -143,18 +186,10 @@ def gumbel_argmax(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Ten
     return torch.where(of_mask > best, classes.shape[1], token)
 
 
-def inverse_cdf(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Tensor:
-    """The first class, the mask counting as the last, whose cumulative probability exceeds `uniforms` (B, N)."""
-    rows = classes if mask is None else torch.cat((classes, mask), 1)
-    cumulative = (rows.to(uniforms.dtype) - rows.amax(1, keepdim=True)).exp_().cumsum(1)
-    below = uniforms.unsqueeze(1) * cumulative[:, -1:]
-    return (cumulative <= below).sum(1)
-
-
 def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | Tensor, cumulative: bool) -> Tensor:
     """log q(x_t | x_0 = j), or log q(x_t | x_{t-1} = j) with the row of the mask, for every class j."""
     onehot = _at_least_float32(log_onehot_x_t)
-    a, b, c = _entries(law.logs, t + 1).to(onehot.dtype).unbind(-1)[3 if cumulative else 0 :][:3]
+    a, b, c = entries(law.logs, t + 1).to(onehot.dtype).unbind(-1)[3 if cumulative else 0 :][:3]
     rows = torch.where((x_t == law.num_classes).unsqueeze(1), c, (onehot[:, :-1] + a).logaddexp(b))
     return rows if cumulative else torch.cat((rows, onehot[:, -1:]), 1)
 
@@ -162,11 +197,11 @@ def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | 
 def apply_cumulative_transitions(law: Law, q: Tensor, t: int | Tensor) -> Tensor:
     """log(ᾱ_t e^q + β̄_t), and log γ̄_t for the mask; t = -1 stands for clean data."""
     q = _at_least_float32(q)
-    a, b, c = _entries(law.logs, t + 1).to(q.dtype).unbind(-1)[3:]
+    a, b, c = entries(law.logs, t + 1).to(q.dtype).unbind(-1)[3:]
     return torch.cat(((q + a).logaddexp(b), c.expand_as(q[:, :1])), 1)
 
 
-def _entries(table: Tensor, t: int | Tensor) -> Tensor:
+def entries(table: Tensor, t: int | Tensor) -> Tensor:
     """The row of a table at t; for a tensor of them (B, 1, 1) entries, or (B, 1, 1, columns)."""
     if not isinstance(t, Tensor):
         return table[t]

@@ -15,6 +15,7 @@ typedef double vqd_double16 __attribute__((ext_vector_type(16)));
 typedef int32_t vqd_int16 __attribute__((ext_vector_type(16)));
 typedef int64_t vqd_long16 __attribute__((ext_vector_type(16)));
 typedef uint32_t vqd_uint16 __attribute__((ext_vector_type(16)));
+typedef _Bool vqd_bool16 __attribute__((ext_vector_type(16)));
 typedef uint16_t vqd_ushort16 __attribute__((ext_vector_type(16)));
 
 #define VQD_INLINE static inline __attribute__((always_inline))
@@ -43,10 +44,6 @@ VQD_INLINE vqd_int16 vqd_where_greater_double(vqd_double16 a, vqd_double16 b, in
 VQD_INLINE vqd_float16 vqd_where_above(vqd_float16 a, vqd_float16 x, vqd_float16 t, vqd_float16 y) { return x > t ? a : y; }
 VQD_INLINE vqd_double16 vqd_where_above_double(vqd_double16 a, vqd_double16 x, vqd_double16 t, vqd_double16 y) { return x > t ? a : y; }
 
-/* Lane by lane the greater of a and x where x is at most t, else a. */
-VQD_INLINE vqd_float16 vqd_greatest_up_to(vqd_float16 a, vqd_float16 x, vqd_float16 t) { return x <= t && x > a ? x : a; }
-VQD_INLINE vqd_double16 vqd_greatest_up_to_double(vqd_double16 a, vqd_double16 x, vqd_double16 t) { return x <= t && x > a ? x : a; }
-
 /* Lane by lane x where it is greater than t, or equal to t at an index k up to last; else y. */
 VQD_INLINE vqd_float16 vqd_where_kept(vqd_float16 x, vqd_float16 t, int32_t k, vqd_int16 last, vqd_float16 y) {
     return x > t || (x == t && (vqd_int16)k <= last) ? x : y;
@@ -54,6 +51,42 @@ VQD_INLINE vqd_float16 vqd_where_kept(vqd_float16 x, vqd_float16 t, int32_t k, v
 VQD_INLINE vqd_double16 vqd_where_kept_double(vqd_double16 x, vqd_double16 t, int32_t k, vqd_int16 last, vqd_double16 y) {
     return x > t || (x == t && __builtin_convertvector(last, vqd_long16) >= (vqd_long16)(int64_t)k) ? x : y;
 }
+
+/* Lane by lane as a float, rounded. */
+VQD_INLINE vqd_float16 vqd_converted(vqd_int16 a) { return __builtin_convertvector(a, vqd_float16); }
+
+/* The lanes in which x is greater than t and at most u, as bits. */
+VQD_INLINE uint32_t vqd_within(vqd_float16 x, vqd_float16 t, vqd_float16 u) {
+    const vqd_bool16 lanes = __builtin_convertvector((x > t) & (x <= u), vqd_bool16);
+    uint16_t bits;
+    __builtin_memcpy(&bits, &lanes, sizeof bits);
+    return bits;
+}
+VQD_INLINE uint32_t vqd_within_double(vqd_double16 x, vqd_double16 t, vqd_double16 u) {
+    const vqd_bool16 lanes = __builtin_convertvector((x > t) & (x <= u), vqd_bool16);
+    uint16_t bits;
+    __builtin_memcpy(&bits, &lanes, sizeof bits);
+    return bits;
+}
+
+/* Transposes a matrix of 16 x 16 in place: four rounds of interleaving its upper half with its lower. */
+#define VQD_INTERLEAVED_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define VQD_INTERLEAVED_HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#define VQD_TRANSPOSE(name, element, vector)                           \
+    VQD_INLINE void name(element *matrix) {                            \
+        vector rows[16], next[16];                                     \
+        __builtin_memcpy(rows, matrix, sizeof rows);                   \
+        _Pragma("unroll") for (int round = 0; round < 4; round++) {    \
+            _Pragma("unroll") for (int i = 0; i < 8; i++) {            \
+                next[2 * i] = VQD_INTERLEAVED_LOW(rows[i], rows[i + 8]);      \
+                next[2 * i + 1] = VQD_INTERLEAVED_HIGH(rows[i], rows[i + 8]); \
+            }                                                          \
+            _Pragma("unroll") for (int i = 0; i < 16; i++) rows[i] = next[i]; \
+        }                                                              \
+        __builtin_memcpy(matrix, rows, sizeof rows);                   \
+    }
+VQD_TRANSPOSE(vqd_transpose, float, vqd_float16)
+VQD_TRANSPOSE(vqd_transpose_double, double, vqd_double16)
 
 /* Lane by lane in a wider type. */
 VQD_INLINE vqd_double16 vqd_widened_float(vqd_float16 a) { return __builtin_convertvector(a, vqd_double16); }

@@ -140,13 +140,29 @@ vqd_status vqd_index_to_log_onehot(const vqd_tensor *x, int64_t num_classes, con
 
 /* ---- Sampling ---------------------------------------------------------------------------------------------------------------- */
 
+/* The state of an MT19937 engine, of the kind that torch has on the CPU. */
+typedef struct vqd_mt19937 {
+    uint32_t words[624];
+    uint32_t position; /* words given out since the last twist, at most 624: the state is then twisted before the next word */
+} vqd_mt19937;
+
+/* Where the uniforms behind Gumbel noise come from: one of the three, the others NULL. They are drawn in the order of memory: batch row,
+ * class, pixel. */
+typedef struct vqd_noise {
+    const vqd_tensor *uniforms; /* given: (B, K + 1, N), at t = 0 (B, K, N), float32 or float64 in [0, 1) */
+    vqd_mt19937 *engine;        /* drawn as torch.rand does: float32, the lower 24 bits of each word; advanced unless the call fails */
+    /* written by a function: the next `count` float32 uniforms. Called in order, on the thread of the caller, and not before everything that
+     * can fail has been checked, memory aside. */
+    void (*fill)(void *fill_context, float *uniforms, int64_t count);
+    void *fill_context;
+} vqd_noise;
+
 /* One reverse step x_t -> x_s by Gumbel-max: argmax over classes of log p(x_s | x_t) - log(-log(u + 1e-30) + 1e-30), the lowest index
  * winning ties. At t = 0 the model output itself is drawn from, the mask is never drawn, and `sample` is not read and may be NULL.
  * previous_timestep is s < t, s = t - 1 for the paper's chain, -1 at t = 0.
- * model_output (B, K, N) floating; sample (B, N) any integer type; uniforms (B, K + 1, N), at t = 0 (B, K, N), float32 or float64 in
- * [0, 1); prev_sample (B, N) int64. */
+ * model_output (B, K, N) floating; sample (B, N) any integer type; prev_sample (B, N) int64. */
 vqd_status vqd_step_gumbel(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
-                           const vqd_tensor *model_output, const vqd_tensor *sample, const vqd_tensor *uniforms, const vqd_tensor *prev_sample,
+                           const vqd_tensor *model_output, const vqd_tensor *sample, const vqd_noise *noise, const vqd_tensor *prev_sample,
                            vqd_context *context);
 
 /* The same step by inverting the cumulative distribution at one uniform per pixel: exact in the tails, and reading only the columns of
@@ -155,6 +171,24 @@ vqd_status vqd_step_gumbel(const vqd_schedule *schedule, int64_t timestep, int64
 vqd_status vqd_step_inverse_cdf(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
                                 const vqd_tensor *model_output, const vqd_tensor *sample, const vqd_tensor *uniforms, const vqd_tensor *prev_sample,
                                 vqd_context *context);
+
+/* Tells which columns vqd_step_inverse_cdf will read with these uniforms, before there is any model output, so that a model may compute its
+ * output layer for those pixels only (2 to 3 in a hundred in the middle of a default chain; all at t = 0).
+ * sample (B, N) any integer type, not read at t = 0 and may be NULL there; uniforms (B, N) float64 in [0, 1); needed (B, N) VQD_BOOL8, a byte
+ * of 1 where the column is needed, else of 0. */
+vqd_status vqd_plan_inverse_cdf(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep, const vqd_tensor *sample,
+                                const vqd_tensor *uniforms, const vqd_tensor *needed, vqd_context *context);
+
+/* Completes a planned step: draws what vqd_step_inverse_cdf would draw, given the needed columns alone. `sample` and `uniforms` are those of the plan.
+ * model_output (K, M) floating, one column for each of the M needed pixels, in the order of the rows and, within a row, of the pixels; all
+ * of it is read. Errors: VQD_VALUE_ERROR when M is not the number of needed pixels; the rest as in vqd_step_inverse_cdf. */
+vqd_status vqd_complete_inverse_cdf(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
+                                    const vqd_tensor *model_output, const vqd_tensor *sample, const vqd_tensor *uniforms,
+                                    const vqd_tensor *prev_sample, vqd_context *context);
+
+/* Reads all of a model output, as vqd_step_inverse_cdf does not. model_output (B, K, N) floating. Errors: VQD_VALUE_ERROR at the first NaN
+ * or +inf, in the order of rows, classes and pixels; where there is none, at the first column that is -inf throughout. */
+vqd_status vqd_check_model_output(const vqd_tensor *model_output, vqd_context *context);
 
 /* The forward process: draws x_t from q(x_t | x_0). x_0 (B, N) any integer type, a masked pixel staying masked; timesteps (B,) int64, one
  * for each row, 0 … T-1; uniforms (B, N) float64 in [0, 1); out (B, N) int64. */

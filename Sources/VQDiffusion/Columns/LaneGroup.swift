@@ -31,9 +31,9 @@ struct PixelList {
 /// Pixels that are neighbours in memory are loaded at once; any others (another layout, the ragged end of a row, a selection of columns) are
 /// gathered one by one.
 struct LaneGroup {
-    private var isDense: Bool
+    private(set) var isDense: Bool
     /// Bytes from the start of the batch row to the pixel of each lane.
-    private var offsets: SIMD16<Int>
+    private(set) var offsets: SIMD16<Int>
 
     init(_ pixels: PixelList, from start: Int, pixelStride: Int, elementSize: Int) {
         var offsets = SIMD16<Int>()

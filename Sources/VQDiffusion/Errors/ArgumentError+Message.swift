@@ -67,6 +67,12 @@ extension ArgumentError {
             text.write(row)
             text.write(", pixel ")
             text.write(pixel)
+        case .columnNotFinite(let index, let column):
+            text.write(" must hold finite numbers or -inf, not NaN or +inf as at ")
+            text.write(Shape(index, column), brackets: true)
+        case .columnWithoutMass(let column):
+            text.write(" must give every pixel a class of nonzero probability; all are -inf in column ")
+            text.write(column)
         case .maskUnreachable(let timestep, let row, let pixel):
             text.write(" must not be masked at timestep ")
             text.write(timestep)

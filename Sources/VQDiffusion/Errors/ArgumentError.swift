@@ -40,6 +40,10 @@ public struct ArgumentError: Error {
         case notFinite(row: Int, class: Int, pixel: Int)
         /// A column that is -∞ throughout.
         case noMass(row: Int, pixel: Int)
+        /// NaN or +∞ in a tensor of single columns, (classes, columns).
+        case columnNotFinite(class: Int, column: Int)
+        /// A column of such a tensor that is -∞ throughout.
+        case columnWithoutMass(column: Int)
         /// A pixel is masked at a timestep at which the schedule masks nothing.
         case maskUnreachable(timestep: Int, row: Int, pixel: Int)
         /// Scratch memory could not be had.

@@ -13,8 +13,7 @@ public func truncate(
     _ logProbabilities: LogProbabilities, rate: Double, floor: Double = -.infinity, into output: OutputTensor,
     parallelism: Parallelism = Parallelism()
 ) throws(ArgumentError) {
-    guard !rate.isNaN else { throw ArgumentError("rate", .notANumber) }
-    guard floor < .infinity else { throw ArgumentError("floor", .notANumber) }
+    try checkTruncation(rate: rate, floor: floor)
     try output.checkShape(logProbabilities.shape)
     switch logProbabilities.elementType {
     case .float16: try truncate(HalfElement.self, logProbabilities, rate, floor, output.base, parallelism)
@@ -24,141 +23,64 @@ public func truncate(
     }
 }
 
+/// - Throws: `ArgumentError` for a rate that is NaN or a floor that is NaN or +∞.
+func checkTruncation(rate: Double, floor: Double) throws(ArgumentError) {
+    guard !rate.isNaN else { throw ArgumentError("rate", .notANumber) }
+    guard floor < .infinity else { throw ArgumentError("floor", .notANumber) }
+}
+
 private func truncate<E: FloatingElement>(
     _: E.Type, _ p: LogProbabilities, _ rate: Double, _ floor: Double, _ output: UnsafeMutableRawPointer, _ parallelism: Parallelism
 ) throws(ArgumentError) {
+    typealias V = E.Real.Vector
     guard p.batch > 0 && p.pixels > 0 else { return }
-    let width = (p.pixels + 15) / 16 * 16
+    let groups = (p.pixels + 15) / 16
     // The value down to which a pixel's classes are kept, and the last index at which that very value is.
-    let thresholds = try Scratch<E.Real>(p.batch * width)
-    let lasts = try Scratch<Int32>(p.batch * width)
-    let groups = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
+    let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
+    let lasts = try Scratch<Int32>(p.batch * groups * 16)
+    let bad = try Scratch<Bool>(p.batch * groups, filledWith: false)
+    let lanes = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
     let threads = parallelism.threads(forWork: p.batch * p.classes * p.pixels)
-    try parallel(tasks: p.batch * (width / 16), threads: threads) { (task) throws(ArgumentError) in
-        let (row, g) = (task / (width / 16), task % (width / 16))
-        let column = try PackedColumns<E>(p, row: row, lanes: groups.pointer + g, firstPixel: g * 16)
-        let threshold = column.threshold(rate: rate)
-        threshold.storeUnaligned(UnsafeMutableRawPointer(thresholds.pointer + row * width + g * 16))
-        let last = column.lastKept(at: threshold, rate: rate)
-        UnsafeMutableRawPointer(lasts.pointer + row * width + g * 16).storeBytes(of: last, as: SIMD16<Int32>.self)
+    try forEachTile(E.self, of: p, rate: rate, threads: threads) { (row, range, tile) throws(ArgumentError) in
+        tile.load(p, row: row, lanes: lanes.pointer, groups: range)
+        for group in range {
+            let at = row * groups + group
+            let isGood = tile.findThresholds(
+                group: group - range.lowerBound, less: V(repeating: 0), thresholds: thresholds.pointer + at * 16, lasts: lasts.pointer + at * 16)
+            bad[at] = !isGood
+        }
     }
-    let least = E.Real.Vector(repeating: E.Real(floor))
-    try mapRows(E.self, p, into: output, groups: groups.pointer, threads: threads) { x, row, k, first in
-        let at = row * width + first
-        let kept = x.kept(
-            above: .loadUnaligned(thresholds.pointer + at), index: Int32(truncatingIfNeeded: k),
-            last: UnsafeRawPointer(lasts.pointer + at).loadUnaligned(as: SIMD16<Int32>.self),
-            else: E.Real.Vector(repeating: -E.Real.infinity))
-        return .greater(kept, least)
+    for at in 0..<p.batch * groups where bad[at] {
+        try checkElements(E.self, p, parallelism: parallelism)
+        for n in 0..<p.batch * p.pixels { _ = try largestElement(E.self, p, row: n / p.pixels, pixel: n % p.pixels) }
+    }
+    let least = V(repeating: E.Real(floor))
+    let result = output.assumingMemoryBound(to: E.Real.self)
+    try forEachRun(of: p, threads: threads) { (row, classes) throws(ArgumentError) in
+        let block = try Scratch<E.Real>(blockOfClasses * 16)
+        let base = p.pointer(row: row)
+        forEachBlock(classes: classes, groups: 0..<groups, alongPixels: p.pixelStride == E.size) { first, count, group in
+            lanes.pointer[group].load(E.self, row: base, classStride: p.classStride, first: first, count: count, into: block.pointer)
+            let at = (row &* groups &+ group) &* 16
+            let threshold = V(at: thresholds.pointer + at)
+            let last = UnsafeRawPointer(lasts.pointer + at).loadUnaligned(as: SIMD16<Int32>.self)
+            var target = result + ((row &* p.classes &+ first) &* p.pixels &+ group &* 16)
+            let pixels = min(16, p.pixels &- group &* 16)
+            var i = 0
+            while i < count {
+                let x = V(at: block.pointer + i &* 16)
+                V.greater(x.truncated(at: threshold, index: first &+ i, last: last), least).store(to: target, count: pixels)
+                target += p.pixels
+                i &+= 1
+            }
+        }
     }
 }
 
-/// The columns of sixteen pixels, copied next to each other so that they stay in the second-level cache while they are gone over again and again.
-private struct PackedColumns<E: FloatingElement>: ~Copyable {
-    typealias V = E.Real.Vector
-
-    private let classes: Int
-    /// The log-probabilities, sixteen to a class, and their exponentials.
-    private let elements, masses: Scratch<E.Real>
-    private let largest: V
-
-    /// - Throws: `ArgumentError` when a column has a NaN or +∞, or no mass.
-    init(_ p: LogProbabilities, row: Int, lanes: UnsafePointer<LaneGroup>, firstPixel: Int) throws(ArgumentError) {
-        let elements = try Scratch<E.Real>(p.classes * 16)
-        let masses = try Scratch<E.Real>(p.classes * 16)
-        var largest = V(repeating: -.infinity)
-        var sum = V(repeating: 0)
-        for k in 0..<p.classes {
-            let x = lanes.pointee.load(E.self, row: p.pointer(row: row, class: k))
-            let mass = V.exp(x)
-            x.storeUnaligned(UnsafeMutableRawPointer(elements.pointer + k &* 16))
-            mass.storeUnaligned(UnsafeMutableRawPointer(masses.pointer + k &* 16))
-            largest = .greater(largest, x)
-            sum = sum + mass
-        }
-        for lane in 0..<min(16, p.pixels - firstPixel) where !(largest[lane].isFinite && sum[lane] >= 0) {
-            _ = try largestElement(E.self, p, row: row, pixel: firstPixel + lane)
-        }
-        self.classes = p.classes
-        self.elements = elements
-        self.masses = masses
-        self.largest = largest
-    }
-
-    /// For each lane the smallest value before which less than `rate` of probability lies.
-    ///
-    /// The mass F(v) above a value v falls as v rises, so this bisects, all lanes at once, on the bit patterns; each time the upper end moves down to the
-    /// next value there is. That takes some 15 passes at 4096 classes, where sorting takes 12 passes of compare and exchange for a single column.
-    func threshold(rate: Double) -> V {
-        // F(upper) < rate; F(lower) ≥ rate, or lower is below all values.
-        var upper = largest
-        var lower = V(repeating: -.infinity)
-        guard rate > 0 else { return upper }
-        var isDone = false
-        while !isDone {
-            var middle = upper
-            isDone = true
-            for lane in 0..<16 {
-                let (low, high) = (lower[lane].orderedBits, upper[lane].orderedBits)
-                // Nothing between the two: this lane is found, and asks about `upper` again.
-                if high > low && UInt64(bitPattern: high &- low) > 1 {
-                    middle[lane] = E.Real(orderedBits: (low >> 1) + (high >> 1) + (low & high & 1))
-                    isDone = false
-                }
-            }
-            if isDone { break }
-            let (above, next) = look(at: middle)
-            for lane in 0..<16 {
-                if above[lane] < rate {
-                    // No value lies between next and middle, so F(next) = F(middle). With -∞ as the next, all values are kept.
-                    upper[lane] = next[lane]
-                    if next[lane] <= lower[lane] { lower[lane] = next[lane] }
-                } else {
-                    lower[lane] = middle[lane]
-                }
-            }
-        }
-        return upper
-    }
-
-    /// For each lane the mass above a value, and the greatest value up to it.
-    ///
-    /// Sixteen classes are added in the precision of the elements and those sums in double precision: in the tail a rounding error of the whole is worth
-    /// several classes.
-    private func look(at value: V) -> (above: DoubleVector, next: V) {
-        var above = DoubleVector(repeating: 0)
-        var next = V(repeating: -.infinity)
-        let zero = V(repeating: 0)
-        var k = 0
-        while k < classes {
-            let end = min(k &+ 16, classes)
-            var part = V(repeating: 0)
-            while k < end {
-                let x = V.loadUnaligned(UnsafeRawPointer(elements.pointer + k &* 16))
-                let mass = V.loadUnaligned(UnsafeRawPointer(masses.pointer + k &* 16))
-                part = part + mass.kept(where: x, above: value, else: zero)
-                next = next.greatest(x, upTo: value)
-                k &+= 1
-            }
-            above = above + part.widened
-        }
-        return (above, next)
-    }
-
-    /// For each lane the last index at which the threshold's own value is kept: one class after the other while less than `rate` lies before it.
-    func lastKept(at threshold: V, rate: Double) -> SIMD16<Int32> {
-        let above = look(at: threshold).above
-        var last = SIMD16<Int32>(repeating: -1)
-        for lane in 0..<16 {
-            var before = above[lane]
-            for k in 0..<classes where elements[k &* 16 &+ lane] == threshold[lane] {
-                // The most probable class is kept at any rate.
-                let isFirstOfAll = last[lane] < 0 && threshold[lane] == largest[lane]
-                guard before < rate || isFirstOfAll else { break }
-                last[lane] = Int32(truncatingIfNeeded: k)
-                before += masses[k &* 16 &+ lane].asDouble
-            }
-        }
-        return last
+extension RealVector {
+    /// These log-probabilities of a class, with -∞ where they are below the threshold of their column or equal to it after the last index kept.
+    @inline(__always)
+    func truncated(at threshold: Self, index: Int, last: SIMD16<Int32>) -> Self {
+        kept(above: threshold, index: Int32(truncatingIfNeeded: index), last: last, else: Self(repeating: -Scalar.infinity))
     }
 }

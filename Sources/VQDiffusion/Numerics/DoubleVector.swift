@@ -62,7 +62,10 @@ struct DoubleVector: RealVector {
     }
 
     @inline(__always)
-    func greatest(_ x: Self, upTo threshold: Self) -> Self { Self(vqd_greatest_up_to_double(lanes, x.lanes, threshold.lanes)) }
+    func lanes(above lower: Self, upTo upper: Self) -> UInt32 { vqd_within_double(lanes, lower.lanes, upper.lanes) }
+
+    @inline(__always)
+    static func transpose(_ rows: UnsafeMutablePointer<Double>) { vqd_transpose_double(rows) }
 
     @inline(__always)
     func kept(above threshold: Self, index: Int32, last: SIMD16<Int32>, else other: Self) -> Self {

@@ -62,7 +62,10 @@ struct FloatVector: RealVector {
     }
 
     @inline(__always)
-    func greatest(_ x: Self, upTo threshold: Self) -> Self { Self(vqd_greatest_up_to(lanes, x.lanes, threshold.lanes)) }
+    func lanes(above lower: Self, upTo upper: Self) -> UInt32 { vqd_within(lanes, lower.lanes, upper.lanes) }
+
+    @inline(__always)
+    static func transpose(_ rows: UnsafeMutablePointer<Float>) { vqd_transpose(rows) }
 
     @inline(__always)
     func kept(above threshold: Self, index: Int32, last: SIMD16<Int32>, else other: Self) -> Self {

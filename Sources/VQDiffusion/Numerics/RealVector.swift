@@ -28,8 +28,10 @@ protocol RealVector {
     mutating func takeGreater(_ score: Self, index: Int32, into indices: inout SIMD16<Int32>)
     /// Lane by lane, this vector where `x` is greater than `threshold`, else `other`.
     func kept(where x: Self, above threshold: Self, else other: Self) -> Self
-    /// Lane by lane, the greater of this vector and the lanes of `x` that are at most `threshold`.
-    func greatest(_ x: Self, upTo threshold: Self) -> Self
+    /// The lanes in which this vector is greater than `lower` and at most `upper`, as bits.
+    func lanes(above lower: Self, upTo upper: Self) -> UInt32
+    /// Transposes sixteen vectors in memory.
+    static func transpose(_ rows: UnsafeMutablePointer<Scalar>)
     /// Lane by lane, this vector where it is greater than `threshold`, or equal to it at an index up to `last`; elsewhere `other`.
     func kept(above threshold: Self, index: Int32, last: SIMD16<Int32>, else other: Self) -> Self
     /// True when some lane is greater than the same lane of `other`.
@@ -42,6 +44,13 @@ protocol RealVector {
 }
 
 extension RealVector {
+    /// The sixteen numbers at `p`.
+    @inline(__always)
+    init(at p: UnsafePointer<Scalar>) { self = .loadUnaligned(UnsafeRawPointer(p)) }
+
+    @inline(__always)
+    func store(at p: UnsafeMutablePointer<Scalar>) { storeUnaligned(UnsafeMutableRawPointer(p)) }
+
     /// Stores the first `count` lanes.
     @inline(__always)
     func store(to p: UnsafeMutableRawPointer, count: Int) {

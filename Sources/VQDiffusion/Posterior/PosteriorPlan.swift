@@ -74,13 +74,13 @@ struct PosteriorPlan<E: FloatingElement>: ~Copyable {
 
 /// Calls `body` for every batch row and every chunk of its pixels, chunks starting at multiples of 16, spread over threads.
 func forEachChunk(
-    of p: LogProbabilities, _ parallelism: Parallelism, _ body: (Int, Range<Int>) throws(ArgumentError) -> Void
+    of p: LogProbabilities, _ parallelism: Parallelism, widest: Int = 1024, _ body: (Int, Range<Int>) throws(ArgumentError) -> Void
 ) throws(ArgumentError) {
     guard p.batch > 0 && p.pixels > 0 else { return }
     let threads = parallelism.threads(forWork: p.batch * p.classes * p.pixels)
     // Wide chunks walk memory best; there must be one for every thread, and the sums of a chunk should stay in the second-level cache.
     let perRow = max(1, threads / p.batch)
-    let chunk = min(1024, max(64, ((p.pixels + perRow - 1) / perRow + 15) / 16 * 16))
+    let chunk = min(max(widest, 64), max(64, ((p.pixels + perRow - 1) / perRow + 15) / 16 * 16))
     let chunks = (p.pixels + chunk - 1) / chunk
     try parallel(tasks: p.batch * chunks, threads: threads) { (task) throws(ArgumentError) in
         let start = task % chunks * chunk

@@ -6,12 +6,10 @@ struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Rea
     private typealias V = E.Real.Vector
 
     private let p: LogProbabilities
-    private let uniforms: LogProbabilities
     private let row: Int
     private let chunk: Range<Int>
-    private let classes: UnsafeMutablePointer<Int32>
+    private let classes: UnsafePointer<Int32>
     private let lanes: Scratch<LaneGroup>
-    private let uniformLanes: Scratch<LaneGroup>
     private let best: Scratch<E.Real>
     private let token: Scratch<Int32>
     /// What a bound has to exceed for a score to beat `best`.
@@ -19,13 +17,10 @@ struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Rea
     /// Pixels by the class they show: `firstShowing[k]` is one of them, `nextShowing` leads to the others, -1 ends.
     private let firstShowing, nextShowing: Scratch<Int32>
 
-    init(
-        _ p: LogProbabilities, _ uniforms: LogProbabilities, row: Int, chunk: Range<Int>, classes: UnsafeMutablePointer<Int32>
-    ) throws(ArgumentError) {
+    /// - Parameter classes: the classes that the chunk's pixels show, padded to whole vectors.
+    init(_ p: LogProbabilities, row: Int, chunk: Range<Int>, classes: UnsafePointer<Int32>) throws(ArgumentError) {
         let width = (chunk.count + 15) / 16 * 16
         let lanes = try PixelList.run(chunk).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
-        let uniformLanes = try PixelList.run(chunk).laneGroups(
-            pixelStride: uniforms.pixelStride, elementSize: Noise.Uniform.size)
         let best = try Scratch<E.Real>(width, filledWith: -.infinity)
         let threshold = try Scratch<E.Real>(width, filledWith: -.infinity)
         let token = try Scratch<Int32>(width, filledWith: 0)
@@ -37,12 +32,10 @@ struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Rea
             firstShowing[shown] = Int32(truncatingIfNeeded: n)
         }
         self.p = p
-        self.uniforms = uniforms
         self.row = row
         self.chunk = chunk
         self.classes = classes
         self.lanes = lanes
-        self.uniformLanes = uniformLanes
         self.best = best
         self.threshold = threshold
         self.token = token
@@ -53,23 +46,24 @@ struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Rea
     /// The class that has won at pixel n of the chunk.
     func winner(_ n: Int) -> Int32 { token[n] }
 
-    /// - Parameters: the coefficients of the chunk's pixels (see `PixelCoefficients`); no `mask` leaves the mask out.
-    mutating func run(
-        signal: UnsafePointer<E.Real>, level: UnsafePointer<E.Real>, slope: UnsafePointer<E.Real>,
+    /// - Parameters: the uniforms, and the coefficients of the chunk's pixels (see `PixelCoefficients`); no `mask` leaves the mask out.
+    mutating func run<Uniforms: UniformRows & ~Copyable>(
+        _ uniforms: inout Uniforms, signal: UnsafePointer<E.Real>, level: UnsafePointer<E.Real>, slope: UnsafePointer<E.Real>,
         own: UnsafePointer<E.Real>, mask: UnsafePointer<E.Real>?, linear: Bool
-    ) {
+    ) where Uniforms.Element == Noise.Uniform {
         let zero = V(repeating: 0)
         // What a bound is relative to.
         let reference = linear ? signal : level
+        let (uniformLanes, uniformStride) = (uniforms.groups, uniforms.pixelStride)
         for k in 0..<p.classes {
             let index = Int32(truncatingIfNeeded: k)
             let source = p.pointer(row: row, class: k)
-            let noise = uniforms.pointer(row: row, class: k)
-            enterOwn(index, own: own, reference: reference, noise: noise)
+            let noise = uniforms.next()
+            enterOwn(index, own: own, reference: reference, noise: noise, stride: uniformStride)
             for g in 0..<(chunk.count &+ 15) / 16 {
                 let at = g &* 16
                 let x = lanes.pointer[g].load(E.self, row: source)
-                let u = uniformLanes.pointer[g].load(Noise.Uniform.self, row: noise)
+                let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
                 // Both sides less the level; where there is none (linear), less the signal.
                 let y = linear ? x : .greater(x + .load(slope + at), zero)
                 guard (y + Noise.bound(u)).anyGreater(than: .load(threshold.pointer + at)) else { continue }
@@ -82,10 +76,10 @@ struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Rea
             }
         }
         guard let mask else { return }
-        let noise = uniforms.pointer(row: row, class: p.classes)
+        let noise = uniforms.next()
         for g in 0..<(chunk.count &+ 15) / 16 {
             let at = g &* 16
-            let u = uniformLanes.pointer[g].load(Noise.Uniform.self, row: noise)
+            let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
             let score = .load(mask + at) + Noise.noise(u)
             enter(score, Int32(truncatingIfNeeded: p.classes), at: at, reference: .load(reference + at))
         }
@@ -93,11 +87,11 @@ struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Rea
 
     /// The one class of a pixel that follows a formula of its own.
     @inline(__always)
-    private func enterOwn(_ index: Int32, own: UnsafePointer<E.Real>, reference: UnsafePointer<E.Real>, noise: UnsafeRawPointer) {
+    private func enterOwn(_ index: Int32, own: UnsafePointer<E.Real>, reference: UnsafePointer<E.Real>, noise: UnsafeRawPointer, stride: Int) {
         var n = firstShowing[Int(index)]
         while n >= 0 {
             let pixel = Int(n)
-            let u = Noise.Uniform.load(noise + (chunk.lowerBound &+ pixel) &* uniforms.pixelStride)
+            let u = Noise.Uniform.load(noise + pixel &* stride)
             let score = own[pixel] + Noise.noise(.init(repeating: u))[0]
             if score > best[pixel] {
                 best[pixel] = score

@@ -6,65 +6,122 @@ extension ReverseStep {
     /// - Parameters:
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
     ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at t = 0 and may be nil there.
-    ///   - uniforms: (batch, K + 1, pixels), at t = 0 (batch, K, pixels), in [0, 1). Scores are float32 when both these and the log-probabilities are
-    ///     at most that, else float64.
+    ///   - uniforms: for (batch, K + 1, pixels), at t = 0 (batch, K, pixels), in [0, 1). Scores are float32 when both these and the log-probabilities
+    ///     are at most that, else float64.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
     /// - Throws: `ArgumentError` for shapes that disagree, a class out of range, NaN or +∞, a column without mass.
     @export(interface)
     public func sampleGumbelMax(
-        from p: LogProbabilities, given sample: ClassIndices?, uniforms: LogProbabilities, into output: OutputTensor,
+        from p: LogProbabilities, given sample: ClassIndices?, uniforms: UniformSource, into output: OutputTensor,
         parallelism: Parallelism = Parallelism()
     ) throws(ArgumentError) {
         try p.checkShape(Shape(-1, classes, -1))
-        let rows = drawsModelOutput ? classes : classes + 1
-        try uniforms.checkShape(Shape(p.batch, rows, p.pixels))
+        if case .given(let uniforms) = uniforms { try uniforms.checkShape(Shape(p.batch, uniformRows, p.pixels)) }
         try output.checkShape(Shape(p.batch, p.pixels))
-        let shown = try shownClasses(sample, p)
-        let tokens = output.base.assumingMemoryBound(to: Int64.self)
+        let shown = try shownClasses(sample, batch: p.batch, pixels: p.pixels)
         let name = sample?.name ?? "sample"
-        switch (p.elementType, uniforms.elementType) {
-        case (.float16, .float32): try argmax(HalfElement.self, FloatNoise.self, p, shown, name, uniforms, tokens, parallelism)
-        case (.bfloat16, .float32): try argmax(BrainElement.self, FloatNoise.self, p, shown, name, uniforms, tokens, parallelism)
-        case (.float32, .float32): try argmax(Float.self, FloatNoise.self, p, shown, name, uniforms, tokens, parallelism)
-        case (.float64, .float32): try argmax(Double.self, WidenedFloatNoise.self, p, shown, name, uniforms, tokens, parallelism)
-        case (.float16, .float64): try argmax(Widened<HalfElement>.self, DoubleNoise.self, p, shown, name, uniforms, tokens, parallelism)
-        case (.bfloat16, .float64): try argmax(Widened<BrainElement>.self, DoubleNoise.self, p, shown, name, uniforms, tokens, parallelism)
-        case (.float32, .float64): try argmax(Widened<Float>.self, DoubleNoise.self, p, shown, name, uniforms, tokens, parallelism)
-        case (.float64, .float64): try argmax(Double.self, DoubleNoise.self, p, shown, name, uniforms, tokens, parallelism)
-        case (_, .float16), (_, .bfloat16):
-            throw ArgumentError(uniforms.name, .elementType(expected: "float32 or float64", actual: "a 16-bit float"))
+        guard p.batch > 0 && p.pixels > 0 else { return }
+        let winners = try Scratch<Int32>(p.batch * p.pixels)
+        // Scores are computed in the wider of the precisions of the two.
+        if case .given(let uniforms) = uniforms, uniforms.elementType == .float64 {
+            switch p.elementType {
+            case .float16: try race(Widened<HalfElement>.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            case .bfloat16: try race(Widened<BrainElement>.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            case .float32: try race(Widened<Float>.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            case .float64: try race(Double.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            }
+        } else {
+            switch p.elementType {
+            case .float16: try race(HalfElement.self, FloatNoise.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            case .bfloat16: try race(BrainElement.self, FloatNoise.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            case .float32: try race(Float.self, FloatNoise.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            case .float64: try race(Double.self, WidenedFloatNoise.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            }
         }
+        let tokens = output.base.assumingMemoryBound(to: Int64.self)
+        for at in 0..<p.batch * p.pixels { tokens[at] = Int64(winners[at]) }
     }
+
+    /// The class rows that have noise: all that can be drawn.
+    private var uniformRows: Int { drawsModelOutput ? classes : classes + 1 }
 
     /// The classes of the pixels at t, each once checked. At t = 0 they play no part: every pixel counts as masked, its column is then drawn from as
     /// it is.
-    func shownClasses(_ sample: ClassIndices?, _ p: LogProbabilities) throws(ArgumentError) -> Scratch<Int32> {
+    func shownClasses(_ sample: ClassIndices?, batch: Int, pixels: Int) throws(ArgumentError) -> Scratch<Int32> {
         if drawsModelOutput {
-            return try Scratch(p.batch * p.pixels + 16, filledWith: maskClass)
+            return try Scratch(batch * pixels + 16, filledWith: maskClass)
         }
         guard let sample else { throw ArgumentError("sample", .missing) }
-        return try sample.checked(batch: p.batch, pixels: p.pixels, upper: classes)
+        return try sample.checked(batch: batch, pixels: pixels, upper: classes)
     }
 
-    private func argmax<E: FloatingElement, Noise: GumbelNoise>(
-        _: E.Type, _: Noise.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ sampleName: StaticString,
-        _ uniforms: LogProbabilities, _ output: UnsafeMutablePointer<Int64>, _ parallelism: Parallelism
-    ) throws(ArgumentError) where E.Real == Noise.Real {
-        guard p.batch > 0 && p.pixels > 0 else { return }
-        try checkUniforms(Noise.Uniform.self, uniforms, parallelism: parallelism)
+    /// With uniforms given in double precision.
+    private func race<E: FloatingElement>(
+        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ sampleName: StaticString,
+        _ uniforms: LogProbabilities, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+    ) throws(ArgumentError) where E.Real == Double {
+        try checkUniforms(Double.self, uniforms, parallelism: parallelism)
         let plan = try PosteriorPlan<E>(self, p, sample: shown, name: sampleName, direct: drawsModelOutput, parallelism: parallelism)
-        let width = plan.width
-        let linear = isLinear || drawsModelOutput
-        let hasMask = !drawsModelOutput
-        let winners = try Scratch<Int32>(p.batch * p.pixels)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
-            let start = row * width + chunk.lowerBound
-            var race = try ArgmaxRace<E, Noise>(p, uniforms, row: row, chunk: chunk, classes: plan.classes.pointer + start)
-            race.run(
-                signal: plan.signal.pointer + start, level: plan.level.pointer + start, slope: plan.slope.pointer + start,
-                own: plan.own.pointer + start, mask: hasMask ? plan.mask.pointer + start : nil, linear: linear)
-            for n in 0..<chunk.count { winners[row * p.pixels + chunk.lowerBound + n] = race.winner(n) }
+            var rows = try GivenRows(Double.self, uniforms, row: row, chunk: chunk)
+            try race(DoubleNoise.self, p, plan, row: row, chunk: chunk, &rows, winners)
         }
-        for at in 0..<p.batch * p.pixels { output[at] = Int64(winners[at]) }
+    }
+
+    /// With uniforms in single precision.
+    private func race<E: FloatingElement, Noise: GumbelNoise>(
+        _: E.Type, _: Noise.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ sampleName: StaticString,
+        _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+    ) throws(ArgumentError) where Noise.Real == E.Real, Noise.Uniform == Float {
+        if case .given(let uniforms) = uniforms { try checkUniforms(Float.self, uniforms, parallelism: parallelism) }
+        // This finds out all that is wrong with the model output: no uniform is drawn before.
+        let plan = try PosteriorPlan<E>(self, p, sample: shown, name: sampleName, direct: drawsModelOutput, parallelism: parallelism)
+        switch uniforms {
+        case .given(let uniforms):
+            try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
+                var rows = try GivenRows(Float.self, uniforms, row: row, chunk: chunk)
+                try race(Noise.self, p, plan, row: row, chunk: chunk, &rows, winners)
+            }
+        case .mersenneTwister(let state):
+            let states = try engineStates(state, p)
+            // As few chunks as there are threads: each goes through the whole stream of its batch row.
+            try forEachChunk(of: p, parallelism, widest: p.pixels) { (row, chunk) throws(ArgumentError) in
+                var rows = try TwistedRows(
+                    state: states.pointer + row * MersenneTwister.stateSize, chunk: chunk, pixels: p.pixels)
+                try race(Noise.self, p, plan, row: row, chunk: chunk, &rows, winners)
+                if row == p.batch - 1 && chunk.lowerBound == 0 {
+                    rows.finish(to: states.pointer + p.batch * MersenneTwister.stateSize)
+                }
+            }
+            state.update(from: states.pointer + p.batch * MersenneTwister.stateSize, count: MersenneTwister.stateSize)
+        case .function(let fill, let context):
+            let all = 0..<p.pixels
+            var rows = try FunctionRows(fill, context: context, pixels: p.pixels)
+            for row in 0..<p.batch { try race(Noise.self, p, plan, row: row, chunk: all, &rows, winners) }
+        }
+    }
+
+    /// The states of an engine at the start of every batch row, and room for that at the end.
+    private func engineStates(_ state: UnsafePointer<UInt32>, _ p: LogProbabilities) throws(ArgumentError) -> Scratch<UInt32> {
+        let states = try Scratch<UInt32>((p.batch + 1) * MersenneTwister.stateSize)
+        var engine = try MersenneTwister(state: state)
+        for row in 0..<p.batch {
+            if row > 0 { engine.skip(uniformRows * p.pixels) }
+            engine.save(to: states.pointer + row * MersenneTwister.stateSize)
+        }
+        return states
+    }
+
+    private func race<E: FloatingElement, Noise: GumbelNoise, Uniforms: UniformRows & ~Copyable>(
+        _: Noise.Type, _ p: LogProbabilities, _ plan: borrowing PosteriorPlan<E>, row: Int, chunk: Range<Int>,
+        _ uniforms: inout Uniforms, _ winners: UnsafeMutablePointer<Int32>
+    ) throws(ArgumentError) where E.Real == Noise.Real, Uniforms.Element == Noise.Uniform {
+        let start = row * plan.width + chunk.lowerBound
+        var race = try ArgmaxRace<E, Noise>(p, row: row, chunk: chunk, classes: plan.classes.pointer + start)
+        race.run(
+            &uniforms, signal: plan.signal.pointer + start, level: plan.level.pointer + start, slope: plan.slope.pointer + start,
+            own: plan.own.pointer + start, mask: drawsModelOutput ? nil : plan.mask.pointer + start,
+            linear: isLinear || drawsModelOutput)
+        for n in 0..<chunk.count { winners[row * p.pixels + chunk.lowerBound + n] = race.winner(n) }
     }
 }

@@ -18,95 +18,132 @@ extension ReverseStep {
         parallelism: Parallelism = Parallelism()
     ) throws(ArgumentError) {
         try p.checkShape(Shape(-1, classes, -1))
-        let uniforms = try uniforms.checked(batch: p.batch, pixels: p.pixels)
         try output.checkShape(Shape(p.batch, p.pixels))
-        let shown = try shownClasses(sample, p)
-        let name = sample?.name ?? "sample"
-        let tokens = output.base.assumingMemoryBound(to: Int64.self)
-        switch p.elementType {
-        case .float16: try invert(HalfElement.self, p, shown, name, uniforms, tokens, parallelism)
-        case .bfloat16: try invert(BrainElement.self, p, shown, name, uniforms, tokens, parallelism)
-        case .float32: try invert(Float.self, p, shown, name, uniforms, tokens, parallelism)
-        case .float64: try invert(Double.self, p, shown, name, uniforms, tokens, parallelism)
+        let decision = try StepDecision(self, sample: sample, uniforms: uniforms, batch: p.batch, pixels: p.pixels)
+        try complete(decision, from: p, gathered: false, into: output, parallelism)
+    }
+
+    /// Tells which columns `sampleInverseCDF` will read with these uniforms, so that a model need not compute the others.
+    ///
+    /// - Parameters:
+    ///   - sample: as in `sampleInverseCDF`.
+    ///   - uniforms: one for each pixel, in [0, 1); their shape is that of the grid.
+    ///   - needed: (batch, pixels), a byte each: 1 where the column is needed, else 0. Untouched when an error is thrown.
+    /// - Throws: `ArgumentError` for shapes that disagree, a class or a uniform out of range.
+    @export(interface)
+    public func planInverseCDF(
+        given sample: ClassIndices?, uniforms: UniformGrid, into needed: OutputTensor
+    ) throws(ArgumentError) {
+        let (batch, pixels) = (uniforms.batch, uniforms.pixels)
+        try needed.checkShape(Shape(batch, pixels))
+        let decision = try StepDecision(self, sample: sample, uniforms: uniforms, batch: batch, pixels: pixels)
+        guard pixels > 0 else { return }
+        let flags = needed.base.assumingMemoryBound(to: UInt8.self)
+        flags.update(repeating: 0, count: batch * pixels)
+        for row in 0..<batch {
+            for index in decision.starts[row]..<decision.starts[row + 1] { flags[row * pixels + Int(decision.needed[index])] = 1 }
         }
     }
 
-    private func invert<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ sampleName: StaticString,
-        _ uniforms: borrowing Scratch<Double>, _ output: UnsafeMutablePointer<Int64>, _ parallelism: Parallelism
+    /// The same draw as `sampleInverseCDF`, from the columns that `planInverseCDF` has told to be needed and no others.
+    ///
+    /// - Parameters:
+    ///   - columns: log-probabilities of x_0 for the M needed pixels, row after row, as a tensor (1, K, M). All are read.
+    ///   - sample: x_t as it was planned with.
+    ///   - uniforms: those it was planned with; their shape is that of the grid.
+    ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
+    /// - Throws: `ArgumentError` for shapes that disagree, another number of columns than are needed, a class out of range, and NaN, +∞ or no mass in
+    ///   a column.
+    @export(interface)
+    public func completeInverseCDF(
+        from columns: LogProbabilities, given sample: ClassIndices?, uniforms: UniformGrid, into output: OutputTensor,
+        parallelism: Parallelism = Parallelism()
     ) throws(ArgumentError) {
-        let count = p.batch * p.pixels
-        guard count > 0 else { return }
-        let tokens = try Scratch<Int32>(count)
-        // The pixels whose column is needed, row after row; row r's begin at starts[r].
-        let needed = try Scratch<Int32>(count)
-        let starts = try Scratch<Int>(p.batch + 1)
-        var found = 0
-        for row in 0..<p.batch {
-            starts[row] = found
-            for pixel in 0..<p.pixels {
-                let at = row &* p.pixels &+ pixel
-                if shown[at] == maskClass && now.gamma == 0 && !drawsModelOutput {
-                    throw ArgumentError(sampleName, .maskUnreachable(timestep: timestep, row: row, pixel: pixel))
-                }
-                switch draw(uniforms[at], shown: shown[at]) {
-                case .settled(let token):
-                    tokens[at] = token
-                case .needsColumn:
-                    needed[found] = Int32(truncatingIfNeeded: pixel)
-                    found &+= 1
-                }
+        let (batch, pixels) = (uniforms.batch, uniforms.pixels)
+        try output.checkShape(Shape(batch, pixels))
+        let decision = try StepDecision(self, sample: sample, uniforms: uniforms, batch: batch, pixels: pixels)
+        let (expected, actual) = (Shape(classes, decision.count), Shape(columns.classes, columns.pixels))
+        guard actual == expected && columns.batch == 1 else {
+            throw ArgumentError(columns.name, .shape(expected: expected, actual: actual))
+        }
+        do throws(ArgumentError) {
+            try complete(decision, from: columns, gathered: true, into: output, parallelism)
+        } catch {
+            switch error.problem {
+            case .notFinite(_, let index, let column): throw ArgumentError(columns.name, .columnNotFinite(class: index, column: column))
+            case .noMass(_, let column): throw ArgumentError(columns.name, .columnWithoutMass(column: column))
+            default: throw error
             }
         }
-        starts[p.batch] = found
-        try invertColumns(
-            E.self, p, shown.pointer, uniforms.pointer, needed: needed.pointer, starts: starts.pointer, tokens: tokens.pointer, parallelism)
-        for at in 0..<count { output[at] = Int64(tokens[at]) }
+    }
+
+    /// - Parameter gathered: `p` holds the needed columns alone, in one row.
+    private func complete(
+        _ decision: borrowing StepDecision, from p: LogProbabilities, gathered: Bool, into output: OutputTensor,
+        _ parallelism: Parallelism
+    ) throws(ArgumentError) {
+        switch p.elementType {
+        case .float16: try invertColumns(HalfElement.self, p, gathered, decision, parallelism)
+        case .bfloat16: try invertColumns(BrainElement.self, p, gathered, decision, parallelism)
+        case .float32: try invertColumns(Float.self, p, gathered, decision, parallelism)
+        case .float64: try invertColumns(Double.self, p, gathered, decision, parallelism)
+        }
+        guard decision.pixels > 0 else { return }
+        let tokens = output.base.assumingMemoryBound(to: Int64.self)
+        for at in 0..<decision.batch * decision.pixels { tokens[at] = Int64(decision.tokens[at]) }
     }
 
     /// Draws the needed pixels from their columns.
     private func invertColumns<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ shown: UnsafePointer<Int32>, _ uniforms: UnsafePointer<Double>,
-        needed: UnsafePointer<Int32>, starts: UnsafePointer<Int>, tokens: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+        _: E.Type, _ p: LogProbabilities, _ gathered: Bool, _ decision: borrowing StepDecision, _ parallelism: Parallelism
     ) throws(ArgumentError) {
-        let found = starts[p.batch]
+        let (found, pixels) = (decision.count, decision.pixels)
+        guard found > 0 else { return }
+        let (shown, uniforms, tokens) = (decision.shown.pointer, decision.uniforms.pointer, decision.tokens.pointer)
+        let (needed, starts) = (decision.needed.pointer, decision.starts.pointer)
         let threads = parallelism.threads(forWork: found * p.classes)
         // Chunks of needed columns; a chunk must not cross batch rows.
         let chunk = min(1024, max(16, ((found + threads - 1) / threads + 15) / 16 * 16))
-        let perRow = (p.pixels + chunk - 1) / chunk
-        try parallel(tasks: found == 0 ? 0 : p.batch * perRow, threads: threads) { (task) throws(ArgumentError) in
+        let perRow = (pixels + chunk - 1) / chunk
+        try parallel(tasks: decision.batch * perRow, threads: threads) { (task) throws(ArgumentError) in
             let row = task / perRow
             let first = starts[row] + task % perRow * chunk
-            let columns = min(starts[row + 1] - first, chunk)
-            guard columns > 0 else { return }
+            let count = min(starts[row + 1] - first, chunk)
+            guard count > 0 else { return }
+            let columns = gathered ? PixelList.run(first..<first + count) : .selection(needed + first, count: count)
             try invertChunk(
-                E.self, p, row: row, shown: shown + row * p.pixels, uniforms: uniforms + row * p.pixels, needed: needed + first,
-                columns: columns, tokens: tokens + row * p.pixels)
+                E.self, p, row: gathered ? 0 : row, columns: columns, needed: needed + first, shown: shown + row * pixels,
+                uniforms: uniforms + row * pixels, tokens: tokens + row * pixels)
         }
     }
 
+    /// - Parameters:
+    ///   - row: the row of `p` that the columns are in.
+    ///   - columns: where they are in it.
+    ///   - needed: the pixels that they belong to, in the row of the grid that `shown`, `uniforms` and `tokens` point to.
     private func invertChunk<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, row: Int, shown: UnsafePointer<Int32>, uniforms: UnsafePointer<Double>,
-        needed: UnsafePointer<Int32>, columns: Int, tokens: UnsafeMutablePointer<Int32>
+        _: E.Type, _ p: LogProbabilities, row: Int, columns: PixelList, needed: UnsafePointer<Int32>, shown: UnsafePointer<Int32>,
+        uniforms: UnsafePointer<Double>, tokens: UnsafeMutablePointer<Int32>
     ) throws(ArgumentError) {
-        let own = try Scratch<Int32>((columns + 15) / 16 * 16)
-        for c in 0..<(columns + 15) / 16 * 16 { own[c] = shown[Int(needed[min(c, columns - 1)])] }
-        let sums = try BlockSums<E>.of(p, row: row, columns: .selection(needed, count: columns), excluded: own.pointer)
-        for c in 0..<columns {
-            let pixel = Int(needed[c])
+        let width = (columns.count + 15) / 16 * 16
+        let own = try Scratch<Int32>(width)
+        for c in 0..<width { own[c] = shown[Int(needed[min(c, columns.count - 1)])] }
+        let sums = try BlockSums<E>.of(p, row: row, columns: columns, excluded: own.pointer)
+        for c in 0..<columns.count {
+            let (source, pixel) = (columns[c], Int(needed[c]))
             let others = sums.total(column: c)
             var ownMass = 0.0
             if own[c] < maskClass {
-                ownMass = vqd_exp(E.load(p.pointer(row: row, class: Int(own[c]), pixel: pixel)).asDouble)
+                ownMass = vqd_exp(E.load(p.pointer(row: row, class: Int(own[c]), pixel: source)).asDouble)
             }
             let weights = mass(of: own[c])
             if weights.isReliable(weights.of(own: ownMass, others: others), E.self, classes: p.classes) {
                 let column = BlockedColumn<E>(
-                    p: p, row: row, pixel: pixel, shown: own[c], sums: sums.sums.pointer + c, stride: sums.width,
+                    p: p, row: row, pixel: source, shown: own[c], sums: sums.sums.pointer + c, stride: sums.width,
                     blocks: sums.blocks, blockRows: sums.blockRows, own: ownMass, others: others)
                 tokens[pixel] = draw(uniforms[pixel], shown: own[c], from: column)
             } else {
-                let column = try RescaledColumn(E.self, p, row: row, pixel: pixel, shown: own[c])
+                let column = try RescaledColumn(E.self, p, row: row, pixel: source, shown: own[c])
                 tokens[pixel] = draw(uniforms[pixel], shown: own[c], from: column)
             }
         }

@@ -6,7 +6,7 @@ from diffusers_case import Ours, both, generator, random_classes, random_log_p, 
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, vmap
 
-from vqdiffusion import torch_formulas
+from vqdiffusion import torch_formulas, torch_inverse_cdf
 
 K, T = 5, 20
 TIMESTEPS = (0, 1, 7, T - 1)
@@ -175,29 +175,31 @@ def test_gumbel_tokens_are_those_of_the_reference(classes):
         assert torch.equal(torch_formulas.gumbel_argmax(classes_part, mask, noise), expected)
 
 
-def test_inverse_cdf_draws_from_the_posterior():
-    """Frequencies of 400000 draws, each within 5 standard errors: false alarm below 1e-5 over the 18 cells."""
-    ours = Ours(K + 1, T)
-    log_p, x = random_log_p(1, K, 3), torch.tensor([[5, 2, 0]])
-    classes, mask, _ = torch_formulas.posterior(ours._law, log_p, x, 7)
-    p = torch.cat((classes, mask), 1).double().softmax(1)
-    draws = 400_000
-    u = torch.rand((draws, 3), dtype=torch.float64, generator=generator(1))
-    tokens = torch_formulas.inverse_cdf(classes.expand(draws, -1, -1), mask.expand(draws, -1, -1), u)
-    counts = torch.nn.functional.one_hot(tokens, K + 1).sum(0).T
-    deviation = (counts / draws - p[0]).abs()
-    assert (deviation <= 5 * (p[0] * (1 - p[0]) / draws).sqrt() + 1e-12).all()
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize("classes", [1, 2, 5, 70])
+def test_inverse_cdf_has_the_tokens_of_the_native_module(schedule, classes):
+    """The same uniforms, on a comb that meets every branch, lead to the same tokens."""
+    ours = Ours(classes + 1, T, sampling_method="inverse_cdf", **schedule)
+    log_p = random_log_p(1, classes, 1, dtype=torch.float64)[0, :, 0]
+    u = torch.cat((torch.linspace(0, 1 - 2**-53, 2000, dtype=torch.float64), torch.rand(500, dtype=torch.float64)))[None]
+    x = log_p.expand(1, len(u[0]), classes).transpose(1, 2)
+    for t in range(T):
+        for shown in {0, classes - 1, classes}:
+            if shown == classes and ours._schedule[2][t] == 0:
+                continue  # nothing is masked there
+            grid = torch.full(u.shape, shown)
+            native = ours._native_step(x.numpy(), t, grid.numpy(), None, u)
+            assert torch.equal(ours._torch_step(x, t, grid, None, u), native), (t, shown)
 
 
 def test_inverse_cdf_at_its_ends():
     ours = Ours(K + 1, T)
-    classes = torch.tensor([-torch.inf, 0.0, -torch.inf, -1.0, -torch.inf]).view(1, K, 1)
-    mask = torch.full((1, 1, 1), -torch.inf)
+    log_p = torch.tensor([-torch.inf, 0.0, -torch.inf, -1.0, -torch.inf]).view(1, K, 1)
     for u, token in ((0.0, 1), (1 - 2**-53, 3)):
         u = torch.tensor([[u]], dtype=torch.float64)
-        assert torch_formulas.inverse_cdf(classes, mask, u).item() == token
-        assert torch_formulas.inverse_cdf(classes, None, u).item() == token
-    assert ours._law.num_classes == K
+        for t in (0, torch.tensor([0])):
+            x_t = torch_inverse_cdf.shown(ours._law, torch.tensor([[2]]), t, u)
+            assert torch_inverse_cdf.inverse_cdf(ours._law, log_p, x_t, t, u).item() == token
 
 
 @pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])

@@ -73,6 +73,26 @@ def as_log_probabilities(x: Any, name: str, classes: int) -> Tensor:
     return x
 
 
+def as_columns(x: Any, name: str, classes: int) -> Tensor:
+    """`x` as a floating tensor of shape (classes, M)."""
+    x = _as_tensor(x, name)
+    if x.dtype not in _FLOATING:
+        raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
+    if x.ndim != 2 or x.shape[0] != classes:
+        raise ValueError(f"{name} for the needed pixels alone must have shape ({classes}, M), not {tuple(x.shape)}")
+    return x
+
+
+def as_grid(grid: Any, name: str) -> Tensor:
+    """`grid` as an integer tensor of shape (B, N)."""
+    grid = _as_tensor(grid, name)
+    if grid.dtype.is_floating_point or grid.dtype.is_complex or grid.dtype is torch.bool:
+        raise TypeError(f"{name} must be of an integer type, not {grid.dtype}")
+    if grid.ndim != 2:
+        raise ValueError(f"{name} must have the 2 axes (batch, pixels), not shape {tuple(grid.shape)}")
+    return grid
+
+
 def as_grid_of(x: Tensor, grid: Any, name: str) -> Tensor:
     """`grid` as an integer tensor of shape (B, N) that goes with `x` (B, classes, N)."""
     grid = _as_tensor(grid, name)
@@ -121,3 +141,20 @@ def check_drawable(total: Tensor, mask: Tensor | None, name: str) -> None:
     if total[row, 0, pixel].isfinite():
         raise ValueError(f"the schedule masks nothing at this timestep, but row {row}, pixel {pixel} is masked")
     raise ValueError(f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel {pixel}")
+
+
+def check_columns(x: Tensor, name: str) -> None:
+    """Refuses columns (classes, M) that cannot be drawn from."""
+    bad = ~x.logsumexp(0).isfinite()
+    if bool(bad.any()):
+        raise ValueError(f"{name} must not hold NaN, +inf or a column of only -inf, but does in column {int(bad.nonzero()[0])}")
+
+
+def same_values(a: Tensor, b: Tensor) -> bool:
+    """Whether two integer tensors are equal; of values that cannot be looked at, whether their shapes are."""
+    if a.shape != b.shape or a.device != b.device:
+        return False
+    try:
+        return traced() or bool((a.long() == b.long()).all())
+    except RuntimeError:  # as above
+        return True

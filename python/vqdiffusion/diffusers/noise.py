@@ -30,6 +30,14 @@ def uniforms(
     return out
 
 
+def pixel_uniforms(
+    batch: int, pixels: int, generator: Generator | list[Generator] | None, device: torch.device | str
+) -> Tensor:
+    """One uniform for each pixel, in float64 where the device has that."""
+    dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
+    return uniforms((batch, pixels), generator, device, dtype)
+
+
 class restored_on_error:
     """Context manager: when its block raises, the generators, or for None that of the CPU, are put back."""
 

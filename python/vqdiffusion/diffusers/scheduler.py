@@ -13,9 +13,11 @@ from torch.autograd.forward_ad import unpack_dual
 
 from .. import _native, threads
 from .. import torch_formulas as formulas
+from .. import torch_inverse_cdf
 from ..arguments import as_float, as_int
 from ..schedules import alpha_schedules, gamma_schedules
-from ..torch_memory import memory, traced
+from ..step_plan import StepPlan
+from ..torch_memory import memory
 from .arguments import (
     as_generators,
     as_grid_of,
@@ -25,7 +27,9 @@ from .arguments import (
     check_drawable,
     check_grid,
 )
-from .noise import restored_on_error, uniforms
+from .engines import can_continue, engines
+from .noise import pixel_uniforms, restored_on_error, uniforms
+from .planned import check_plan, complete, index, make_plan
 
 _SAMPLING_METHODS = ("gumbel", "inverse_cdf")
 
@@ -174,6 +178,9 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         sample: Tensor | None,
         generator: Generator | list[Generator] | None = None,
         return_dict: bool = True,
+        *,
+        plan: StepPlan | None = None,
+        check_finite: bool = False,
     ) -> VQDiffusionSchedulerOutput | tuple[Tensor]:
         """Draw x_{t-1} from p(x_{t-1} | x_t), eq. 11.
 
@@ -181,7 +188,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         ----------
         model_output : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K, N)
             Log-probabilities of each class of the clean grid. They may be -inf, and a column need not sum to one. Any
-            strides; NumPy arrays are taken too.
+            strides; NumPy arrays are taken too. With a plan also of shape (K, M): the columns of the M needed pixels, in
+            the order of `plan.needed`.
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
             t, 0 … T - 1, for all rows or one for each.
         sample : torch.Tensor of any integer dtype, shape (B, N)
@@ -190,9 +198,16 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         generator : torch.Generator, list of them, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with generator i would.
             "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N
-            of float64.
+            of float64. No other thread may draw from a generator during the step.
         return_dict : bool
             Whether to return an object rather than a tuple of one tensor.
+        plan : StepPlan, optional
+            What `plan` has returned for this timestep and sample. The step then draws no random numbers and gives what
+            it would have given with the generator that the plan was made with.
+        check_finite : bool
+            Whether to read all of `model_output` and to refuse NaN, +inf and columns of nothing but -inf anywhere.
+            "inverse_cdf" reads only the columns that it needs, and what is in the others goes unseen; "gumbel", and
+            torch formulas, always read everything.
 
         Returns
         -------
@@ -206,19 +221,73 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             none of its kinds.
         ValueError
             If shapes or devices disagree, `timestep` is outside the schedule, a class is out of range, what is read of
-            `model_output` holds NaN or +inf or a column of nothing but -inf, or a list of generators has the wrong
-            length. After any error the generators are in the state in which they came. Values cannot be checked under
+            `model_output` holds NaN or +inf or a column of nothing but -inf, a list of generators has the wrong length,
+            or `plan` is given with a generator or was made for another step. After any error the generators are in the state in which they came. Values cannot be checked under
             vmap, torch.compile and on the meta device.
         """
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
+        u = None
+        if plan is not None:
+            if self._gumbel:
+                raise ValueError("plan must be None with sampling_method 'gumbel', which draws other random numbers")
+            check_plan(plan, self._schedule, t, sample, generator)
+            shape = tuple(np.shape(model_output))
+            if len(shape) == 2:
+                prev_sample = complete(self._schedule, self._law, model_output, plan)
+                return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
+            if (*shape[:1], *shape[2:]) != tuple(plan.sample.shape):
+                raise ValueError(
+                    f"model_output must have shape (batch, classes, pixels) as planned, or (classes, M) for the M needed "
+                    f"pixels alone, not {shape}"
+                )
+            sample, u = plan.sample, plan.uniforms
         x = memory(model_output, "model_output")
         shown = None if x is None or t == 0 else memory(sample, "sample")
         # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is the default.
         if x is None or (shown is None and t != 0) or torch.get_default_dtype().itemsize < 4:
-            prev_sample = self._torch_step(model_output, t, sample, generator)
+            prev_sample = self._torch_step(model_output, t, sample, generator, u)
         else:
-            prev_sample = self._native_step(x, t, shown, generator, model_output, sample)
+            if check_finite and not self._gumbel:
+                _native.check_model_output(x, threads._num_threads)
+            prev_sample = self._native_step(x, t, shown, generator, model_output, sample, u)
         return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
+
+    def plan(
+        self, timestep: int | Tensor, sample: Tensor, generator: Generator | list[Generator] | None = None
+    ) -> StepPlan:
+        """Draw the random numbers of the coming step and tell which pixels it needs the model output of.
+
+        Most pixels "inverse_cdf" decides by their uniform alone, whatever the model says. A model whose output layer
+        costs much may run it on the others only, 2 to 3 in a hundred in the middle of a default chain::
+
+            plan = scheduler.plan(t, sample, generator)
+            log_p = output_layer(hidden[plan.needed]).log_softmax(-1).T  # (M, D) to (K, M)
+            sample = scheduler.step(log_p, t, sample, plan=plan).prev_sample
+
+        Parameters
+        ----------
+        timestep : int, integer tensor of one element, or integer tensor of shape (B,)
+            t, 0 … T - 1, for all rows or one for each. At t = 0 every pixel is needed.
+        sample : torch.Tensor of any integer dtype, shape (B, N)
+            x_t: classes 0 … K. At t = 0 only its shape plays a part.
+        generator : torch.Generator, list of them, or None
+            As in `step`, which would draw the same B * N uniforms from it.
+
+        Returns
+        -------
+        StepPlan
+            With it, `step` returns what it would have returned with `generator`. Where the columns are given in another
+            memory layout than there, sums over classes may round in another way, to the same effect as for any layout.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`; ValueError also with "gumbel", which needs every pixel.
+        """
+        if self._gumbel:
+            raise ValueError("plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of every pixel")
+        t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
+        return make_plan(self._schedule, self._law, t, sample, generator)
 
     def _native_step(
         self,
@@ -228,6 +297,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         generator: Any,
         model_output: Any,
         sample: Any,
+        u: Tensor | None = None,
     ) -> Tensor:
         """`x` and `shown` are the memory of `model_output` and `sample`."""
         if x.ndim != 3:
@@ -235,24 +305,39 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         batch, _, pixels = x.shape
         generator = as_generators(generator, batch)
         parts = by_row(t, batch, "timestep")
-        draw = _native.step_gumbel if self._gumbel else _native.step_inverse_cdf
         prev_sample = torch.empty((batch, pixels), dtype=torch.int64, device="cpu")
         out = prev_sample.numpy()
+
+        def draw(native_step: Any, rows: slice, one: int, source: np.ndarray) -> None:
+            grid = None if one == 0 else shown[rows]
+            native_step(*self._schedule, one, one - 1, x[rows], grid, source, out[rows], threads._num_threads)
+
+        each = generator if isinstance(generator, list) else [generator]
+        if self._gumbel and can_continue(each):
+            with engines(each) as sources:
+                if isinstance(generator, list):
+                    for row, source in enumerate(sources):
+                        draw(_native.step_gumbel, slice(row, row + 1), t if isinstance(t, int) else t[row], source)
+                else:
+                    for rows, one in parts:
+                        draw(_native.step_gumbel, rows, one, sources[0])
+            return prev_sample
         with restored_on_error(generator):
-            u = self._uniforms(t, batch, pixels, generator, "cpu")
+            if u is None:
+                u = self._uniforms(t, batch, pixels, generator, "cpu")
             noise = memory(u, "uniforms")
             if noise is None:  # random numbers of vmap
                 return self._torch_step(model_output, t, sample, generator, u)
             for rows, one in parts:
-                own = noise[rows, : self.num_embed - (one == 0)] if self._gumbel else noise[rows]
-                grid = None if one == 0 else shown[rows]
-                draw(*self._schedule, one, one - 1, x[rows], grid, own, out[rows], threads._num_threads)
+                if self._gumbel:
+                    draw(_native.step_gumbel, rows, one, noise[rows, : self.num_embed - (one == 0)])
+                else:
+                    draw(_native.step_inverse_cdf, rows, one, noise[rows])
         return prev_sample
 
     def _uniforms(self, t: int | list[int], batch: int, pixels: int, generator: Any, device: Any) -> Tensor:
         if not self._gumbel:
-            dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
-            return uniforms((batch, pixels), generator, device, dtype)
+            return pixel_uniforms(batch, pixels, generator, device)
         if isinstance(t, int):
             return uniforms((batch, self.num_embed - (t == 0), pixels), generator, device)
         rows = [self.num_embed - (one == 0) for one in t]
@@ -265,12 +350,19 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         generator = as_generators(generator, len(x))
         by_row(t, len(x), "timestep")
         x = x.detach() if x.dtype == torch.float64 else x.detach().float()
+        grid, at = None, index(t, x)
+        if t != 0:
+            grid = as_grid_of(x, sample, "sample")
+            check_grid(grid, "sample", self.mask_class)
+        if not self._gumbel:
+            grid = torch_inverse_cdf.shown(self._law, grid, at, x[:, 0])
+            impossible = torch_inverse_cdf.unreachable(self._law, grid, at)
+            check_drawable(x.logsumexp(1, keepdim=True), impossible, "model_output")
+            u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device) if u is None else u
+            return torch_inverse_cdf.inverse_cdf(self._law, x, grid, at, u)
         if t == 0:
             classes, mask, total = x, None, x.logsumexp(1, keepdim=True)
         else:
-            grid = as_grid_of(x, sample, "sample")
-            check_grid(grid, "sample", self.mask_class)
-            at = t if isinstance(t, int) else torch.tensor(t, device=x.device)
             classes, mask, total = formulas.posterior(self._law, x, grid, at)
             if not isinstance(t, int):
                 first = (at == 0).view(-1, 1, 1)
@@ -278,7 +370,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         check_drawable(total, mask, "model_output")
         if u is None:
             u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
-        return (formulas.gumbel_argmax if self._gumbel else formulas.inverse_cdf)(classes, mask, u)
+        return formulas.gumbel_argmax(classes, mask, u)
 
     def q_posterior(self, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
         """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
@@ -411,11 +503,10 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
 
 
 def _index(t: Any, like: Tensor) -> int | Tensor:
-    """t for the torch formulas, which take several as a tensor."""
-    if not isinstance(t, list):
-        return t
-    by_row(t, len(like), "t")
-    return torch.tensor(t, device=like.device)
+    """t for the torch formulas, once its number is checked."""
+    if isinstance(t, list):
+        by_row(t, len(like), "t")
+    return index(t, like)
 
 
 def _empty(like: np.ndarray, classes: int) -> tuple[np.ndarray, Tensor]:

@@ -1,0 +1,49 @@
+/// Classes that are loaded together.
+let blockOfClasses = 16
+
+extension LaneGroup {
+    /// Loads the pixels' elements of up to sixteen classes, one vector for each class, next to each other.
+    ///
+    /// Where the classes of a pixel are neighbours in memory, they are loaded at once and transposed.
+    ///
+    /// - Parameters:
+    ///   - row: where the batch row begins.
+    ///   - block: room for sixteen vectors.
+    @inline(__always)
+    func load<E: FloatingElement>(
+        _: E.Type, row: UnsafeRawPointer, classStride: Int, first: Int, count: Int, into block: UnsafeMutablePointer<E.Real>
+    ) {
+        if isDense {
+            var p = row + (offsets[0] &+ first &* classStride)
+            var i = 0
+            while i < count {
+                E.loadVector(p).store(at: block + i &* 16)
+                p += classStride
+                i &+= 1
+            }
+        } else if classStride == E.size && count == blockOfClasses {
+            for lane in 0..<16 { E.loadVector(row + (offsets[lane] &+ first &* E.size)).store(at: block + lane &* 16) }
+            E.Real.Vector.transpose(block)
+        } else {
+            for i in 0..<count {
+                let p = row + (first &+ i) &* classStride
+                for lane in 0..<16 { block[i &* 16 &+ lane] = E.load(p + offsets[lane]) }
+            }
+        }
+    }
+}
+
+/// Calls `body` for blocks of classes (their first, and how many) of groups of pixels, in an order that suits the memory: along whole rows of pixels where
+/// pixels are neighbours, else along the classes of each group.
+@inline(__always)
+func forEachBlock(classes: Range<Int>, groups: Range<Int>, alongPixels: Bool, _ body: (_ first: Int, _ count: Int, _ group: Int) -> Void) {
+    let blocks = (classes.count &+ blockOfClasses &- 1) / blockOfClasses
+    let (outer, inner) = alongPixels ? (blocks, groups.count) : (groups.count, blocks)
+    for i in 0..<outer {
+        for j in 0..<inner {
+            let (block, group) = alongPixels ? (i, j) : (j, i)
+            let first = classes.lowerBound &+ block &* blockOfClasses
+            body(first, min(blockOfClasses, classes.upperBound &- first), groups.lowerBound &+ group)
+        }
+    }
+}

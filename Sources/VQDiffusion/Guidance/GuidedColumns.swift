@@ -1,0 +1,183 @@
+import CVQDiffusion
+
+/// Columns of two model outputs combined by classifier-free guidance: ℓ = u + scale (c - u), and -∞ where either is -∞.
+struct GuidedColumns<E: FloatingElement>: ~Copyable {
+    typealias V = E.Real.Vector
+
+    let unconditional, conditional: LogProbabilities
+    private let lanesOfUnconditional, lanesOfConditional: Scratch<LaneGroup>
+    private let scale: V
+    /// With a negative scale +∞ may come out as -∞, so that the result does not tell.
+    private let checksInputs: Bool
+    /// Pixels are neighbours in memory.
+    let alongPixels: Bool
+
+    /// - Parameter pixels: the pixels to combine, of any batch row.
+    init(_ u: LogProbabilities, _ c: LogProbabilities, scale: Double, pixels: PixelList) throws(ArgumentError) {
+        let lanesOfUnconditional = try pixels.laneGroups(pixelStride: u.pixelStride, elementSize: E.size)
+        let lanesOfConditional = try pixels.laneGroups(pixelStride: c.pixelStride, elementSize: E.size)
+        unconditional = u
+        conditional = c
+        self.lanesOfUnconditional = lanesOfUnconditional
+        self.lanesOfConditional = lanesOfConditional
+        self.scale = V(repeating: E.Real(scale))
+        checksInputs = scale < 0
+        alongPixels = u.pixelStride == E.size && c.pixelStride == E.size
+    }
+
+    /// Combines a block of classes of sixteen pixels.
+    ///
+    /// - Parameters:
+    ///   - exact: whether -∞ is looked for. Otherwise a -∞ in the inputs may give NaN.
+    ///   - block: room for sixteen vectors, like `room`.
+    @inline(__always)
+    func combine(
+        row: Int, group: Int, first: Int, count: Int, exact: Bool, into block: UnsafeMutablePointer<E.Real>, room: UnsafeMutablePointer<E.Real>
+    ) {
+        let (u, c) = (unconditional, conditional)
+        lanesOfUnconditional.pointer[group].load(
+            E.self, row: u.pointer(row: row), classStride: u.classStride, first: first, count: count, into: block)
+        lanesOfConditional.pointer[group].load(
+            E.self, row: c.pointer(row: row), classStride: c.classStride, first: first, count: count, into: room)
+        let nothing = V(repeating: -E.Real.infinity)
+        var at = 0
+        if exact {
+            while at < count &* 16 {
+                let (x, y) = (V(at: block + at), V(at: room + at))
+                // What a difference of infinities has come to does not matter: it is replaced here.
+                (x + scale * (y - x)).kept(where: x, above: nothing, else: nothing).kept(where: y, above: nothing, else: nothing).store(at: block + at)
+                at &+= 16
+            }
+        } else {
+            while at < count &* 16 {
+                let (x, y) = (V(at: block + at), V(at: room + at))
+                (x + scale * (y - x)).store(at: block + at)
+                at &+= 16
+            }
+        }
+    }
+
+    /// log Σ_k e^ℓ for some groups of sixteen pixels.
+    ///
+    /// - Parameters:
+    ///   - normalisers: one for each pixel of the groups, room for whole groups.
+    ///   - columns: where ℓ goes when it is to be kept, else nil: K vectors for each group.
+    /// - Returns: false when a column has NaN or +∞, or no mass.
+    func normalise(
+        row: Int, groups: Range<Int>, into normalisers: UnsafeMutablePointer<E.Real>, columns: UnsafeMutablePointer<E.Real>? = nil
+    ) throws(ArgumentError) -> Bool {
+        let classes = unconditional.classes
+        let block = try Scratch<E.Real>(blockOfClasses * 16)
+        let room = try Scratch<E.Real>(blockOfClasses * 16)
+        let masses = try RunningMasses<V>(groups: groups.count)
+        if !checksInputs {
+            forEachBlock(classes: 0..<classes, groups: groups, alongPixels: alongPixels) { first, count, group in
+                let at = group &- groups.lowerBound
+                let target = columns.map { $0 + (at &* classes &+ first) &* 16 } ?? block.pointer
+                combine(row: row, group: group, first: first, count: count, exact: false, into: target, room: room.pointer)
+                masses.add(target, count: count, to: at)
+            }
+        }
+        var isGood = true
+        for group in groups {
+            let at = group - groups.lowerBound
+            if checksInputs || !masses.isPositive(at) {
+                // Rare, or bad: with attention to -∞.
+                masses.clear(at)
+                for first in stride(from: 0, to: classes, by: blockOfClasses) {
+                    let count = min(blockOfClasses, classes - first)
+                    let target = columns.map { $0 + (at * classes + first) * 16 } ?? block.pointer
+                    isGood = isGood && isFinite(row: row, group: group, first: first, count: count, room: target)
+                    combine(row: row, group: group, first: first, count: count, exact: true, into: target, room: room.pointer)
+                    masses.add(target, count: count, to: at)
+                }
+                isGood = isGood && masses.isPositive(at)
+            }
+            for lane in 0..<16 { normalisers[at * 16 + lane] = masses.logarithm(at, lane) }
+        }
+        return isGood
+    }
+
+    /// False when an input has NaN or +∞ in a block.
+    private func isFinite(row: Int, group: Int, first: Int, count: Int, room: UnsafeMutablePointer<E.Real>) -> Bool {
+        let (u, c) = (unconditional, conditional)
+        lanesOfUnconditional.pointer[group].load(
+            E.self, row: u.pointer(row: row), classStride: u.classStride, first: first, count: count, into: room)
+        for i in 0..<count * 16 where !(room[i] < .infinity) { return false }
+        lanesOfConditional.pointer[group].load(
+            E.self, row: c.pointer(row: row), classStride: c.classStride, first: first, count: count, into: room)
+        for i in 0..<count * 16 where !(room[i] < .infinity) { return false }
+        return true
+    }
+
+    /// Throws the error for what `normalise` has found, the first in memory order.
+    func findError(parallelism: Parallelism) throws(ArgumentError) {
+        let (u, c) = (unconditional, conditional)
+        try checkElements(E.self, u, parallelism: parallelism)
+        try checkElements(E.self, c, parallelism: parallelism)
+        for row in 0..<u.batch {
+            for pixel in 0..<u.pixels {
+                var hasMass = false
+                for k in 0..<u.classes {
+                    let (x, y) = (E.load(u.pointer(row: row, class: k, pixel: pixel)), E.load(c.pointer(row: row, class: k, pixel: pixel)))
+                    hasMass = hasMass || (x > -.infinity && y > -.infinity)
+                }
+                guard hasMass else { throw ArgumentError(c.name, .noMass(row: row, pixel: pixel)) }
+            }
+        }
+    }
+}
+
+/// Σ e^ℓ of groups of sixteen columns as their classes come in, relative to the largest so far.
+private struct RunningMasses<V: RealVector>: ~Copyable {
+    private let largest: Scratch<V.Scalar>
+    private let sums: Scratch<Double>
+
+    init(groups: Int) throws(ArgumentError) {
+        let largest = try Scratch<V.Scalar>(groups * 16)
+        let sums = try Scratch<Double>(groups * 16)
+        self.largest = largest
+        self.sums = sums
+        for group in 0..<groups { clear(group) }
+    }
+
+    func clear(_ group: Int) {
+        // Finite, so that its difference to -∞ is one.
+        V(repeating: -V.Scalar.greatestFiniteMagnitude).store(at: largest.pointer + group * 16)
+        DoubleVector(repeating: 0).store(at: sums.pointer + group * 16)
+    }
+
+    /// Sixteen classes are added in the precision of the elements and those sums in double precision.
+    @inline(__always)
+    func add(_ block: UnsafePointer<V.Scalar>, count: Int, to group: Int) {
+        let before = V(at: largest.pointer + group &* 16)
+        var sum = DoubleVector(at: sums.pointer + group &* 16)
+        var top = before
+        var at = 0
+        while at < count &* 16 {
+            top = .greater(top, V(at: block + at))
+            at &+= 16
+        }
+        if top.anyGreater(than: before) {
+            sum = sum * V.exp(before - top).widened
+            top.store(at: largest.pointer + group &* 16)
+        }
+        var part = V(repeating: 0)
+        at = 0
+        while at < count &* 16 {
+            part = part + .exp(V(at: block + at) - top)
+            at &+= 16
+        }
+        (sum + part.widened).store(at: sums.pointer + group &* 16)
+    }
+
+    /// False when a column of the group has NaN or +∞, or nothing but -∞: the largest class counts as 1.
+    func isPositive(_ group: Int) -> Bool {
+        for lane in group * 16..<group * 16 + 16 where !(sums[lane] >= 0.5) { return false }
+        return true
+    }
+
+    func logarithm(_ group: Int, _ lane: Int) -> V.Scalar {
+        V.Scalar(largest[group * 16 + lane].asDouble + vqd_log(sums[group * 16 + lane]))
+    }
+}

@@ -1,0 +1,223 @@
+import CVQDiffusion
+
+/// Finds where to truncate sixteen columns, whose log-probabilities and probabilities lie next to each other, in the second-level cache.
+///
+/// The mass F(v) of the classes above a value v falls as v rises, and the value down to which classes are kept is the smallest with F < rate. A pass over
+/// the columns evaluates F at three values for each; where F crosses the rate is interpolated, and three or four passes leave a handful of classes
+/// between a value known to be too low and one that is not. Those are put in order.
+struct TruncationSearch<E: FloatingElement>: ~Copyable {
+    typealias V = E.Real.Vector
+
+    private let classes: Int
+    private let rate: Double
+    /// Of each column two values, with F(lower) ≥ rate > F(upper), and F there.
+    private let lower, upper: Scratch<E.Real>
+    private let aboveLower, aboveUpper: Scratch<Double>
+    /// Three values for each column, and F there.
+    private let trials: Scratch<E.Real>
+    private let aboveTrials: Scratch<Double>
+    /// For each column the classes between the two values, in the order of their indices, and how many.
+    private let left: Scratch<Int32>
+    private let leftCount: Scratch<Int>
+    /// The mass of the classes counted through so far, in columns where those between the two values are all equal.
+    private let counted: Scratch<Double>
+
+    /// Classes of a column that are put in order at most. The search goes on until about as many are left in all sixteen together.
+    private static var room: Int { 256 }
+
+    init(classes: Int, rate: Double) throws(ArgumentError) {
+        self.classes = classes
+        // At any rate the first class is kept.
+        self.rate = max(rate, .leastNonzeroMagnitude)
+        let lower = try Scratch<E.Real>(16)
+        let upper = try Scratch<E.Real>(16)
+        let trials = try Scratch<E.Real>(48)
+        let aboveLower = try Scratch<Double>(16)
+        let aboveUpper = try Scratch<Double>(16)
+        let aboveTrials = try Scratch<Double>(48)
+        let left = try Scratch<Int32>(16 * Self.room)
+        let leftCount = try Scratch<Int>(16)
+        let counted = try Scratch<Double>(16)
+        self.lower = lower
+        self.upper = upper
+        self.trials = trials
+        self.aboveLower = aboveLower
+        self.aboveUpper = aboveUpper
+        self.aboveTrials = aboveTrials
+        self.left = left
+        self.leftCount = leftCount
+        self.counted = counted
+    }
+
+    /// Finds for each column the value down to which its classes are kept, and the last index at which that very value is.
+    ///
+    /// - Parameters:
+    ///   - elements: the log-probabilities, sixteen for each class.
+    ///   - masses: their exponentials.
+    ///   - largest: of each column, finite.
+    ///   - total: F(-∞), added up as `massesAbove` does.
+    func run(
+        elements: UnsafePointer<E.Real>, masses: UnsafePointer<E.Real>, largest: V, total: DoubleVector,
+        thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>
+    ) {
+        largest.store(at: upper.pointer)
+        total.store(at: aboveLower.pointer)
+        for lane in 0..<16 {
+            aboveUpper[lane] = 0
+            // With less than the rate in all, everything is kept: there is nothing to be found.
+            let isFound = total[lane] < rate
+            lower[lane] = isFound ? upper[lane] : -E.Real.greatestFiniteMagnitude
+            setFirstTrials(lane)
+        }
+        repeat {
+            repeat {
+                massesAbove(elements, masses)
+                for lane in 0..<16 { narrow(lane) }
+            } while expectedLeft() > Double(Self.room)
+        } while !collect(elements, masses, lasts)
+        for lane in 0..<16 {
+            if total[lane] < rate {
+                (thresholds[lane], lasts[lane]) = (-.infinity, -1)
+            } else if isCollapsed(lane) {
+                thresholds[lane] = upper[lane]
+            } else {
+                (thresholds[lane], lasts[lane]) = cut(lane, elements, masses)
+            }
+        }
+    }
+
+    /// No value lies between the two.
+    private func isCollapsed(_ lane: Int) -> Bool { upper[lane].orderedBits - lower[lane].orderedBits <= 1 }
+
+    /// Values below v hold at most K e^v. So from the mass that is dropped follows a value that is too low, but for roundings.
+    private func setFirstTrials(_ lane: Int) {
+        let total = aboveLower[lane]
+        let low = vqd_log(max(total - rate, 1e-9 * total) / Double(classes)) - 0.001
+        let width = upper[lane].asDouble - low
+        setTrials(lane, low, low + width / 3, low + width * (2 / 3))
+    }
+
+    private func setTrials(_ lane: Int, _ a: Double, _ b: Double, _ c: Double) {
+        let (low, high) = (lower[lane].orderedBits, upper[lane].orderedBits)
+        let middle = E.Real(orderedBits: (low >> 1) + (high >> 1) + (low & high & 1))
+        let (a, b, c) = (E.Real(a), E.Real(b), E.Real(c))
+        trials[lane] = a > lower[lane] && a < upper[lane] ? a : middle
+        trials[16 + lane] = b > lower[lane] && b < upper[lane] ? b : middle
+        trials[32 + lane] = c > lower[lane] && c < upper[lane] ? c : middle
+    }
+
+    /// Takes over what F has been found to be at the trials, and chooses the next three: around where F crosses the rate by interpolation, and half-way in
+    /// the order of numbers, so that it ends whatever F is like.
+    private func narrow(_ lane: Int) {
+        for i in 0..<3 {
+            let (value, above) = (trials[i * 16 + lane], aboveTrials[i * 16 + lane])
+            if above >= rate {
+                if value > lower[lane] { (lower[lane], aboveLower[lane]) = (value, above) }
+            } else if value < upper[lane] {
+                (upper[lane], aboveUpper[lane]) = (value, above)
+            }
+        }
+        let (low, high) = (lower[lane].asDouble, upper[lane].asDouble)
+        if lower[lane] == -E.Real.greatestFiniteMagnitude {
+            let unit = max(1, abs(high) / 64)
+            setTrials(lane, high - 2 * unit, high - 16 * unit, high - 128 * unit)
+        } else {
+            let crossing = low + (high - low) * (aboveLower[lane] - rate) / (aboveLower[lane] - aboveUpper[lane])
+            setTrials(lane, .nan, crossing - (high - low) / 16, crossing + (high - low) / 16)
+        }
+    }
+
+    /// How many classes may be left between the two values, in all columns that are not yet found.
+    private func expectedLeft() -> Double {
+        let least = V.exp(V(at: lower.pointer))
+        var sum = 0.0
+        for lane in 0..<16 where !isCollapsed(lane) { sum += (aboveLower[lane] - aboveUpper[lane]) / least[lane].asDouble }
+        return sum
+    }
+
+    /// F at the trials.
+    ///
+    /// Sixteen classes are added in the precision of the elements and those sums in double precision: in the tail a rounding error of the whole is worth
+    /// several classes.
+    private func massesAbove(_ elements: UnsafePointer<E.Real>, _ masses: UnsafePointer<E.Real>) {
+        let (a, b, c) = (V(at: trials.pointer), V(at: trials.pointer + 16), V(at: trials.pointer + 32))
+        let zero = V(repeating: 0)
+        var (aboveA, aboveB, aboveC) = (DoubleVector(repeating: 0), DoubleVector(repeating: 0), DoubleVector(repeating: 0))
+        var at = 0
+        while at < classes &* 16 {
+            let end = min(at &+ blockOfClasses &* 16, classes &* 16)
+            var (partA, partB, partC) = (zero, zero, zero)
+            while at < end {
+                let (x, mass) = (V(at: elements + at), V(at: masses + at))
+                partA = partA + mass.kept(where: x, above: a, else: zero)
+                partB = partB + mass.kept(where: x, above: b, else: zero)
+                partC = partC + mass.kept(where: x, above: c, else: zero)
+                at &+= 16
+            }
+            aboveA = aboveA + partA.widened
+            aboveB = aboveB + partB.widened
+            aboveC = aboveC + partC.widened
+        }
+        aboveA.store(at: aboveTrials.pointer)
+        aboveB.store(at: aboveTrials.pointer + 16)
+        aboveC.store(at: aboveTrials.pointer + 32)
+    }
+
+    /// Lists the classes that are left between the two values. Where those are neighbours the classes are all equal: they are counted through at once.
+    ///
+    /// - Returns: false when there were too many to list. Then the next trials are closer.
+    private func collect(_ elements: UnsafePointer<E.Real>, _ masses: UnsafePointer<E.Real>, _ lasts: UnsafeMutablePointer<Int32>) -> Bool {
+        let (low, high) = (V(at: lower.pointer), V(at: upper.pointer))
+        var collapsed: UInt32 = 0
+        for lane in 0..<16 {
+            leftCount[lane] = 0
+            counted[lane] = aboveUpper[lane]
+            lasts[lane] = -1
+            if isCollapsed(lane) { collapsed |= 1 << UInt32(lane) }
+        }
+        var fits = true
+        var k = 0
+        while k < classes {
+            var lanes = V(at: elements + k &* 16).lanes(above: low, upTo: high)
+            while lanes != 0 {
+                let lane = lanes.trailingZeroBitCount
+                lanes &= lanes &- 1
+                let count = leftCount[lane]
+                if collapsed & (1 << UInt32(lane)) != 0 {
+                    if counted[lane] < rate {
+                        lasts[lane] = Int32(truncatingIfNeeded: k)
+                        counted[lane] += masses[k &* 16 &+ lane].asDouble
+                    }
+                } else if count < Self.room {
+                    left[lane &* Self.room &+ count] = Int32(truncatingIfNeeded: k)
+                    leftCount[lane] = count &+ 1
+                } else {
+                    fits = false
+                }
+            }
+            k &+= 1
+        }
+        return fits
+    }
+
+    /// Puts the listed classes in order and counts through them, one after the other while less than the rate lies before it.
+    private func cut(_ lane: Int, _ elements: UnsafePointer<E.Real>, _ masses: UnsafePointer<E.Real>) -> (threshold: E.Real, last: Int32) {
+        let list = left.pointer + lane &* Self.room
+        var before = aboveUpper[lane]
+        var threshold = upper[lane]
+        var last = Int32(-1)
+        for i in 0..<leftCount[lane] where before < rate {
+            // The next in order: the largest, and of equal ones the one that comes first.
+            var best = i
+            for j in i..<leftCount[lane] {
+                let (x, y) = (elements[Int(list[j]) &* 16 &+ lane], elements[Int(list[best]) &* 16 &+ lane])
+                if x > y || (x == y && list[j] < list[best]) { best = j }
+            }
+            (list[i], list[best]) = (list[best], list[i])
+            let at = Int(list[i]) &* 16 &+ lane
+            (threshold, last) = (elements[at], list[i])
+            before += masses[at].asDouble
+        }
+        return (threshold, last)
+    }
+}

@@ -1,0 +1,102 @@
+import CVQDiffusion
+
+/// MT19937, sixteen words at a time (Matsumoto and Nishimura 1998): the engine of torch's generators on the CPU, whose uniforms of 24 bits it continues.
+///
+/// The state of an engine between calls is 625 words: 624 of the twister, then how many of them have been given out, 624 when it has to be twisted
+/// before the next.
+struct MersenneTwister: ~Copyable {
+    static var size: Int { 624 }
+    static var stateSize: Int { size + 1 }
+
+    /// The words, and sixteen more: while twisting the new first words again, behind the last.
+    private let words: Scratch<UInt32>
+    /// Words given out since the last twist.
+    private var position: Int
+
+    /// Continues an engine from its state of `stateSize` words.
+    init(state: UnsafePointer<UInt32>) throws(ArgumentError) {
+        let position = Int(state[MersenneTwister.size])
+        guard position <= MersenneTwister.size else {
+            throw ArgumentError("engine", .outside(position, lower: 0, upper: MersenneTwister.size))
+        }
+        words = try Scratch(MersenneTwister.size + 16, filledWith: 0)
+        words.pointer.update(from: state, count: MersenneTwister.size)
+        self.position = position
+    }
+
+    func save(to state: UnsafeMutablePointer<UInt32>) {
+        state.update(from: words.pointer, count: MersenneTwister.size)
+        state[MersenneTwister.size] = UInt32(truncatingIfNeeded: position)
+    }
+
+    /// Passes over `count` words. Costs a twist for every 624, a tenth of what drawing them takes.
+    mutating func skip(_ count: Int) {
+        var rest = count
+        while rest > 0 {
+            if position == MersenneTwister.size { twist() }
+            let part = min(rest, MersenneTwister.size - position)
+            position &+= part
+            rest &-= part
+        }
+    }
+
+    /// Writes `count` uniforms on [0, 1): of every word the lower 24 bits, times 2⁻²⁴. May write fifteen more behind them.
+    mutating func fill(_ uniforms: UnsafeMutablePointer<Float>, count: Int) {
+        var at = 0
+        while at < count {
+            if position == MersenneTwister.size { twist() }
+            let part = min(count &- at, MersenneTwister.size &- position)
+            var i = 0
+            while i < part {
+                let y = MersenneTwister.tempered(load(position &+ i)) & SIMD16(repeating: 0xff_ffff)
+                let u = vqd_converted(unsafeBitCast(y, to: SIMD16<Int32>.self)) * 0x1p-24
+                UnsafeMutableRawPointer(uniforms + (at &+ i)).storeBytes(of: u, as: SIMD16<Float>.self)
+                i &+= 16
+            }
+            position &+= part
+            at &+= part
+        }
+    }
+
+    @inline(__always)
+    private static func tempered(_ word: SIMD16<UInt32>) -> SIMD16<UInt32> {
+        var y = word
+        y ^= y &>> 11
+        y ^= (y &<< 7) & SIMD16(repeating: 0x9d2c_5680)
+        y ^= (y &<< 15) & SIMD16(repeating: 0xefc6_0000)
+        return y ^ (y &>> 18)
+    }
+
+    /// x[i] ← x[i + 397] ⊕ twist(upper bit of x[i], lower bits of x[i + 1]), indices modulo 624.
+    ///
+    /// In place and in order, so that x[i + 397] is an old word for i < 227 and a new one from there on. The one vector across that border reads three old
+    /// words and, behind the end, the first thirteen new ones.
+    private mutating func twist() {
+        twist(0..<16, from: 397)
+        (words.pointer + MersenneTwister.size).update(from: words.pointer, count: 16)
+        twist(16..<240, from: 397 + 16)
+        twist(240..<MersenneTwister.size, from: 13)
+        position = 0
+    }
+
+    @inline(__always)
+    private func twist(_ range: Range<Int>, from source: Int) {
+        var i = range.lowerBound
+        var far = source
+        while i < range.upperBound {
+            let next = load(i &+ 1)
+            let y = (load(i) & SIMD16(repeating: 0x8000_0000)) | (next & SIMD16(repeating: 0x7fff_ffff))
+            // All ones where the lowest bit is set.
+            let odd = SIMD16<UInt32>(repeating: 0) &- (next & SIMD16(repeating: 1))
+            let new = load(far) ^ (y &>> 1) ^ (odd & SIMD16(repeating: 0x9908_b0df))
+            UnsafeMutableRawPointer(words.pointer + i).storeBytes(of: new, as: SIMD16<UInt32>.self)
+            i &+= 16
+            far &+= 16
+        }
+    }
+
+    @inline(__always)
+    private func load(_ i: Int) -> SIMD16<UInt32> {
+        UnsafeRawPointer(words.pointer + i).loadUnaligned(as: SIMD16<UInt32>.self)
+    }
+}

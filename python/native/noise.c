@@ -1,0 +1,49 @@
+/* Where Gumbel noise comes from. */
+#include "call.h"
+
+#include <string.h>
+
+/* What a capsule named "BitGenerator" of numpy.random points to, as documented in NumPy's C API for random. */
+typedef struct bit_generator {
+    void *state;
+    uint64_t (*next_uint64)(void *state);
+    uint32_t (*next_uint32)(void *state);
+    double (*next_double)(void *state);
+    uint64_t (*next_raw)(void *state);
+} bit_generator;
+
+/* The uniforms that numpy.random.Generator.random(dtype=float32) draws. */
+static void fill_uniforms(void *context, float *uniforms, int64_t count) {
+    const bit_generator *generator = context;
+    for (int64_t i = 0; i < count; i++)
+        uniforms[i] = (float)(generator->next_uint32(generator->state) >> 8) * 0x1p-24f;
+}
+
+/* An engine is one-dimensional, uniforms are not. */
+static bool is_vector(PyObject *object) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(object, &view, PyBUF_STRIDES) < 0) {
+        PyErr_Clear(); /* take_input will say what is wrong */
+        return false;
+    }
+    const bool result = view.ndim == 1;
+    PyBuffer_Release(&view);
+    return result;
+}
+
+bool take_noise(call *self, vqd_tensor *storage, vqd_noise *noise) {
+    static const array_argument uniforms = {"uniforms", "float32 or float64", "(batch, rows, pixels)"};
+    PyObject *object = *self->next;
+    memset(noise, 0, sizeof *noise);
+    if (PyCapsule_IsValid(object, "BitGenerator")) {
+        noise->fill = fill_uniforms;
+        noise->fill_context = PyCapsule_GetPointer(object, "BitGenerator");
+        self->next++;
+        self->left--;
+        return true;
+    }
+    if (is_vector(object))
+        return take_engine(self, &noise->engine);
+    noise->uniforms = storage;
+    return take_input(self, &uniforms, storage);
+}

@@ -1,0 +1,96 @@
+"""Steps that are drawn in two parts: `plan`, and `step` given the columns of the needed pixels alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import _native, threads
+from .. import torch_inverse_cdf as formulas
+from ..step_plan import StepPlan
+from ..torch_formulas import Law
+from ..torch_memory import memory
+from .arguments import as_columns, as_generators, as_grid, by_row, check_columns, check_grid, same_values
+from .noise import pixel_uniforms, restored_on_error
+
+Schedule = tuple[Any, ...]
+
+
+def make_plan(schedule: Schedule, law: Law, t: int | list[int], sample: Any, generator: Any) -> StepPlan:
+    """Computed natively where the sample's memory can be reached, else by the torch formulas."""
+    grid = as_grid(sample, "sample")
+    batch, pixels = grid.shape
+    generator = as_generators(generator, batch)
+    parts = by_row(t, batch, "timestep")
+    shown = memory(grid, "sample")
+    if shown is None and t != 0:
+        check_grid(grid, "sample", law.num_classes)
+    with restored_on_error(generator):
+        u = pixel_uniforms(batch, pixels, generator, grid.device)
+        noise = None if shown is None else memory(u, "uniforms")
+        if noise is None:
+            at = index(t, grid)
+            needed = formulas.decide(law, formulas.shown(law, grid, at, u), at, u)[1]
+        else:
+            needed = torch.empty((batch, pixels), dtype=torch.bool, device="cpu")
+            out = needed.numpy()
+            for rows, one in parts:
+                own = None if one == 0 else shown[rows]
+                _native.plan_inverse_cdf(*schedule, one, one - 1, own, noise[rows], out[rows], threads._num_threads)
+    return StepPlan(needed, t, grid.clone(), u, schedule)
+
+
+def check_plan(plan: StepPlan, schedule: Schedule, t: int | list[int], sample: Any, generator: Any) -> None:
+    """Refuses a step that is not the one planned."""
+    plan.check(schedule, t, generator, lambda: same_values(as_grid(sample, "sample"), plan.sample))
+
+
+def complete(schedule: Schedule, law: Law, model_output: Any, plan: StepPlan) -> Tensor:
+    """The tokens (B, N) from the columns (K, M) of the needed pixels."""
+    x = as_columns(model_output, "model_output", law.num_classes)
+    arrays = [memory(one, "plan") for one in (x, plan.sample, plan.uniforms, plan.needed)]
+    if any(array is None for array in arrays):
+        return _torch_complete(law, x, plan)
+    columns, shown, noise, needed = arrays
+    counts = np.count_nonzero(needed, axis=1)
+    _check_number(x, int(counts.sum()))
+    prev_sample = torch.empty(shown.shape, dtype=torch.int64, device="cpu")
+    out, first = prev_sample.numpy(), 0
+    for rows, one in by_row(plan.timestep, len(shown), "timestep"):
+        last = first + int(counts[rows].sum())
+        own = None if one == 0 else shown[rows]
+        _native.complete_inverse_cdf(
+            *schedule, one, one - 1, columns[:, first:last], own, noise[rows], out[rows], threads._num_threads
+        )
+        first = last
+    return prev_sample
+
+
+def _torch_complete(law: Law, x: Tensor, plan: StepPlan) -> Tensor:
+    x = x.detach() if x.dtype == torch.float64 else x.detach().float()
+    at = index(plan.timestep, plan.sample)
+    grid = formulas.shown(law, plan.sample, at, plan.uniforms)
+    tokens, needed = formulas.decide(law, grid, at, plan.uniforms)
+    _check_number(x, int(needed.sum()))
+    check_columns(x, "model_output")
+    if isinstance(at, Tensor):
+        at = at[needed.nonzero()[:, 0]]
+    # Each column as a grid of one pixel.
+    drawn = formulas.complete(law, x.T.unsqueeze(2), grid[needed].unsqueeze(1), at, plan.uniforms[needed].unsqueeze(1))
+    tokens[needed] = drawn.squeeze(1)
+    return tokens
+
+
+def _check_number(x: Tensor, needed: int) -> None:
+    if x.shape[1] != needed:
+        raise ValueError(
+            f"model_output for the needed pixels alone must have shape ({x.shape[0]}, {needed}), not {tuple(x.shape)}"
+        )
+
+
+def index(t: int | list[int], like: Tensor) -> int | Tensor:
+    """t for the torch formulas, which take several as a tensor."""
+    return t if not isinstance(t, list) else torch.tensor(t, device=like.device)
