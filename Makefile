@@ -1,4 +1,4 @@
-# Everything is made in .venv, build and .build, inside this folder.
+# Everything is made in .venv, .venv-oldest, build and .build, inside this folder.
 
 ifeq ($(origin PYTHON),undefined)
 # The shims of version managers fail where the home folder is another, so a python3 on PATH may still not run.
@@ -8,11 +8,13 @@ PYTHONS := $(PYTHON)
 endif
 
 VENV := .venv
+OLDEST := .venv-oldest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SOURCES := Package.swift setup.py pyproject.toml \
     $(shell find Sources python/vqdiffusion python/native -type f -not -name '*.pyc')
 
-.PHONY: help demo build test test-core test-swift test-c test-python test-diffusers bench clean
+.PHONY: help demo build test test-core test-swift test-c test-python test-diffusers \
+    test-diffusers-oldest bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -23,7 +25,7 @@ demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png a
 
 build: $(VENV)/.with-demo ## build and install into .venv
 
-test: test-core test-diffusers ## run every test
+test: test-core test-diffusers test-diffusers-oldest ## run every test
 
 test-core: test-swift test-c test-python ## run the tests that need no torch
 
@@ -44,11 +46,19 @@ test-python: $(VENV)/.with-test ## test the installed Python package on NumPy ar
 test-diffusers: $(VENV)/.with-test $(VENV)/.with-diffusers ## test the drop-in beside diffusers itself
 	$(VENV)/bin/python -m pytest python/tests/diffusers
 
+test-diffusers-oldest: $(OLDEST)/.installed ## test the drop-in beside the oldest torch and diffusers that it works with
+	@if [ -x $(OLDEST)/bin/python ]; then \
+	    echo '$(OLDEST)/bin/python -m pytest python/tests/diffusers' && \
+	    $(OLDEST)/bin/python -m pytest python/tests/diffusers; \
+	else \
+	    echo 'SKIPPED: the oldest torch runs on Python 3.11 and 3.12, and neither is among: $(PYTHONS).'; \
+	fi
+
 bench: $(VENV)/.with-diffusers ## time the scheduler beside diffusers' and check that both compute the same
 	$(VENV)/bin/python -W ignore benchmarks/bench.py
 
 clean: ## remove all that was made here
-	rm -rf $(VENV) .build build dist python/*.egg-info .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) .build build dist python/*.egg-info .pytest_cache .hypothesis
 
 # setuptools is installed here once, so that each build after this one downloads nothing.
 $(VENV)/.created:
@@ -74,4 +84,22 @@ $(VENV)/.with-diffusers: $(VENV)/.torch
 $(VENV)/.with-%: $(VENV)/.created $(SOURCES)
 	@echo 'Building vqdiffusion and installing it into $(VENV). The first time this takes a few minutes.'
 	$(VENV)/bin/pip install --quiet --no-build-isolation '.[$*]'
+	@touch $@
+
+# The lower bounds of the extra in pyproject.toml, exactly; what diffusers itself then needs to be old is added.
+$(OLDEST)/.versions: pyproject.toml
+	@for python in $(PYTHONS); do \
+	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; \
+	    then \
+	        echo "$$python -m venv $(OLDEST)"; \
+	        rm -rf $(OLDEST) && "$$python" -m venv $(OLDEST) && \
+	        $(OLDEST)/bin/pip install --quiet 'setuptools>=77' pytest 'numpy<2' 'huggingface_hub<0.26' \
+	            $$(sed -n 's/^diffusers = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",' | sed 's/>=/==/g') || exit 1; \
+	        break; \
+	    fi; \
+	done
+	@mkdir -p $(OLDEST) && touch $@
+
+$(OLDEST)/.installed: $(OLDEST)/.versions $(SOURCES)
+	if [ -x $(OLDEST)/bin/python ]; then $(OLDEST)/bin/pip install --quiet --no-build-isolation '.[diffusers]'; fi
 	@touch $@

@@ -24,6 +24,7 @@ THEIRS = (
     "ignore:Accessing config attribute .* directly via:FutureWarning",
     "ignore:The configuration file of this model:FutureWarning",
     "ignore:.Transformer2DModelOutput. is deprecated:FutureWarning",
+    "ignore:the load_module.. method is deprecated:DeprecationWarning",  # by torch 2.3, of importlib
     "ignore::DeprecationWarning:torch\\..*",
 )
 

@@ -66,6 +66,9 @@ def test_the_file_is_the_reference_s_byte_for_byte(tmp_path):
 def test_arguments_by_position_survive_from_config(cls):
     """diffusers takes arguments passed by position for defaults, and its own from_config then lacks them."""
     scheduler = cls(33, 40, 0.99, 0.001, 0.002, 0.98)
+    if cls is Reference:
+        with pytest.raises(TypeError, match="num_vec_classes"):
+            Reference.from_config(scheduler.config)
     assert arguments_of(Ours.from_config(scheduler.config)) == ARGUMENTS
     assert arguments_of(Ours.from_config(scheduler.config, num_train_timesteps=50)) == {
         **ARGUMENTS,

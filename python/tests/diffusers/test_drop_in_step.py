@@ -1,13 +1,16 @@
 """`step` beside the reference's: what it returns, what it accepts, and which random numbers it uses."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
-from diffusers_case import both, generator, random_classes, random_log_p
+from diffusers_case import Ours, both, generator, random_classes, random_log_p
 
 from vqdiffusion import _native
 
 K, N, T = 12, 9, 20
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")  # of torch 2.3 and newer, all
 
 
 @pytest.fixture
@@ -73,6 +76,19 @@ def test_what_is_returned(schedulers, t):
     assert torch.equal(out, kept) and again.data_ptr() != out.data_ptr() and again is not out
 
 
+@pytest.mark.parametrize("seed", [2, 3])  # which have such a pair
+def test_the_lowest_index_wins_ties(seed):
+    """Of equally probable classes the one with the largest uniform wins; 2²⁴ uniforms are enough for two to be equal."""
+    classes, pixels = 2048, 8192
+    ours, log_p = Ours(classes + 1), torch.full((1, 1, 1), -math.log(classes)).expand(1, classes, pixels)
+    uniforms = torch.rand((1, classes, pixels), generator=generator(seed))
+    largest = uniforms == uniforms.amax(1, keepdim=True)
+    tied = largest.sum(1)[0] > 1
+    first = torch.where(largest, torch.arange(classes).view(1, -1, 1), classes).amin(1)[0]
+    tokens = ours.step(log_p, 0, None, generator(seed)).prev_sample[0]
+    assert tied.any() and torch.equal(tokens, first)
+
+
 def test_arguments_by_position(schedulers):
     reference, ours = schedulers
     log_p, x = random_log_p(2, K, N), random_classes(2, K, N)
@@ -132,10 +148,7 @@ def test_empty_batches_and_grids(schedulers, batch, pixels, t):
     assert ours.q_posterior(log_p, x, t).shape == (batch, K + 1, pixels)
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    [torch.int8, torch.uint8, torch.int16, torch.uint16, torch.int32, torch.uint32, torch.int64, torch.uint64],
-)
+@pytest.mark.parametrize("dtype", [getattr(torch, name) for name in INTEGERS if hasattr(torch, name)])
 def test_samples_of_any_integer_dtype(schedulers, dtype):
     ours, log_p, x = schedulers[1], random_log_p(2, K, N), random_classes(2, K, N)
     expected = ours.step(log_p, 7, x, generator(1)).prev_sample
@@ -179,7 +192,7 @@ def test_arguments_are_left_as_they_were(schedulers):
     assert torch.equal(log_p, log_p_before) and torch.equal(x, x_before)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_the_memory_of_the_tensors_is_read_where_it_is(schedulers, monkeypatch, dtype):
     seen, native = [], _native.step_gumbel
 

@@ -77,6 +77,26 @@ def test_in_a_fresh_process(folders):
         assert output.split() == [scheduler.__module__, "vqdiffusion.diffusers"]
 
 
+@pytest.mark.parametrize("imported", [True, False])
+def test_the_module_must_have_been_imported(tmp_path, imported):
+    """Before diffusers loads our scheduler from a folder; older versions of it import the module themselves."""
+    Ours(9).save_pretrained(tmp_path / "scheduler")
+    index = {"_class_name": "Pipeline", "scheduler": ["vqdiffusion.diffusers", "VQDiffusionScheduler"]}
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    output = in_another_process(
+        tmp_path,
+        "import diffusers\n"
+        + "import vqdiffusion.diffusers\n" * imported
+        + "class Pipeline(diffusers.DiffusionPipeline):\n"
+        "    def __init__(self, scheduler):\n"
+        "        super().__init__(); self.register_modules(scheduler=scheduler)\n"
+        "try: print(type(Pipeline.from_pretrained(folder).scheduler).__module__)\n"
+        "except ValueError as error: print('has not been imported' in str(error))",
+    )
+    newest = tuple(int(number) for number in diffusers.__version__.split(".")[:2]) >= (0, 42)
+    assert output.split() == (["vqdiffusion.diffusers"] if imported or not newest else ["True"])
+
+
 def test_the_published_layout(folders, expected, tmp_path):
     """As saved by diffusers 0.7: the embeddings are found in `vq_diffusion`."""
     shutil.copytree(folders[Reference], tmp_path, dirs_exist_ok=True)

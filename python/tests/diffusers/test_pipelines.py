@@ -126,6 +126,28 @@ def test_callbacks(stock, replacement, every):
     assert calls[0] == calls[1] and len(calls[0]) == len(range(0, STEPS, every))
 
 
+@pytest.mark.parametrize("guidance_scale, truncation_rate", [(1, 1.0), (5, 0.86), (5, 0)])
+def test_what_the_scheduler_is_sent(monkeypatch, stock, replacement, guidance_scale, truncation_rate):
+    """Floored log-probabilities, contiguous; and by our pipeline the same ones as by the stock pipeline, to rounding."""
+    sent = []
+    for pipe in (stock, replacement):
+        step, calls = pipe.scheduler.step, []
+
+        def recorded(log_p, timestep, sample, **named):
+            calls.append((log_p, timestep, sample))
+            return step(log_p, timestep=timestep, sample=sample, **named)
+
+        monkeypatch.setattr(pipe.scheduler, "step", recorded)
+        run(pipe, guidance_scale=guidance_scale, truncation_rate=truncation_rate)
+        sent.append(calls)
+    assert len(sent[0]) == len(sent[1]) == STEPS
+    for theirs, ours in zip(*sent):
+        torch.testing.assert_close(ours[0], theirs[0], atol=1e-4, rtol=0)
+        assert all(log_p.is_contiguous() and log_p.min() >= -70 for log_p in (ours[0], theirs[0]))
+        assert all(t.shape == () and t.dtype == torch.int64 for t in (ours[1], theirs[1])) and ours[1] == theirs[1]
+        assert ours[2].dtype == torch.int64 and torch.equal(ours[2], theirs[2])
+
+
 def test_pil_images_and_tuples(stock, replacement):
     for pipe in (stock, replacement):
         (images,) = pipe("the cat", num_inference_steps=2, generator=generator(1), return_dict=False)

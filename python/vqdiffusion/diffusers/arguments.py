@@ -119,11 +119,12 @@ def check_grid(grid: Tensor, name: str, classes: int) -> None:
     if traced() or grid.numel() == 0:
         return
     try:
-        low, high = torch.stack(grid.aminmax()).tolist()
+        low, high = grid.aminmax()
+        if not bool((low < 0) | (high > classes)):
+            return
     except RuntimeError:  # no values: under vmap, or on the meta device
         return
-    if low < 0 or high > classes:
-        raise ValueError(f"{name} must hold classes from 0 to {classes}, not {low if low < 0 else high}")
+    raise ValueError(f"{name} must hold classes from 0 to {classes}, not {int(low if low < 0 else high)}")
 
 
 def check_drawable(total: Tensor, mask: Tensor | None, name: str) -> None:
