@@ -26,3 +26,42 @@ public func vqd_truncate(
             p, rate: rate, floor: floor, into: try Tensor(out, rank: 3, "out").output(p.resultType), parallelism: parallelism)
     }
 }
+
+@implementation @_cdecl("vqd_guided_step_gumbel")
+public func vqd_guided_step_gumbel(
+    _ schedule: UnsafePointer<vqd_schedule>!, _ timestep: Int64, _ previous_timestep: Int64,
+    _ model_output: UnsafePointer<vqd_guided_output>!, _ sample: UnsafePointer<vqd_tensor>!, _ noise: UnsafePointer<vqd_noise>!,
+    _ prev_sample: UnsafePointer<vqd_tensor>!, _ context: UnsafeMutablePointer<vqd_context>!
+) -> vqd_status {
+    call(context) { (parallelism) throws(ArgumentError) in
+        let step = try VQDiffusionABI.schedule(schedule).reverseStep(from: Int(timestep), to: Int(previous_timestep))
+        try step.sampleGumbelMax(
+            from: try guidedOutput(model_output), given: try shown(sample, timestep),
+            uniforms: try uniformSource(noise),
+            into: try Tensor(prev_sample, rank: 2, "prev_sample").output(VQD_INT64), parallelism: parallelism)
+    }
+}
+
+@implementation @_cdecl("vqd_guided_step_inverse_cdf")
+public func vqd_guided_step_inverse_cdf(
+    _ schedule: UnsafePointer<vqd_schedule>!, _ timestep: Int64, _ previous_timestep: Int64,
+    _ model_output: UnsafePointer<vqd_guided_output>!, _ sample: UnsafePointer<vqd_tensor>!, _ uniforms: UnsafePointer<vqd_tensor>!,
+    _ prev_sample: UnsafePointer<vqd_tensor>!, _ context: UnsafeMutablePointer<vqd_context>!
+) -> vqd_status {
+    call(context) { (parallelism) throws(ArgumentError) in
+        let step = try VQDiffusionABI.schedule(schedule).reverseStep(from: Int(timestep), to: Int(previous_timestep))
+        try step.sampleInverseCDF(
+            from: try guidedOutput(model_output), given: try shown(sample, timestep),
+            uniforms: try Tensor(uniforms, rank: 2, "uniforms").uniformGrid(),
+            into: try Tensor(prev_sample, rank: 2, "prev_sample").output(VQD_INT64), parallelism: parallelism)
+    }
+}
+
+/// The model output behind a pointer.
+private func guidedOutput(_ pointer: UnsafePointer<vqd_guided_output>?) throws(ArgumentError) -> GuidedModelOutput {
+    guard let output = pointer?.pointee else { throw ArgumentError("model_output", .missing) }
+    return GuidedModelOutput(
+        unconditional: output.log_p_uncond == nil ? nil : try Tensor(output.log_p_uncond, rank: 3, "log_p_uncond").logProbabilities(),
+        conditional: try Tensor(output.log_p_cond, rank: 3, "log_p_cond").logProbabilities(),
+        guidanceScale: output.guidance_scale, truncationRate: output.truncation_rate, floor: output.floor)
+}

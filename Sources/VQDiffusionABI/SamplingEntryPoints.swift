@@ -80,7 +80,7 @@ func uniformSource(_ pointer: UnsafePointer<vqd_noise>?) throws(ArgumentError) -
 }
 
 /// The sample of a step, which the last step does not look at.
-private func shown(_ sample: UnsafePointer<vqd_tensor>?, _ timestep: Int64) throws(ArgumentError) -> ClassIndices? {
+func shown(_ sample: UnsafePointer<vqd_tensor>?, _ timestep: Int64) throws(ArgumentError) -> ClassIndices? {
     timestep == 0 ? nil : try Tensor(sample, rank: 2, "sample").classIndices()
 }
 

@@ -23,6 +23,6 @@ native_function native_q_posterior, native_log_transition_rows, native_apply_cum
 native_function native_index_to_log_onehot;
 native_function native_step_gumbel, native_step_inverse_cdf, native_plan_inverse_cdf, native_complete_inverse_cdf;
 native_function native_check_model_output, native_q_sample, native_gumbel_noised;
-native_function native_guide, native_truncate;
+native_function native_guide, native_truncate, native_guided_step_gumbel, native_guided_step_inverse_cdf;
 
 #endif

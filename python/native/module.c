@@ -32,6 +32,7 @@ static PyObject *supported_cpus(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED
 
 /* The documentation is in _native.pyi and vqdiffusion.h; the strings here are signatures for inspect. */
 #define SCHEDULE "num_classes, alpha_cumulative, gamma_cumulative, "
+#define GUIDED_OUTPUT "log_p_uncond, log_p_cond, guidance_scale, truncation_rate, floor, "
 #define FUNCTION(name, parameters) \
     {#name, (PyCFunction)(void (*)(void))native_##name, METH_FASTCALL, \
      #name "(" parameters "/)\n--\n\nSee vqd_" #name " in vqdiffusion.h."}
@@ -59,6 +60,8 @@ static PyMethodDef functions[] = {
     FUNCTION(gumbel_noised, "logits, uniforms, out, num_threads=0, "),
     FUNCTION(guide, "log_p_uncond, log_p_cond, scale, out, num_threads=0, "),
     FUNCTION(truncate, "log_p, rate, floor, out, num_threads=0, "),
+    FUNCTION(guided_step_gumbel, SCHEDULE "t, s, " GUIDED_OUTPUT "sample, uniforms, prev_sample, num_threads=0, "),
+    FUNCTION(guided_step_inverse_cdf, SCHEDULE "t, s, " GUIDED_OUTPUT "sample, uniforms, prev_sample, num_threads=0, "),
     {NULL, NULL, 0, NULL},
 };
 

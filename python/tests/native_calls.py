@@ -29,6 +29,8 @@ OUTPUTS = {
     "gumbel_noised": ["out"],
     "guide": ["out"],
     "truncate": ["out"],
+    "guided_step_gumbel": ["prev_sample"],
+    "guided_step_inverse_cdf": ["prev_sample"],
 }  # fmt: skip
 FUNCTIONS = list(OUTPUTS)
 
@@ -68,6 +70,8 @@ def arguments(function, seed=0):
         "log_p_uncond": log_p,
         "log_p_cond": log_p[:, ::-1].copy(),
         "scale": 1.5,
+        "guidance_scale": 1.5,
+        "truncation_rate": 0.8,
         "log_p": log_p,
         "rate": 0.8,
         "floor": -70.0,
@@ -82,7 +86,8 @@ def arguments(function, seed=0):
         "needed": junk(B, N, dtype=bool),
         "num_threads": 1,
     }
-    shape = {"step_gumbel": (B, K + 1, N), "gumbel_noised": (B, K, N)}.get(function, (B, N))
+    uniforms = {name: (B, K + 1, N) for name in ("step_gumbel", "guided_step_gumbel")}
+    shape = {**uniforms, "gumbel_noised": (B, K, N)}.get(function, (B, N))
     values["uniforms"] = rng.random(shape)
     if function == "complete_inverse_cdf":  # with every column needed, also where another class is shown
         values["uniforms"] = rng.uniform(0.97, 1, shape)

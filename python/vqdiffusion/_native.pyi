@@ -150,3 +150,39 @@ def guide(
     log_p_uncond: Buffer, log_p_cond: Buffer, scale: float, out: Buffer, num_threads: int = 0, /
 ) -> None: ...
 def truncate(log_p: Buffer, rate: float, floor: float, out: Buffer, num_threads: int = 0, /) -> None: ...
+def guided_step_gumbel(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    t: int,
+    s: int,
+    log_p_uncond: Buffer | None,
+    log_p_cond: Buffer,
+    guidance_scale: float,
+    truncation_rate: float,
+    floor: float,
+    sample: Buffer | None,
+    uniforms: Any,
+    prev_sample: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None:
+    """`log_p_uncond` is None for no guidance, `uniforms` as in `step_gumbel`."""
+
+def guided_step_inverse_cdf(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    t: int,
+    s: int,
+    log_p_uncond: Buffer | None,
+    log_p_cond: Buffer,
+    guidance_scale: float,
+    truncation_rate: float,
+    floor: float,
+    sample: Buffer | None,
+    uniforms: Buffer,
+    prev_sample: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...

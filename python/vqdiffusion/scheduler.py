@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, SupportsIndex, overload
+from typing import Any, Literal, SupportsFloat, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -243,6 +243,110 @@ class VQDiffusionScheduler(Configurable):
                 _native.step_inverse_cdf(
                     *self._schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads
                 )
+        return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+
+    @overload
+    def guided_step(
+        self,
+        log_p_uncond: npt.ArrayLike | None,
+        log_p_cond: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        *,
+        guidance_scale: SupportsFloat = 5.0,
+        truncation_rate: SupportsFloat = 1.0,
+        floor: SupportsFloat = -70.0,
+        return_dict: Literal[True] = True,
+    ) -> VQDiffusionSchedulerOutput: ...
+    @overload
+    def guided_step(
+        self,
+        log_p_uncond: npt.ArrayLike | None,
+        log_p_cond: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        *,
+        guidance_scale: SupportsFloat = 5.0,
+        truncation_rate: SupportsFloat = 1.0,
+        floor: SupportsFloat = -70.0,
+        return_dict: Literal[False],
+    ) -> tuple[npt.NDArray[np.int64]]: ...
+    def guided_step(
+        self,
+        log_p_uncond: npt.ArrayLike | None,
+        log_p_cond: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        *,
+        guidance_scale: SupportsFloat = 5.0,
+        truncation_rate: SupportsFloat = 1.0,
+        floor: SupportsFloat = -70.0,
+        return_dict: bool = True,
+    ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
+        """Draw x_{t-1} from a model's output with and without its condition: guidance, truncation and `step` in one.
+
+        The sample is, class for class, that of::
+
+            log_p = vqdiffusion.guide(log_p_uncond, log_p_cond, guidance_scale)
+            log_p = vqdiffusion.truncate(log_p, truncation_rate, floor)
+            scheduler.step(log_p, timestep, sample, generator)
+
+        in less time and memory; with "inverse_cdf" only the columns that the uniforms make necessary are guided and
+        truncated.
+
+        Parameters
+        ----------
+        log_p_uncond : array of float16, float32 or float64, shape (B, K, N), or None
+            The model's log-probabilities without the condition. None for no guidance, which is what pipelines do at
+            scales of 1 and below; `log_p_cond` is then truncated as it is, not normalised before.
+        log_p_cond : array of the same dtype and shape
+            Those with the condition.
+        timestep, sample, generator, return_dict
+            As in `step`.
+        guidance_scale : float
+            As `scale` in `guide`; not looked at without `log_p_uncond`.
+        truncation_rate, floor : float
+            As `rate` and `floor` in `truncate`.
+
+        Returns
+        -------
+        VQDiffusionSchedulerOutput, or a tuple of its one field
+            As `step`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `guide`, `truncate` and `step`, for what is read.
+        """
+        t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
+        uncond = None if log_p_uncond is None else as_tensor(log_p_uncond, "log_p_uncond")
+        cond = as_tensor(log_p_cond, "log_p_cond")
+        if uncond is not None and uncond.shape != cond.shape:
+            raise ValueError(f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}")
+        numbers = (
+            as_float(guidance_scale, "guidance_scale"),
+            as_float(truncation_rate, "truncation_rate"),
+            as_float(floor, "floor"),
+        )
+        grid = None if t == 0 else as_array(sample, "sample")
+        batch, _, pixels = cond.shape
+        prev_sample = np.empty((batch, pixels), np.int64)
+
+        def draw(rows: slice, source: Any) -> None:
+            u, x_t = None if uncond is None else uncond[rows], None if grid is None else grid[rows]
+            step = _native.guided_step_gumbel if self._gumbel else _native.guided_step_inverse_cdf
+            step(
+                *self._schedule, t, t - 1, u, cond[rows], *numbers, x_t, source, prev_sample[rows], threads._num_threads
+            )
+
+        if self._gumbel:
+            draw_noise(generator, (batch,), draw)
+        else:
+            with drawn_uniforms(generator, (batch, pixels)) as uniforms:
+                draw(slice(None), uniforms)
         return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
 
     def plan(self, timestep: SupportsIndex, sample: npt.ArrayLike, generator: GeneratorLike = None) -> StepPlan:

@@ -212,6 +212,27 @@ vqd_status vqd_guide(const vqd_tensor *log_p_uncond, const vqd_tensor *log_p_con
  * (-inf: nothing is). log_p (B, K, N) floating; out (B, K, N) float32, or float64 when log_p is. */
 vqd_status vqd_truncate(const vqd_tensor *log_p, double rate, double floor, const vqd_tensor *out, vqd_context *context);
 
+/* A model's output with and without its condition, and what is done to it before a step. */
+typedef struct vqd_guided_output {
+    const vqd_tensor *log_p_uncond; /* (B, K, N) floating; NULL: no guidance */
+    const vqd_tensor *log_p_cond;   /* the same, of one type with log_p_uncond */
+    double guidance_scale;          /* of vqd_guide; not looked at without log_p_uncond */
+    double truncation_rate;         /* of vqd_truncate, which always follows */
+    double floor;                   /* of vqd_truncate */
+} vqd_guided_output;
+
+/* vqd_guide, vqd_truncate and vqd_step_gumbel in one: the same tokens, from B K N numbers of scratch memory (float32, or float64 when the inputs are)
+ * instead of two outputs. The arguments but for the model's output are those of vqd_step_gumbel. */
+vqd_status vqd_guided_step_gumbel(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
+                                  const vqd_guided_output *model_output, const vqd_tensor *sample, const vqd_noise *noise,
+                                  const vqd_tensor *prev_sample, vqd_context *context);
+
+/* vqd_guide, vqd_truncate and vqd_step_inverse_cdf in one: the same tokens. Only the columns that the uniforms make necessary are read, guided and
+ * truncated. The arguments but for the model's output are those of vqd_step_inverse_cdf. */
+vqd_status vqd_guided_step_inverse_cdf(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
+                                       const vqd_guided_output *model_output, const vqd_tensor *sample, const vqd_tensor *uniforms,
+                                       const vqd_tensor *prev_sample, vqd_context *context);
+
 #ifdef __cplusplus
 }
 #endif

@@ -37,11 +37,14 @@ struct LaneGroup {
 
     init(_ pixels: PixelList, from start: Int, pixelStride: Int, elementSize: Int) {
         var offsets = SIMD16<Int>()
-        var dense = pixels.count - start >= 16 && pixelStride == elementSize
-        for lane in 0..<16 {
-            offsets[lane] = pixels[min(start + lane, pixels.count - 1)] &* pixelStride
-            dense = dense && offsets[lane] == offsets[0] &+ lane &* elementSize
-        }
+        for lane in 0..<16 { offsets[lane] = pixels[min(start + lane, pixels.count - 1)] &* pixelStride }
+        self.init(offsets: offsets, elementSize: elementSize)
+    }
+
+    /// - Parameter offsets: bytes from a place of the caller's choice to the pixel of each lane.
+    init(offsets: SIMD16<Int>, elementSize: Int) {
+        var dense = true
+        for lane in 0..<16 { dense = dense && offsets[lane] == offsets[0] &+ lane &* elementSize }
         self.isDense = dense
         self.offsets = offsets
     }

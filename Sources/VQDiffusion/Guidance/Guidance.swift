@@ -22,9 +22,11 @@ public func guide(
 }
 
 /// - Throws: `ArgumentError` for shapes or element types that disagree, or a scale that is NaN or beyond ±2⁶⁴.
-func checkGuidance(_ unconditional: LogProbabilities, _ conditional: LogProbabilities, scale: Double) throws(ArgumentError) {
+func checkGuidance(
+    _ unconditional: LogProbabilities, _ conditional: LogProbabilities, scale: Double, name: StaticString = "scale"
+) throws(ArgumentError) {
     // Within float32, so that nothing overflows in any precision.
-    guard scale.magnitude <= 0x1p64 else { throw ArgumentError("scale", .notANumber) }
+    guard scale.magnitude <= 0x1p64 else { throw ArgumentError(name, .notANumber) }
     try conditional.checkShape(unconditional.shape)
     guard conditional.elementType == unconditional.elementType else {
         throw ArgumentError(conditional.name, .elementType(expected: "of the type of the unconditional", actual: "of another"))
@@ -38,7 +40,10 @@ private func guide<E: FloatingElement>(
     guard u.batch > 0 && u.pixels > 0 else { return }
     let groups = (u.pixels + 15) / 16
     let normalisers = try Scratch<E.Real>(u.batch * groups * 16)
-    let columns = try GuidedColumns<E>(u, c, scale: scale, pixels: .run(0..<u.pixels))
+    let columns = GuidedColumns<E>(
+        u, c, scale: scale,
+        lanesOfUnconditional: try PixelList.run(0..<u.pixels).laneGroups(pixelStride: u.pixelStride, elementSize: E.size),
+        lanesOfConditional: try PixelList.run(0..<u.pixels).laneGroups(pixelStride: c.pixelStride, elementSize: E.size))
     let bad = try Scratch<Bool>(u.batch * groups, filledWith: false)
     try forEachChunk(of: u, parallelism) { (row, chunk) throws(ArgumentError) in
         let first = chunk.lowerBound / 16
@@ -48,7 +53,9 @@ private func guide<E: FloatingElement>(
         bad[at] = !isGood
     }
     for at in 0..<u.batch * groups where bad[at] {
-        try columns.findError(parallelism: parallelism)
+        try checkElements(E.self, u, parallelism: parallelism)
+        try checkElements(E.self, c, parallelism: parallelism)
+        for n in 0..<u.batch * u.pixels { try columns.checkColumn(row: n / u.pixels, pixel: n % u.pixels) }
         break
     }
     let result = output.assumingMemoryBound(to: E.Real.self)

@@ -12,10 +12,12 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     /// Pixels are neighbours in memory.
     let alongPixels: Bool
 
-    /// - Parameter pixels: the pixels to combine, of any batch row.
-    init(_ u: LogProbabilities, _ c: LogProbabilities, scale: Double, pixels: PixelList) throws(ArgumentError) {
-        let lanesOfUnconditional = try pixels.laneGroups(pixelStride: u.pixelStride, elementSize: E.size)
-        let lanesOfConditional = try pixels.laneGroups(pixelStride: c.pixelStride, elementSize: E.size)
+    /// - Parameters:
+    ///   - lanesOfUnconditional, lanesOfConditional: the pixels to combine, where they are in a batch row of either input.
+    init(
+        _ u: LogProbabilities, _ c: LogProbabilities, scale: Double,
+        lanesOfUnconditional: consuming Scratch<LaneGroup>, lanesOfConditional: consuming Scratch<LaneGroup>
+    ) {
         unconditional = u
         conditional = c
         self.lanesOfUnconditional = lanesOfUnconditional
@@ -110,21 +112,17 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         return true
     }
 
-    /// Throws the error for what `normalise` has found, the first in memory order.
-    func findError(parallelism: Parallelism) throws(ArgumentError) {
+    /// Throws when one of the inputs has NaN or +∞ in a column, or the column has no mass.
+    func checkColumn(row: Int, pixel: Int) throws(ArgumentError) {
         let (u, c) = (unconditional, conditional)
-        try checkElements(E.self, u, parallelism: parallelism)
-        try checkElements(E.self, c, parallelism: parallelism)
-        for row in 0..<u.batch {
-            for pixel in 0..<u.pixels {
-                var hasMass = false
-                for k in 0..<u.classes {
-                    let (x, y) = (E.load(u.pointer(row: row, class: k, pixel: pixel)), E.load(c.pointer(row: row, class: k, pixel: pixel)))
-                    hasMass = hasMass || (x > -.infinity && y > -.infinity)
-                }
-                guard hasMass else { throw ArgumentError(c.name, .noMass(row: row, pixel: pixel)) }
-            }
+        var hasMass = false
+        for k in 0..<u.classes {
+            let (x, y) = (E.load(u.pointer(row: row, class: k, pixel: pixel)), E.load(c.pointer(row: row, class: k, pixel: pixel)))
+            guard x < .infinity else { throw ArgumentError(u.name, .notFinite(row: row, class: k, pixel: pixel)) }
+            guard y < .infinity else { throw ArgumentError(c.name, .notFinite(row: row, class: k, pixel: pixel)) }
+            hasMass = hasMass || (x > -.infinity && y > -.infinity)
         }
+        guard hasMass else { throw ArgumentError(c.name, .noMass(row: row, pixel: pixel)) }
     }
 }
 

@@ -24,8 +24,8 @@ public func truncate(
 }
 
 /// - Throws: `ArgumentError` for a rate that is NaN or a floor that is NaN or +∞.
-func checkTruncation(rate: Double, floor: Double) throws(ArgumentError) {
-    guard !rate.isNaN else { throw ArgumentError("rate", .notANumber) }
+func checkTruncation(rate: Double, name: StaticString = "rate", floor: Double) throws(ArgumentError) {
+    guard !rate.isNaN else { throw ArgumentError(name, .notANumber) }
     guard floor < .infinity else { throw ArgumentError("floor", .notANumber) }
 }
 
@@ -41,7 +41,9 @@ private func truncate<E: FloatingElement>(
     let bad = try Scratch<Bool>(p.batch * groups, filledWith: false)
     let lanes = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
     let threads = parallelism.threads(forWork: p.batch * p.classes * p.pixels)
-    try forEachTile(E.self, of: p, rate: rate, threads: threads) { (row, range, tile) throws(ArgumentError) in
+    try forEachTile(
+        E.self, batch: p.batch, classes: p.classes, pixels: p.pixels, rate: rate, threads: threads
+    ) { (row, range, tile) throws(ArgumentError) in
         tile.load(p, row: row, lanes: lanes.pointer, groups: range)
         for group in range {
             let at = row * groups + group
@@ -53,6 +55,7 @@ private func truncate<E: FloatingElement>(
     for at in 0..<p.batch * groups where bad[at] {
         try checkElements(E.self, p, parallelism: parallelism)
         for n in 0..<p.batch * p.pixels { _ = try largestElement(E.self, p, row: n / p.pixels, pixel: n % p.pixels) }
+        break
     }
     let least = V(repeating: E.Real(floor))
     let result = output.assumingMemoryBound(to: E.Real.self)

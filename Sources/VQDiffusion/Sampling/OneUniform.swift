@@ -78,7 +78,7 @@ extension ReverseStep {
     }
 
     /// - Parameter gathered: `p` holds the needed columns alone, in one row.
-    private func complete(
+    func complete(
         _ decision: borrowing StepDecision, from p: LogProbabilities, gathered: Bool, into output: OutputTensor,
         _ parallelism: Parallelism
     ) throws(ArgumentError) {

@@ -104,10 +104,22 @@ class VQDiffusionPipeline(StockPipeline):
         for i, t in enumerate(self.progress_bar(self.scheduler.timesteps)):
             inputs = torch.cat((latents, latents)) if guided else latents
             log_p = self.transformer(inputs, encoder_hidden_states=embeddings, timestep=t).sample
-            if guided:
-                log_p = guide(*log_p.chunk(2), guidance_scale)
-            log_p = truncate(log_p, truncation_rate, _FLOOR)
-            latents = self.scheduler.step(log_p, timestep=t, sample=latents, generator=generator).prev_sample
+            uncond, cond = log_p.chunk(2) if guided else (None, log_p)
+            if getattr(type(self.scheduler), "step", None) is VQDiffusionScheduler.step:
+                latents = self.scheduler.guided_step(
+                    uncond,
+                    cond,
+                    timestep=t,
+                    sample=latents,
+                    generator=generator,
+                    guidance_scale=guidance_scale,
+                    truncation_rate=truncation_rate,
+                    floor=_FLOOR,
+                ).prev_sample
+            else:
+                log_p = cond if uncond is None else guide(uncond, cond, guidance_scale)
+                log_p = truncate(log_p, truncation_rate, _FLOOR)
+                latents = self.scheduler.step(log_p, timestep=t, sample=latents, generator=generator).prev_sample
             if callback is not None and i % callback_steps == 0:
                 callback(i, t, latents)
 
