@@ -13,8 +13,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SOURCES := Package.swift setup.py pyproject.toml \
     $(shell find Sources python/vqdiffusion python/native -type f -not -name '*.pyc')
 
-.PHONY: help demo build test test-core test-swift test-c test-python test-diffusers \
-    test-diffusers-oldest bench clean
+# Of this machine, lowest first, as the installed package names them; shell words for recipes.
+CPU_LEVELS = $$($(VENV)/bin/python -c 'from vqdiffusion import _native; print(*_native.supported_cpus())')
+LOWER_CPU_LEVELS = $$($(VENV)/bin/python -c 'from vqdiffusion import _native; print(*_native.supported_cpus()[:-1])')
+THREADS := 1 2 3 8
+# Where the arithmetic is; the other tests are of the package, the demo and bad input.
+ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance plan posterior properties sampling)
+
+.PHONY: help demo build test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
+    test-diffusers-oldest test-parity bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -25,16 +32,16 @@ demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png a
 
 build: $(VENV)/.with-demo ## build and install into .venv
 
-test: test-core test-diffusers test-diffusers-oldest ## run every test
+test: test-core test-diffusers test-parity test-diffusers-oldest ## run every test
 
-test-core: test-swift test-c test-python ## run the tests that need no torch
+test-core: test-swift test-c test-python test-levels test-threads ## run the tests that need no torch
 
 test-swift: ## test the Swift core
 	swift test
 
 test-c: $(VENV)/.with-test ## use the C ABI from C, at every CPU level that this machine can run
 	clang++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ Sources/CVQDiffusion/include/vqdiffusion.h
-	for level in $$($(VENV)/bin/python -c 'from vqdiffusion import _native; print(*_native.supported_cpus())'); do \
+	for level in $(CPU_LEVELS); do \
 	    $(CC) -std=c11 -O1 -Wall -Wextra -Wpedantic -Werror -ISources/CVQDiffusion/include Tests/C/*.c \
 	        build/swift-$$level/release/libVQDiffusionABI.a -lm -lpthread -o build/abi_test-$$level \
 	    && build/abi_test-$$level || exit 1; \
@@ -43,8 +50,27 @@ test-c: $(VENV)/.with-test ## use the C ABI from C, at every CPU level that this
 test-python: $(VENV)/.with-test ## test the installed Python package on NumPy arrays
 	$(VENV)/bin/python -m pytest --ignore=python/tests/diffusers
 
+test-levels: $(VENV)/.with-test ## the same at every lower CPU level that this machine can run
+	for level in $(LOWER_CPU_LEVELS); do \
+	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m pytest --quiet --ignore=python/tests/diffusers \
+	        --ignore=python/tests/test_build.py --ignore=python/tests/test_demo.py || exit 1; \
+	done
+
+test-threads: $(VENV)/.with-test ## the tests of the arithmetic on several numbers of threads
+	for number in $(THREADS); do \
+	    $(VENV)/bin/python -m pytest --quiet --num-threads=$$number $(ARITHMETIC) || exit 1; \
+	done
+
 test-diffusers: $(VENV)/.with-test $(VENV)/.with-diffusers ## test the drop-in beside diffusers itself
 	$(VENV)/bin/python -m pytest python/tests/diffusers
+
+test-parity: $(VENV)/.with-test $(VENV)/.with-diffusers ## token parity with diffusers at lower CPU levels and on several numbers of threads
+	for level in $(LOWER_CPU_LEVELS); do \
+	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m pytest --quiet python/tests/diffusers/test_token_parity.py || exit 1; \
+	done
+	for number in $(THREADS); do \
+	    $(VENV)/bin/python -m pytest --quiet --num-threads=$$number python/tests/diffusers/test_token_parity.py || exit 1; \
+	done
 
 test-diffusers-oldest: $(OLDEST)/.installed ## test the drop-in beside the oldest torch and diffusers that it works with
 	@if [ -x $(OLDEST)/bin/python ]; then \

@@ -6,9 +6,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import vqdiffusion
+
 sys.path.insert(0, str(Path(__file__).parent))  # reference.py
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(20240517)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--num-threads", type=int, metavar="N", help="run the tests with vqdiffusion.set_num_threads(N)"
+    )
+
+
+def pytest_configure(config):
+    vqdiffusion.set_num_threads(config.getoption("--num-threads"))
+
+
+def pytest_report_header(config):
+    return f"vqdiffusion: CPU level {vqdiffusion._native.cpu}, num_threads {vqdiffusion.get_num_threads()}"
+
+
+@pytest.fixture
+def num_threads_restored():
+    before = vqdiffusion.get_num_threads()
+    yield
+    vqdiffusion.set_num_threads(before)

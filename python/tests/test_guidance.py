@@ -161,17 +161,14 @@ def test_truncate_raises_to_the_floor(rng):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
-def test_any_number_of_threads_gives_the_same(rng, threads):
+def test_any_number_of_threads_gives_the_same(rng, threads, num_threads_restored):
     uncond, cond = (log_probabilities(rng, (1, 400, 500)) for _ in range(2))
     vqdiffusion.set_num_threads(1)
     expected = vqdiffusion.guide(uncond, cond, 3.0)
     expected_truncated = vqdiffusion.truncate(expected, 0.8)
-    try:
-        vqdiffusion.set_num_threads(threads)
-        np.testing.assert_array_equal(vqdiffusion.guide(uncond, cond, 3.0), expected)
-        np.testing.assert_array_equal(vqdiffusion.truncate(expected, 0.8), expected_truncated)
-    finally:
-        vqdiffusion.set_num_threads(0)
+    vqdiffusion.set_num_threads(threads)
+    np.testing.assert_array_equal(vqdiffusion.guide(uncond, cond, 3.0), expected)
+    np.testing.assert_array_equal(vqdiffusion.truncate(expected, 0.8), expected_truncated)
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 7), (2, 5, 0)])

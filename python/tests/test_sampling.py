@@ -118,43 +118,39 @@ def test_the_output(rng, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_number_of_threads_changes_nothing(rng, method):
+def test_the_number_of_threads_changes_nothing(rng, method, num_threads_restored):
     scheduler = VQDiffusionScheduler(100, sampling_method=method)
     log_p, x_t = random_log_p(rng, 3, 99, 1500), random_classes(rng, 3, 99, 1500)
     results = []
-    try:
-        for threads in (1, 2, 7, None):
-            vqdiffusion.set_num_threads(threads)
-            assert vqdiffusion.get_num_threads() == (threads or 0)
-            results.append((scheduler.step(log_p, 20, x_t, 3).prev_sample, scheduler.q_posterior(log_p, x_t, 20)))
-    finally:
-        vqdiffusion.set_num_threads(0)
+    for threads in (1, 2, 7, None):
+        vqdiffusion.set_num_threads(threads)
+        assert vqdiffusion.get_num_threads() == (threads or 0)
+        results.append((scheduler.step(log_p, 20, x_t, 3).prev_sample, scheduler.q_posterior(log_p, x_t, 20)))
     for tokens, posterior in results[1:]:
         np.testing.assert_array_equal(tokens, results[0][0])
         np.testing.assert_array_equal(posterior, results[0][1])
 
 
-def test_the_number_of_threads_reaches_every_call(rng, monkeypatch):
+def test_the_number_of_threads_reaches_every_call(rng, monkeypatch, num_threads_restored):
     log_p, x = random_log_p(rng, 2, 5, 9), random_classes(rng, 2, 5, 9)
-    schedulers = [VQDiffusionScheduler(6, sampling_method=method) for method in METHODS]
     onehot = vqdiffusion.index_to_log_onehot(x, 6)
     seen = {}
-    names = ["step_gumbel", "step_inverse_cdf", "q_posterior", "q_sample", "apply_cumulative_transitions"]
+    names = ["step_gumbel", "step_inverse_cdf", "plan_inverse_cdf", "complete_inverse_cdf", "check_model_output"]
+    names += ["q_posterior", "q_sample", "apply_cumulative_transitions"]
     for name in [*names, "log_transition_rows", "index_to_log_onehot", "gumbel_noised"]:
         monkeypatch.setattr(_native, name, lambda *arguments, name=name: seen.__setitem__(name, arguments[-1]))
     vqdiffusion.set_num_threads(3)
-    try:
-        for scheduler in schedulers:
-            scheduler.step(log_p, 20, x)
-        scheduler.q_posterior(log_p, x, 20)
-        scheduler.q_sample(x, 20)
-        scheduler.apply_cumulative_transitions(log_p, 20)
-        scheduler.log_Q_t_transitioning_to_known_class(t=20, x_t=x, log_onehot_x_t=onehot, cumulative=True)
-        vqdiffusion.index_to_log_onehot(x, 6)
-        vqdiffusion.gumbel_noised(log_p, None)
-    finally:
-        vqdiffusion.set_num_threads(0)
-    assert len(seen) == 8 and set(seen.values()) == {3}
+    VQDiffusionScheduler(6, sampling_method="gumbel").step(log_p, 20, x)
+    scheduler = VQDiffusionScheduler(6)
+    scheduler.step(log_p, 20, x, check_finite=True)
+    scheduler.step(log_p[0], 20, x, plan=scheduler.plan(20, x))
+    scheduler.q_posterior(log_p, x, 20)
+    scheduler.q_sample(x, 20)
+    scheduler.apply_cumulative_transitions(log_p, 20)
+    scheduler.log_Q_t_transitioning_to_known_class(t=20, x_t=x, log_onehot_x_t=onehot, cumulative=True)
+    vqdiffusion.index_to_log_onehot(x, 6)
+    vqdiffusion.gumbel_noised(log_p, None)
+    assert len(seen) == 11 and set(seen.values()) == {3}
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -1,0 +1,80 @@
+"""Results of every kernel on input large enough for threads, for comparing CPU levels and numbers of threads.
+
+As a script it writes them to the .npz file that is its argument, computed on as many threads as its second argument says.
+"""
+
+import sys
+
+import numpy as np
+from reference import random_classes, random_log_p
+
+from vqdiffusion import _native
+
+K, T, B, N = 131, 20, 3, 1100  # B * K * N is three times what makes threads worth while, with ragged ends
+T_NOW, T_EARLIER = 15, 4  # so long a stride that most columns are needed
+SCHEDULE = K, np.linspace(0.95, 0.05, T), np.linspace(0.02, 0.9, T)
+INPUTS = ("float32", "float64", "float16", "classes inside")
+
+
+def inputs(kind):
+    """Log-probabilities, classes, uniforms for every class, and for every pixel."""
+    rng = np.random.default_rng(17)
+    log_p = random_log_p(rng, B, K, N, scale=6, dtype=np.float64)
+    classes = random_classes(rng, B, K, N)
+    of_classes, of_pixels = rng.random((B, K + 1, N), dtype=np.float32), rng.random((B, N))
+    if kind == "classes inside":
+        log_p = np.ascontiguousarray(log_p.astype(np.float32).transpose(0, 2, 1)).transpose(0, 2, 1)
+    else:
+        log_p = log_p.astype(kind)
+    return log_p, classes, of_classes, of_pixels
+
+
+def results(kind, num_threads):
+    """Results by name: integers are tokens, the rest log-probabilities."""
+    log_p, x, of_classes, of_pixels = inputs(kind)
+    wide = np.float64 if log_p.dtype == np.float64 else np.float32
+    onehot = np.where(np.arange(K + 1)[:, None] == x[:, None], 0, np.log(1e-30)).astype(wide)
+    step = *SCHEDULE, T_NOW, T_EARLIER
+
+    def rows(count):
+        return np.empty((B, count, N), wide)
+
+    def grid(dtype=np.int64):
+        return np.empty((B, N), dtype)
+
+    calls = {
+        "q_posterior": (*step, log_p, x, rows(K + 1)),
+        "log_transition_rows": (*SCHEDULE, T_NOW, True, x, onehot, rows(K)),
+        "apply_cumulative_transitions": (*SCHEDULE, T_NOW, log_p, rows(K + 1)),
+        "step_gumbel": (*step, log_p, x, of_classes, grid()),
+        "step_inverse_cdf": (*step, log_p, x, of_pixels, grid()),
+        "plan_inverse_cdf": (*step, x, of_pixels, grid(bool)),
+        "q_sample": (*SCHEDULE, x, np.arange(B) + 5, of_pixels, grid()),
+        "gumbel_noised": (log_p, of_classes[:, 1:], rows(K)),
+        "guide": (log_p[:, ::-1], log_p, 3.0, rows(K)),
+        "truncate": (log_p, 0.86, -70.0, rows(K)),
+    }
+    found = {}
+    for name, arguments in calls.items():
+        getattr(_native, name)(*arguments, num_threads)
+        found[name] = arguments[-1]
+    clean = grid()
+    _native.step_gumbel(*SCHEDULE, 0, -1, log_p, None, of_classes[:, :-1], clean, num_threads)
+    found["step_gumbel at 0"] = clean
+    clean = grid()
+    _native.step_inverse_cdf(*SCHEDULE, 0, -1, log_p, None, of_pixels, clean, num_threads)
+    found["step_inverse_cdf at 0"] = clean
+    needed = found["plan_inverse_cdf"]
+    completed = grid()
+    columns = log_p.transpose(0, 2, 1)[needed].T
+    _native.complete_inverse_cdf(*step, columns, x, of_pixels, completed, num_threads)
+    found["complete_inverse_cdf"] = completed
+    return found
+
+
+if __name__ == "__main__":
+    np.savez(
+        sys.argv[1],
+        **{f"{kind}/{name}": v for kind in INPUTS for name, v in results(kind, int(sys.argv[2])).items()},
+    )
+    print(_native.cpu)
