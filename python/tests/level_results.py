@@ -1,6 +1,6 @@
 """Results of every kernel on input large enough for threads, for comparing CPU levels and numbers of threads.
 
-As a script it writes them to the .npz file that is its argument, computed on as many threads as its second argument says.
+As a script it writes them to the .npz file that is its first argument, computed on as many threads as the second says.
 """
 
 import sys

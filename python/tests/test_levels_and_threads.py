@@ -1,8 +1,8 @@
 """What does not depend on the number of threads or the CPU level, bit by bit, and how far the rest may differ.
 
-On one level every result is the same for any number of threads. Levels with fused multiply-add give the same bits as each
-other. The baseline x86-64 rounds products before they are added: its log-probabilities differ in the last digits, and its
-tokens only at pixels where two outcomes are so near that the difference decides.
+On one level every result is the same for any number of threads. Levels with fused multiply-add give the same bits as
+each other. The baseline x86-64 rounds products before they are added: its log-probabilities differ in the last digits,
+and its tokens only at pixels where two outcomes are so near that the difference decides.
 """
 
 import os
@@ -73,7 +73,7 @@ def test_levels_with_fused_multiply_add_give_the_same_bits(of_levels):
 
 
 def test_log_probabilities_of_all_levels_are_close(of_levels):
-    """Within 5e-7 (1 + |value|): a rounding or two of float32. In float64 within 1e-14, where no float32 noise comes in."""
+    """Within 5e-7 (1 + |value|): a rounding or two of float32. Within 1e-14 in float64 without noise of float32."""
     for level in LEVELS[:-1]:
         for name, value in of_levels[level].items():
             other = of_levels[LEVELS[-1]][name]
@@ -155,4 +155,5 @@ def test_what_is_decided_without_the_model_is_the_same_on_every_level(of_levels)
     for level in LEVELS[:-1]:
         for kind in INPUTS:
             for name in ("plan_inverse_cdf", "q_sample"):
-                np.testing.assert_array_equal(of_levels[level][f"{kind}/{name}"], of_levels[LEVELS[-1]][f"{kind}/{name}"])
+                key = f"{kind}/{name}"
+                np.testing.assert_array_equal(of_levels[level][key], of_levels[LEVELS[-1]][key])

@@ -183,7 +183,8 @@ class VQDiffusionScheduler(Configurable):
         ----------
         model_output : array of float16, float32 or float64, shape (B, K, N)
             Log-probabilities of each class of the clean grid. They may be -inf, and a column need not sum to one. Any
-            strides. With a plan also of shape (K, M): the columns of the M needed pixels, in the order of `plan.needed`.
+            strides. With a plan also of shape (K, M): the columns of the M needed pixels, in the order of
+            `plan.needed`.
         timestep : int, NumPy integer or integer array of one element
             t, 0 … T - 1.
         sample : array of any integer dtype, shape (B, N)

@@ -1,5 +1,5 @@
-"""Drawing by one uniform per pixel on torch tensors, as the native module does: what the uniform alone decides, and how a
-column completes the rest. x_t is (B, N), classes 0 … K; at t = 0 it is to be the mask throughout (`shown`).
+"""Drawing by one uniform per pixel on torch tensors, as the native module does: what the uniform alone decides, and how
+a column completes the rest. x_t is (B, N), classes 0 … K; at t = 0 it is to be the mask throughout (`shown`).
 """
 
 from __future__ import annotations

@@ -181,7 +181,8 @@ def test_inverse_cdf_has_the_tokens_of_the_native_module(schedule, classes):
     """The same uniforms, on a comb that meets every branch, lead to the same tokens."""
     ours = Ours(classes + 1, T, sampling_method="inverse_cdf", **schedule)
     log_p = random_log_p(1, classes, 1, dtype=torch.float64)[0, :, 0]
-    u = torch.cat((torch.linspace(0, 1 - 2**-53, 2000, dtype=torch.float64), torch.rand(500, dtype=torch.float64)))[None]
+    comb = torch.linspace(0, 1 - 2**-53, 2000, dtype=torch.float64)
+    u = torch.cat((comb, torch.rand(500, dtype=torch.float64)))[None]
     x = log_p.expand(1, len(u[0]), classes).transpose(1, 2)
     for t in range(T):
         for shown in {0, classes - 1, classes}:

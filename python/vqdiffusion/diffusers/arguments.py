@@ -147,7 +147,8 @@ def check_columns(x: Tensor, name: str) -> None:
     """Refuses columns (classes, M) that cannot be drawn from."""
     bad = ~x.logsumexp(0).isfinite()
     if bool(bad.any()):
-        raise ValueError(f"{name} must not hold NaN, +inf or a column of only -inf, but does in column {int(bad.nonzero()[0])}")
+        column = int(bad.nonzero()[0])
+        raise ValueError(f"{name} must not hold NaN, +inf or a column of only -inf, but does in column {column}")
 
 
 def same_values(a: Tensor, b: Tensor) -> bool:

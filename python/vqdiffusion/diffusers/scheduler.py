@@ -189,8 +189,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         ----------
         model_output : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K, N)
             Log-probabilities of each class of the clean grid. They may be -inf, and a column need not sum to one. Any
-            strides; NumPy arrays are taken too. With a plan also of shape (K, M): the columns of the M needed pixels, in
-            the order of `plan.needed`.
+            strides; NumPy arrays are taken too. With a plan also of shape (K, M): the columns of the M needed pixels,
+            in the order of `plan.needed`.
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
             t, 0 … T - 1, for all rows or one for each.
         sample : torch.Tensor of any integer dtype, shape (B, N)
@@ -223,8 +223,9 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         ValueError
             If shapes or devices disagree, `timestep` is outside the schedule, a class is out of range, what is read of
             `model_output` holds NaN or +inf or a column of nothing but -inf, a list of generators has the wrong length,
-            or `plan` is given with a generator or was made for another step. After any error the generators are in the state in which they came. Values cannot be checked under
-            vmap, torch.compile and on the meta device.
+            or `plan` is given with a generator or was made for another step. After any error the
+            generators are in the state in which they came. Values cannot be checked under vmap, torch.compile and on
+            the meta device.
         """
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
         u = None
@@ -238,8 +239,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
                 return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
             if (*shape[:1], *shape[2:]) != tuple(plan.sample.shape):
                 raise ValueError(
-                    f"model_output must have shape (batch, classes, pixels) as planned, or (classes, M) for the M needed "
-                    f"pixels alone, not {shape}"
+                    f"model_output must have shape (batch, classes, pixels) as planned, or (classes, M) for the M "
+                    f"needed pixels alone, not {shape}"
                 )
             sample, u = plan.sample, plan.uniforms
         x = memory(model_output, "model_output")
