@@ -1,6 +1,8 @@
 /* Guidance and truncation, against their formulas. */
 #include "abi_test.h"
 
+#include <string.h>
+
 static void test_guide(void) {
     double conditional[B][K][N], out[B][K][N];
     const double scale = 2.5;
@@ -44,7 +46,51 @@ static void test_truncate(void) {
     CHECK(vqd_truncate(&p, NAN, -70, &to, NULL) == VQD_VALUE_ERROR);
 }
 
+/* One call for what takes three. */
+static void test_guided_step(void) {
+    double conditional[B][K][N], guided[B][K][N], truncated[B][K][N], uniforms[B][K + 1][N], pixel_uniforms[B][N];
+    int64_t expected[B][N], drawn[B][N];
+    const vqd_tensor u = tensor(log_p, VQD_FLOAT64, 3, B, K, N), c = tensor(conditional, VQD_FLOAT64, 3, B, K, N);
+    const vqd_tensor to_guided = tensor(guided, VQD_FLOAT64, 3, B, K, N);
+    const vqd_tensor to_truncated = tensor(truncated, VQD_FLOAT64, 3, B, K, N);
+    const vqd_tensor x = tensor(x_t, VQD_INT64, 2, B, N, 0), to = tensor(drawn, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor to_expected = tensor(expected, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor class_uniforms = tensor(uniforms, VQD_FLOAT64, 3, B, K + 1, N);
+    const vqd_tensor one_each = tensor(pixel_uniforms, VQD_FLOAT64, 2, B, N, 0);
+    const vqd_noise noise = {.uniforms = &class_uniforms};
+    vqd_guided_output output = {.log_p_cond = &c, .guidance_scale = 2, .truncation_rate = 0.6, .floor = -70};
+    for (int repeat = 0; repeat < 100; repeat++) {
+        for (int i = 0; i < B * K * N; i++) (&conditional[0][0][0])[i] = log(0.05 + uniform());
+        for (int i = 0; i < B * (K + 1) * N; i++) (&uniforms[0][0][0])[i] = uniform();
+        for (int i = 0; i < B * N; i++) (&pixel_uniforms[0][0])[i] = uniform();
+        output.log_p_uncond = repeat % 3 ? &u : NULL; /* without: no guidance */
+        CHECK(vqd_guide(&u, &c, 2, &to_guided, NULL) == VQD_OK);
+        CHECK(vqd_truncate(output.log_p_uncond ? &to_guided : &c, 0.6, -70, &to_truncated, NULL) == VQD_OK);
+        CHECK(vqd_step_gumbel(&schedule, 3, 2, &to_truncated, &x, &noise, &to_expected, NULL) == VQD_OK);
+        CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, &noise, &to, NULL) == VQD_OK);
+        CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
+        CHECK(vqd_step_inverse_cdf(&schedule, 3, 2, &to_truncated, &x, &one_each, &to_expected, NULL) == VQD_OK);
+        CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, &output, &x, &one_each, &to, NULL) == VQD_OK);
+        CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
+    }
+    vqd_context context = {0};
+    memset(drawn, -1, sizeof drawn);
+    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, NULL, &x, &noise, &to, &context) == VQD_VALUE_ERROR && context.message[0] != '\0');
+    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, NULL, &to, NULL) == VQD_VALUE_ERROR);
+    CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, NULL, &x, &one_each, &to, NULL) == VQD_VALUE_ERROR);
+    output.log_p_cond = NULL;
+    CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, &output, &x, &one_each, &to, NULL) == VQD_VALUE_ERROR);
+    output.log_p_cond = &c;
+    output.truncation_rate = NAN;
+    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, &noise, &to, NULL) == VQD_VALUE_ERROR);
+    output.truncation_rate = 0.6;
+    conditional[1][2][3] = NAN;
+    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, &noise, &to, NULL) == VQD_VALUE_ERROR);
+    for (int i = 0; i < B * N; i++) CHECK((&drawn[0][0])[i] == -1);
+}
+
 void test_guidance(void) {
     test_guide();
     test_truncate();
+    test_guided_step();
 }

@@ -34,6 +34,18 @@ SIGNATURES = {
         "*plan": None,
         "*check_finite": False,
     },
+    VQDiffusionScheduler.guided_step: {
+        "self": REQUIRED,
+        "log_p_uncond": REQUIRED,
+        "log_p_cond": REQUIRED,
+        "timestep": REQUIRED,
+        "sample": REQUIRED,
+        "generator": None,
+        "*guidance_scale": 5.0,
+        "*truncation_rate": 1.0,
+        "*floor": -70.0,
+        "*return_dict": True,
+    },
     VQDiffusionScheduler.plan: {"self": REQUIRED, "timestep": REQUIRED, "sample": REQUIRED, "generator": None},
     VQDiffusionScheduler.q_posterior: {"self": REQUIRED, "log_p_x_0": REQUIRED, "x_t": REQUIRED, "t": REQUIRED},
     VQDiffusionScheduler.log_Q_t_transitioning_to_known_class: {

@@ -225,7 +225,10 @@ def test_other_exporters():
 
 
 def test_sample_may_be_none_at_timestep_zero():
-    for function, rows in ("step_gumbel", K), ("step_inverse_cdf", None), ("plan_inverse_cdf", None):
+    for function, rows in (
+        ("step_gumbel", K), ("step_inverse_cdf", None), ("plan_inverse_cdf", None),
+        ("guided_step_gumbel", K), ("guided_step_inverse_cdf", None),
+    ):  # fmt: skip
         named = arguments(function) | {"t": 0, "s": -1, "sample": None}
         if rows:
             named["uniforms"] = np.ascontiguousarray(named["uniforms"][:, :rows])
@@ -307,7 +310,9 @@ def test_other_element_types(function, name):
 @pytest.mark.parametrize("value", [None, 3, "text", [[1, 2]], object()], ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("function, name", EVERY_ARRAY)
 def test_objects_without_a_buffer(function, name, value):
-    if name == "sample" and value is None:
+    if name == "log_p_uncond" and function.startswith("guided_step") and value is None:
+        assert call(function, arguments(function) | {name: None}) is None  # there is no guidance then
+    elif name == "sample" and value is None:
         assert_refused(function, arguments(function) | {name: None}, ValueError, "^sample ")
     else:
         match = rf"^{name} must be an array with the buffer protocol, not {type(value).__name__}$"

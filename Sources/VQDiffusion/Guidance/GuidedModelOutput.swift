@@ -147,11 +147,13 @@ private struct Preparation {
         return lanes
     }
 
-    /// Calls `check`, which finds out what is wrong with a column, for those in groups where something is.
+    /// Calls `check`, which finds out what is wrong with a column, for those of groups where something may be.
     private func forEachBad(
         _ bad: borrowing Scratch<Bool>, _ groups: Int, _ check: (_ row: Int, _ pixel: Int) throws(ArgumentError) -> Void
     ) throws(ArgumentError) {
+        var isAnyBad = false
         for at in 0..<batch * groups where bad[at] {
+            isAnyBad = true
             let first = at % groups * 16
             for column in first..<min(first + 16, columns) {
                 if let selection {
@@ -160,8 +162,8 @@ private struct Preparation {
                     try check(at / groups, column)
                 }
             }
-            // Finite, but guidance has left the range of the numbers.
-            throw ArgumentError("guidance_scale", .notANumber)
         }
+        // All finite, but guidance has left the range of the numbers.
+        if isAnyBad { throw ArgumentError("guidance_scale", .notANumber) }
     }
 }

@@ -18,6 +18,7 @@ from .. import torch_inverse_cdf
 from ..arguments import as_float, as_int
 from ..schedules import alpha_schedules, gamma_schedules
 from ..step_plan import StepPlan
+from ..torch_guidance import guide, truncate
 from ..torch_memory import memory, traced
 from .arguments import (
     as_generators,

@@ -1,0 +1,187 @@
+"""`guided_step` against its definition, written out in float64, and against the three calls that it stands for."""
+
+import numpy as np
+import pytest
+from reference import Reference, gumbel, random_classes, random_log_p
+
+import vqdiffusion
+from vqdiffusion import VQDiffusionScheduler
+
+METHODS = ["gumbel", "inverse_cdf"]
+
+
+def prepared(uncond, cond, scale, rate, floor):
+    """Guidance, truncation by a stable sort, and the floor."""
+    log_p = cond.astype(np.float64)
+    if uncond is not None:
+        log_p = uncond + scale * (log_p - uncond)
+        log_p = log_p - log_p.max(axis=1, keepdims=True)
+        log_p = log_p - np.log(np.exp(log_p).sum(axis=1, keepdims=True))
+    order = np.argsort(-log_p, axis=1, kind="stable")
+    falling = np.take_along_axis(log_p, order, axis=1)
+    before = np.cumsum(np.exp(falling), axis=1) - np.exp(falling)
+    before[:, 0] = -np.inf
+    np.put_along_axis(log_p, order, np.where(before < rate, falling, -np.inf), axis=1)
+    return np.maximum(log_p, floor)
+
+
+def drawn(generator, log_p, t, sample):
+    """Brute force: the posterior by matrices, then Gumbel-max."""
+    batch, classes, pixels = log_p.shape
+    probabilities = Reference(classes + 1).step_probabilities(log_p, sample, t)[:, : classes + (t > 0)]
+    u = generator.random(probabilities.shape, np.float32)
+    with np.errstate(divide="ignore"):
+        return np.argmax(np.log(probabilities) + gumbel(u), axis=1)
+
+
+@pytest.mark.parametrize("t", [99, 50, 5, 1, 0])
+@pytest.mark.parametrize("guided", [True, False])
+@pytest.mark.parametrize("rate", [0.0, 0.5, 0.86, 1.5])
+@pytest.mark.parametrize("ties", [True, False])
+def test_gumbel_by_brute_force(rng, t, guided, rate, ties):
+    uncond, cond = (random_log_p(rng, 2, 23, 37, dtype=np.float64) for _ in range(2))
+    if ties:
+        uncond, cond = np.round(uncond), np.round(cond)
+    if not guided:
+        uncond = None
+    sample = random_classes(rng, 2, 23, 37, mask_rate=0.5)
+    scheduler = VQDiffusionScheduler(24, sampling_method="gumbel")
+    result = scheduler.guided_step(
+        uncond, cond, t, sample, np.random.default_rng(t), guidance_scale=3, truncation_rate=rate, floor=-60
+    )
+    expected = drawn(np.random.default_rng(t), prepared(uncond, cond, 3, rate, -60), t, sample)
+    np.testing.assert_array_equal(result.prev_sample, expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 17, 33), (3, 300, 70), (1, 90, 700)])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_three_calls_in_one(rng, method, shape, dtype, turned):
+    """Token for token, whatever the memory, and the generator ends in the same state."""
+    batch, classes, pixels = shape
+    scheduler = VQDiffusionScheduler(classes + 1, sampling_method=method)
+    for t in (99, 60, 10, 1, 0):
+        uncond, cond = (random_log_p(rng, *shape, dtype=dtype) for _ in range(2))
+        if turned:
+            uncond, cond = (np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1) for x in (uncond, cond))
+        sample = random_classes(rng, batch, classes, pixels)
+        for given, rate in ((uncond, 0.86), (uncond, 1.0), (None, 0.5), (None, 0.0)):
+            one, other = np.random.default_rng(t), np.random.default_rng(t)
+            log_p = cond if given is None else vqdiffusion.guide(given, cond, 5.0)
+            log_p = vqdiffusion.truncate(log_p, rate, -70)
+            expected = scheduler.step(log_p, t, sample, one).prev_sample
+            (result,) = scheduler.guided_step(
+                given, cond, t, sample, other, guidance_scale=5.0, truncation_rate=rate, return_dict=False
+            )
+            np.testing.assert_array_equal(result, expected)
+            assert one.random() == other.random()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_defaults_are_those_of_pipelines(rng, method):
+    uncond, cond = (random_log_p(rng, 1, 200, 300) for _ in range(2))
+    sample = random_classes(rng, 1, 200, 300)
+    scheduler = VQDiffusionScheduler(201, sampling_method=method)
+    result = scheduler.guided_step(uncond, cond, 2, sample, 7).prev_sample
+    log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5), 1, -70)
+    np.testing.assert_array_equal(result, scheduler.step(log_p, 2, sample, 7).prev_sample)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_threads_rows_and_lists_of_generators(rng, method):
+    uncond, cond = (random_log_p(rng, 3, 500, 400) for _ in range(2))
+    sample = random_classes(rng, 3, 500, 400)
+    scheduler = VQDiffusionScheduler(501, sampling_method=method)
+
+    def step(seed, rows=slice(None)):
+        return scheduler.guided_step(uncond[rows], cond[rows], 3, sample[rows], seed, truncation_rate=0.9).prev_sample
+
+    expected = step(1)
+    try:
+        for threads in (1, 2, 3, 8):
+            vqdiffusion.set_num_threads(threads)
+            np.testing.assert_array_equal(step(1), expected)
+    finally:
+        vqdiffusion.set_num_threads(0)
+    np.testing.assert_array_equal(step([1, 2, 3])[1], step(2, slice(1, 2))[0])
+
+
+def test_inverse_cdf_reads_only_what_it_needs(rng):
+    scheduler = VQDiffusionScheduler(65)
+    uncond, cond = (random_log_p(rng, 2, 64, 500) for _ in range(2))
+    sample = random_classes(rng, 2, 64, 500)
+    needed = scheduler.plan(50, sample, 4).needed
+    assert 0 < needed.sum() < 100
+    expected = scheduler.guided_step(uncond, cond, 50, sample, 4).prev_sample
+    for x in (uncond, cond):
+        x.transpose(0, 2, 1)[~needed] = np.nan
+    np.testing.assert_array_equal(scheduler.guided_step(uncond, cond, 50, sample, 4).prev_sample, expected)
+    row, pixel = np.argwhere(needed)[-1]
+    cond[row, 9, pixel] = np.inf
+    with pytest.raises(ValueError, match=rf"log_p_cond must .*\[{row}, 9, {pixel}\]"):
+        scheduler.guided_step(uncond, cond, 50, sample, 4)
+
+
+def spoilt(x, place, value):
+    x = x.copy()
+    x[place] = value
+    return x
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_errors_leave_generators_alone(rng, method):
+    uncond, cond = (random_log_p(rng, 2, 30, 40) for _ in range(2))
+    sample = random_classes(rng, 2, 30, 40)
+    scheduler = VQDiffusionScheduler(31, sampling_method=method)
+    # At t = 0 every column is read.
+    good = {"log_p_uncond": uncond, "log_p_cond": cond, "timestep": 0, "sample": None}
+    place = (1, 7, 39)
+    cases = [
+        ({"log_p_uncond": spoilt(uncond, place, np.nan)}, ValueError, r"log_p_uncond must .*\[1, 7, 39\]"),
+        ({"log_p_cond": spoilt(cond, place, np.inf)}, ValueError, r"log_p_cond must .*\[1, 7, 39\]"),
+        ({"log_p_cond": spoilt(cond, place, np.nan), "log_p_uncond": None}, ValueError, r"log_p_cond .*\[1, 7, 39\]"),
+        ({"log_p_cond": spoilt(cond, np.s_[1, :, 3], -np.inf)}, ValueError, "log_p_cond must .*row 1, pixel 3"),
+        ({"log_p_uncond": spoilt(uncond, np.s_[1, :, 3], -np.inf)}, ValueError, "log_p_cond must .*row 1, pixel 3"),
+        ({"log_p_cond": spoilt(cond, place, 3e38)}, ValueError, "guidance_scale must be .* moderate"),
+        ({"log_p_uncond": uncond[:1]}, ValueError, "log_p_cond must have"),
+        ({"log_p_uncond": uncond[:, :29]}, ValueError, "log_p_cond must have"),
+        ({"log_p_uncond": uncond.astype(np.float64)}, TypeError, "log_p_cond must be"),
+        ({"log_p_uncond": None, "log_p_cond": cond[:, :29]}, ValueError, "log_p_cond must have"),
+        ({"log_p_cond": None}, TypeError, "log_p_cond"),
+        ({"guidance_scale": np.nan}, ValueError, "guidance_scale"),
+        ({"guidance_scale": "5"}, TypeError, "guidance_scale"),
+        ({"truncation_rate": np.nan}, ValueError, "truncation_rate"),
+        ({"floor": np.inf}, ValueError, "floor"),
+        ({"timestep": 100}, ValueError, "timestep"),
+        ({"timestep": 5, "sample": sample + 30}, ValueError, "sample must"),
+        ({"timestep": 5, "sample": sample[:, :7]}, ValueError, "sample must"),
+    ]
+    generator = np.random.default_rng(3)
+    state = generator.bit_generator.state
+    for change, error, match in cases:
+        with pytest.raises(error, match=match):
+            scheduler.guided_step(**{**good, **change}, generator=generator)
+        assert generator.bit_generator.state == state
+    assert scheduler.guided_step(**good, generator=generator).prev_sample.max() < 30
+    assert generator.bit_generator.state != state
+
+
+def test_scale_and_unconditional_output_are_independent(rng):
+    """Without the unconditional output there is no guidance whatever the scale; with it there is at any."""
+    uncond, cond = (random_log_p(rng, 1, 40, 600) for _ in range(2))
+    scheduler = VQDiffusionScheduler(41)
+    plain = scheduler.guided_step(None, cond, 0, None, 1, guidance_scale=5).prev_sample
+    np.testing.assert_array_equal(plain, scheduler.guided_step(None, cond, 0, None, 1, guidance_scale=np.nan).prev_sample)
+    half = scheduler.guided_step(uncond, cond, 0, None, 1, guidance_scale=0.5).prev_sample
+    assert np.any(half != plain)
+    log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 0.5), 1, -70)
+    np.testing.assert_array_equal(half, scheduler.step(log_p, 0, None, 1).prev_sample)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("shape", [(0, 5, 7), (2, 5, 0)])
+def test_empty(method, shape):
+    empty, sample = np.zeros(shape, np.float32), np.zeros((shape[0], shape[2]), np.int64)
+    scheduler = VQDiffusionScheduler(6, sampling_method=method)
+    assert scheduler.guided_step(empty, empty, 3, sample).prev_sample.shape == sample.shape
