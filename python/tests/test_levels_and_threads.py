@@ -73,7 +73,8 @@ def test_levels_with_fused_multiply_add_give_the_same_bits(of_levels):
 
 
 def test_log_probabilities_of_all_levels_are_close(of_levels):
-    """Within 5e-7 (1 + |value|): a rounding or two of float32. Within 1e-14 in float64 without noise of float32."""
+    """Within 5e-7 (1 + |value|): a rounding or two of float32; guidance, which multiplies differences of its input, within
+    2e-6. Within 1e-14 in float64 without noise of float32."""
     for level in LEVELS[:-1]:
         for name, value in of_levels[level].items():
             other = of_levels[LEVELS[-1]][name]
@@ -81,7 +82,7 @@ def test_log_probabilities_of_all_levels_are_close(of_levels):
                 assert (value != other).sum() <= 3, (level, name)
             elif value.dtype.kind == "f":
                 single = value.dtype == np.float32 or name.endswith("/gumbel_noised")
-                near = 5e-7 if single else 1e-14
+                near = (2e-6 if name.endswith("/guide") else 5e-7) if single else 1e-14
                 np.testing.assert_allclose(value, other, rtol=near, atol=near, err_msg=f"{level} {name}")
 
 

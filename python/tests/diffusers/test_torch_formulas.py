@@ -189,7 +189,7 @@ def test_inverse_cdf_has_the_tokens_of_the_native_module(schedule, classes):
             if shown == classes and ours._schedule[2][t] == 0:
                 continue  # nothing is masked there
             grid = torch.full(u.shape, shown)
-            native = ours._native_step(x.numpy(), t, grid.numpy(), None, u)
+            native = ours._native_step(x.numpy(), t, grid.numpy(), None, x, grid, u)
             assert torch.equal(ours._torch_step(x, t, grid, None, u), native), (t, shown)
 
 
