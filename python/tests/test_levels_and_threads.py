@@ -62,8 +62,13 @@ def test_threads_are_started_for_input_of_this_size(name, monkeypatch):
 
     monkeypatch.setattr(_native, name, timed)
     for num_threads in (2, 3, 8):
-        results("float32", num_threads)
-        assert others[name] > 10_000  # to start a thread takes longer; this clock is exact to some 1000
+        for _ in range(20):  # on a busy machine another thread may come too late to do any of the work
+            results("float32", num_threads)
+            if others[name] > 50_000:
+                break
+        assert others[name] > 50_000
+    results("float32", 1)
+    assert others[name] < 50_000
 
 
 @pytest.mark.skipif(len(WITH_FMA) < 2, reason="this machine has one level with fused multiply-add")
@@ -73,8 +78,10 @@ def test_levels_with_fused_multiply_add_give_the_same_bits(of_levels):
 
 
 def test_log_probabilities_of_all_levels_are_close(of_levels):
-    """Within 5e-7 (1 + |value|): a rounding or two of float32; guidance, which multiplies differences of its input, within
-    2e-6. Within 1e-14 in float64 without noise of float32."""
+    """Within 5e-7 (1 + |value|): a rounding or two of float32. Within 1e-14 in float64 without noise of float32.
+
+    Guided ones are differences of numbers of up to some 50, and a rounding of those.
+    """
     for level in LEVELS[:-1]:
         for name, value in of_levels[level].items():
             other = of_levels[LEVELS[-1]][name]
@@ -82,7 +89,7 @@ def test_log_probabilities_of_all_levels_are_close(of_levels):
                 assert (value != other).sum() <= 3, (level, name)
             elif value.dtype.kind == "f":
                 single = value.dtype == np.float32 or name.endswith("/gumbel_noised")
-                near = (2e-6 if name.endswith("/guide") else 5e-7) if single else 1e-14
+                near = (5e-7 if single else 1e-14) * (8 if name.endswith("/guide") else 1)
                 np.testing.assert_allclose(value, other, rtol=near, atol=near, err_msg=f"{level} {name}")
 
 

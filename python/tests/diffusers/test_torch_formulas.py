@@ -6,7 +6,7 @@ from diffusers_case import Ours, both, generator, random_classes, random_log_p, 
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, vmap
 
-from vqdiffusion import torch_formulas, torch_inverse_cdf
+from vqdiffusion import _native, torch_formulas, torch_inverse_cdf
 
 K, T = 5, 20
 TIMESTEPS = (0, 1, 7, T - 1)
@@ -175,10 +175,13 @@ def test_gumbel_tokens_are_those_of_the_reference(classes):
         assert torch.equal(torch_formulas.gumbel_argmax(classes_part, mask, noise), expected)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+ROUNDED = {"alpha_cum_start": 0.97, "alpha_cum_end": 0.01, "gamma_cum_start": 1 - 0.97, "gamma_cum_end": 1 - 0.01}
+
+
+@pytest.mark.parametrize("schedule", [*SCHEDULES.values(), ROUNDED], ids=[*SCHEDULES, "absorbing but for roundings"])
 @pytest.mark.parametrize("classes", [1, 2, 5, 70])
 def test_inverse_cdf_has_the_tokens_of_the_native_module(schedule, classes):
-    """The same uniforms, on a comb that meets every branch, lead to the same tokens."""
+    """The same uniforms, on a comb that meets every branch, need the same columns and lead to the same tokens."""
     ours = Ours(classes + 1, T, sampling_method="inverse_cdf", **schedule)
     log_p = random_log_p(1, classes, 1, dtype=torch.float64)[0, :, 0]
     comb = torch.linspace(0, 1 - 2**-53, 2000, dtype=torch.float64)
@@ -189,8 +192,14 @@ def test_inverse_cdf_has_the_tokens_of_the_native_module(schedule, classes):
             if shown == classes and ours._schedule[2][t] == 0:
                 continue  # nothing is masked there
             grid = torch.full(u.shape, shown)
-            native = ours._native_step(x.numpy(), t, grid.numpy(), None, x, grid, u)
-            assert torch.equal(ours._torch_step(x, t, grid, None, u), native), (t, shown)
+            native = torch.empty(u.shape, dtype=torch.int64)
+            arrays = (one.numpy() for one in (x, grid, u, native))
+            _native.step_inverse_cdf(*ours._schedule, t, t - 1, *arrays)
+            x_t = torch_inverse_cdf.shown(ours._law, grid, t, u)
+            assert torch.equal(torch_inverse_cdf.inverse_cdf(ours._law, x, x_t, t, u), native), (t, shown)
+            needed = torch.empty(u.shape, dtype=torch.bool)
+            _native.plan_inverse_cdf(*ours._schedule, t, t - 1, *(one.numpy() for one in (grid, u, needed)))
+            assert torch.equal(torch_inverse_cdf.decide(ours._law, x_t, t, u)[1], needed), (t, shown)
 
 
 def test_inverse_cdf_at_its_ends():
