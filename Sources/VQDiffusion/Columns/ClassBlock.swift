@@ -9,7 +9,7 @@ extension LaneGroup {
     /// - Parameters:
     ///   - row: where the batch row begins.
     ///   - block: room for sixteen vectors.
-    @inline(__always)
+    @inline(never)  // a call for sixteen vectors is nothing, its copies are a fifth of the library
     func load<E: FloatingElement>(
         _: E.Type, row: UnsafeRawPointer, classStride: Int, first: Int, count: Int, into block: UnsafeMutablePointer<E.Real>
     ) {

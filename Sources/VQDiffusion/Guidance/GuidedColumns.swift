@@ -32,7 +32,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     /// - Parameters:
     ///   - exact: whether -∞ is looked for. Otherwise a -∞ in the inputs may give NaN.
     ///   - block: room for sixteen vectors, like `room`.
-    @inline(__always)
+    @inline(never)
     func combine(
         row: Int, group: Int, first: Int, count: Int, exact: Bool, into block: UnsafeMutablePointer<E.Real>, room: UnsafeMutablePointer<E.Real>
     ) {
@@ -146,7 +146,7 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
     }
 
     /// Sixteen classes are added in the precision of the elements and those sums in double precision.
-    @inline(__always)
+    @inline(never)
     func add(_ block: UnsafePointer<V.Scalar>, count: Int, to group: Int) {
         let before = V(at: largest.pointer + group &* 16)
         var sum = DoubleVector(at: sums.pointer + group &* 16)
