@@ -377,8 +377,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         u: Tensor | None = None,
         guidance: tuple[Any, ...] | None = None,
     ) -> Tensor:
-        """`x` and `shown` are the memory of `model_output` and `sample`; with `guidance` `x` is the conditional output, and
-        the rest is the unconditional one, or None, the scale, the rate and the floor."""
+        """`x` and `shown` are the memory of `model_output` and `sample`. With `guidance` (the unconditional output or
+        None, the scale, the rate and the floor) `x` is the conditional output."""
         if x.ndim != 3:
             name = "model_output" if guidance is None else "log_p_cond"
             raise ValueError(f"{name} must have the 3 axes (batch, classes, pixels), not shape {x.shape}")
