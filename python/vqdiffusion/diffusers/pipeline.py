@@ -105,7 +105,8 @@ class VQDiffusionPipeline(StockPipeline):
             inputs = torch.cat((latents, latents)) if guided else latents
             log_p = self.transformer(inputs, encoder_hidden_states=embeddings, timestep=t).sample
             uncond, cond = log_p.chunk(2) if guided else (None, log_p)
-            if getattr(type(self.scheduler), "step", None) is VQDiffusionScheduler.step:
+            # Not where someone's own `step` is to be called.
+            if getattr(self.scheduler.step, "__func__", None) is VQDiffusionScheduler.step:
                 latents = self.scheduler.guided_step(
                     uncond,
                     cond,
