@@ -55,6 +55,17 @@ VQD_INLINE vqd_double16 vqd_where_kept_double(vqd_double16 x, vqd_double16 t, in
 /* Lane by lane as a float, rounded. */
 VQD_INLINE vqd_float16 vqd_converted(vqd_int16 a) { return __builtin_convertvector(a, vqd_float16); }
 
+/* Not 0 when a is greater than b in some lane; when a is not at most b, or NaN, in some lane. Swift tests masks by a call. */
+#define VQD_SOME_LANE(condition)                                              \
+    const vqd_bool16 lanes = __builtin_convertvector((condition), vqd_bool16); \
+    uint16_t bits;                                                            \
+    __builtin_memcpy(&bits, &lanes, sizeof bits);                             \
+    return bits
+VQD_INLINE uint16_t vqd_any_greater(vqd_float16 a, vqd_float16 b) { VQD_SOME_LANE(a > b); }
+VQD_INLINE uint16_t vqd_any_greater_double(vqd_double16 a, vqd_double16 b) { VQD_SOME_LANE(a > b); }
+VQD_INLINE uint16_t vqd_any_beyond(vqd_float16 a, vqd_float16 b) { VQD_SOME_LANE(!(a <= b)); }
+VQD_INLINE uint16_t vqd_any_beyond_double(vqd_double16 a, vqd_double16 b) { VQD_SOME_LANE(!(a <= b)); }
+
 /* The lanes in which x is greater than t and at most u, as bits. */
 VQD_INLINE uint32_t vqd_within(vqd_float16 x, vqd_float16 t, vqd_float16 u) {
     const vqd_bool16 lanes = __builtin_convertvector((x > t) & (x <= u), vqd_bool16);

@@ -73,10 +73,10 @@ struct DoubleVector: RealVector {
     }
 
     @inline(__always)
-    func anyGreater(than other: Self) -> Bool { any(lanes .> other.lanes) }
+    func anyGreater(than other: Self) -> Bool { vqd_any_greater_double(lanes, other.lanes) != 0 }
 
     @inline(__always)
-    func allAtMost(_ other: Self) -> Bool { all(lanes .<= other.lanes) }
+    func allAtMost(_ other: Self) -> Bool { vqd_any_beyond_double(lanes, other.lanes) == 0 }
 
     @inline(__always)
     static func loadUnaligned(_ p: UnsafeRawPointer) -> Self { Self(p.loadUnaligned(as: SIMD16<Double>.self)) }
