@@ -80,7 +80,7 @@ test-diffusers-oldest: $(OLDEST)/.installed ## test the drop-in beside the oldes
 	    echo 'SKIPPED: the oldest torch runs on Python 3.11 and 3.12, and neither is among: $(PYTHONS).'; \
 	fi
 
-bench: $(VENV)/.with-diffusers ## time the scheduler beside diffusers' and check that both compute the same
+bench: $(VENV)/.with-bench ## time the scheduler beside diffusers', torch.compile and NumPy, check that all compute the same, write the figures
 	$(VENV)/bin/python -W ignore benchmarks/bench.py
 
 clean: ## remove all that was made here
@@ -104,7 +104,7 @@ $(VENV)/.torch: $(VENV)/.created
 	$(VENV)/bin/pip install --quiet 'torch==2.13.0+cpu' || $(VENV)/bin/pip install --quiet torch
 	@touch $@
 
-$(VENV)/.with-diffusers: $(VENV)/.torch
+$(VENV)/.with-diffusers $(VENV)/.with-bench: $(VENV)/.torch
 
 # The package as users install it, with one of the extras of pyproject.toml.
 $(VENV)/.with-%: $(VENV)/.created $(SOURCES)

@@ -1,119 +1,129 @@
-"""Times the scheduler beside diffusers', in one process and by turns, and checks in the same run that both computed the same.
+"""Times the scheduler beside diffusers', a compiled rewrite and plain NumPy, by turns in one process, and checks in the same run that
+all computed the same.
 
     make bench
 
-Prints the table of the README; the machine and the versions come with it. Needs torch and diffusers (`pip install '.[diffusers]'`).
+writes benchmarks/results.json, benchmarks/results.md, docs/speed.svg and the table in README.md. With --quick tiny shapes are run, to see
+that all works; nothing is then written but to the folder given by --output. The status is 1 when a check fails.
 """
 
 import argparse
+import datetime
+import json
 import platform
-import statistics
+import sys
 import time
+from pathlib import Path
 
 import diffusers
 import numpy as np
 import torch
 
 import vqdiffusion
+from cases import SHAPES, TIMESTEPS
+from measure import memory, scaling, small, steps_and_posteriors
+from plot import draw
+from report import checks, everything, number, place, readme, targets
+from timing import bandwidth
 from vqdiffusion import _native
-from vqdiffusion.diffusers import VQDiffusionScheduler
 
-Reference = diffusers.VQDiffusionScheduler
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
-
-def forward(scheduler, x_0, t, seed):
-    """A sample of the true forward process at t."""
-    return torch.from_numpy(scheduler.q_sample(x_0.numpy(), t, seed))
-
-
-def timed(functions, repeats):
-    """The median milliseconds of each function, called by turns."""
-    seconds = [[] for _ in functions]
-    for function in functions:
-        function()
-    for _ in range(repeats):
-        for function, times in zip(functions, seconds):
-            start = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - start)
-    return [1e3 * statistics.median(times) for times in seconds]
+QUICK_SHAPES = [(1, 65, 33), (2, 18, 7)]
+QUICK_CURVES = {"K": [(k, (1, k + 1, 16)) for k in (8, 32)], "threads": [(1, (1, 65, 33)), (2, (1, 65, 33))]}
+CURVES = {
+    "K": [(k, (1, k + 1, 1024)) for k in (16, 64, 256, 1024, 4096, 16384)],
+    "N": [(n, (1, 4097, n)) for n in (16, 64, 256, 1024, 4096)],
+    "B": [(b, (b, 1025, 256)) for b in (1, 2, 4, 8, 16, 32)],
+    "threads": [(n, (1, 4097, 1024)) for n in (1, 2)],
+}
 
 
-def tokens(scheduler, log_p, t, sample):
-    return scheduler.step(log_p, t, sample, torch.Generator().manual_seed(0)).prev_sample
-
-
-def processor():
+def this_machine():
     with open("/proc/cpuinfo") as file:
         names = [line.split(":")[1].strip() for line in file if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {len(names)} threads"
+    return {
+        "processor": names[0] if names else platform.machine(),
+        "cores": len(names),
+        "level": _native.cpu,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "diffusers": diffusers.__version__,
+        "vqdiffusion": vqdiffusion.__version__,
+    }
+
+
+def log(row):
+    times = ", ".join(f"{name} {number(value['ms'])}" for name, value in row["times"].items())
+    print(f"{place(row['shape'])}, {row['layout']}, t = {row['t']}: {times} ms\n    {checks(row)}", flush=True)
+
+
+def every_check(value):
+    """All checks, however deep."""
+    if isinstance(value, dict):
+        if "holds" in value and "says" in value:
+            yield value
+        else:
+            for part in value.values():
+                yield from every_check(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from every_check(part)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--classes", type=int, default=4096, help="K, without the mask (default: %(default)s)")
-    parser.add_argument("--pixels", type=int, default=1024, help="N (default: %(default)s)")
-    parser.add_argument("--batch", type=int, default=1, help="B (default: %(default)s)")
-    parser.add_argument("--repeats", type=int, default=11, help="calls of each function (default: %(default)s)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="tiny shapes and few calls")
+    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which needs a C++ compiler")
+    parser.add_argument("--seconds", type=float, help="for each slow function at each point (default: 0.6, quick 0.01)")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write results.json, results.md and speed.svg there alone")
     arguments = parser.parse_args()
-    batch, classes, pixels = arguments.batch, arguments.classes, arguments.pixels
+    quick, with_compile = arguments.quick, not arguments.no_compile
+    seconds = arguments.seconds or (0.01 if quick else 0.6)
+    shapes, timesteps = (QUICK_SHAPES, [50, 1, 0]) if quick else (SHAPES, TIMESTEPS)
 
+    start = time.perf_counter()
     torch.manual_seed(0)
-    log_p = torch.log_softmax(3 * torch.randn(batch, classes, pixels), dim=1)
-    inner = log_p.transpose(1, 2).contiguous().transpose(1, 2)
-    x_0 = torch.distributions.Categorical(logits=log_p.transpose(1, 2)).sample()
-    reference, gumbel = Reference(classes + 1), VQDiffusionScheduler(classes + 1)
-    inverse = VQDiffusionScheduler(classes + 1, sampling_method="inverse_cdf")
-    array = vqdiffusion.VQDiffusionScheduler(classes + 1)
+    results = {
+        "command": " ".join(["python benchmarks/bench.py", *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
+        "machine": this_machine(),
+        "bandwidth": {str(n): bandwidth(8 if quick else 1024, n) for n in (1, 2)},
+    }
+    results |= steps_and_posteriors(shapes, timesteps, seconds, with_compile, log)
+    results["small"] = small()
+    results["scaling"] = scaling(QUICK_CURVES if quick else CURVES, seconds / 2, with_compile, log)
+    results["memory"] = memory(shapes[0])
+    results["seconds"] = time.perf_counter() - start
 
-    print(f"{processor()}; level {_native.cpu}; Python {platform.python_version()}, NumPy {np.__version__}, torch {torch.__version__} "
-          f"({torch.get_num_threads()} threads), diffusers {diffusers.__version__}")
-    print(f"{batch} x {classes + 1} classes x {pixels} pixels; medians of {arguments.repeats} calls by turns, in milliseconds\n")
-    print("| t | diffusers `step` | gumbel | | inverse_cdf | | inverse_cdf, classes inner | | `torch.sum` | check of this run |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    for t in (90, 50, 10, 1, 0):
-        sample = forward(array, x_0, t, seed=t)
-        times = timed(
-            [
-                lambda: tokens(reference, log_p, t, sample),
-                lambda: tokens(gumbel, log_p, t, sample),
-                lambda: tokens(inverse, log_p, t, sample),
-                lambda: tokens(inverse, inner, t, sample),
-                lambda: torch.sum(log_p, dim=1),
-            ],
-            arguments.repeats,
-        )
-        same = torch.equal(tokens(reference, log_p, t, sample), tokens(gumbel, log_p, t, sample))
-        layouts = torch.equal(tokens(inverse, inner, t, sample), tokens(inverse, log_p, t, sample))
-        check = f"tokens {'identical' if same else 'DIFFER'}, layouts {'agree' if layouts else 'DISAGREE'}"
-        ours = " | ".join(f"{ms:.2f} | {times[0] / ms:.0f}×" for ms in times[1:4])
-        print(f"| {t} | {times[0]:.0f} | {ours} | {times[4]:.2f} | {check} |", flush=True)
-
-    sample = forward(array, x_0, 50, seed=50)
-    theirs, mine = timed(
-        [lambda: reference.q_posterior(log_p, sample, 50), lambda: gumbel.q_posterior(log_p, sample, 50)], arguments.repeats
-    )
-    error = (reference.q_posterior(log_p, sample, 50) - gumbel.q_posterior(log_p, sample, 50)).abs().max().item()
-    print(f"\n`q_posterior` at t = 50: {theirs:.0f} ms, ours {mine:.2f} ms, {theirs / mine:.0f}×; largest difference {error:.1e}")
-
-    small, small_reference = VQDiffusionScheduler(19), Reference(19)
-    of_18 = torch.log_softmax(torch.randn(1, 18, 64), dim=1)
-    masked = torch.full((1, 64), 18)
-    array_18, sample_18 = of_18.numpy(), masked.numpy()
-    numpy_small, generator = vqdiffusion.VQDiffusionScheduler(19), np.random.default_rng(0)
-    theirs, mine, on_numpy = timed(
-        [
-            lambda: tokens(small_reference, of_18, 50, masked),
-            lambda: tokens(small, of_18, 50, masked),
-            lambda: numpy_small.step(array_18, 50, sample_18, generator),
-        ],
-        300,
-    )
-    print(f"\n1 x 19 classes x 64 pixels at t = 50: diffusers {1e3 * theirs:.0f} µs, drop-in {1e3 * mine:.0f} µs, on NumPy arrays "
-          f"(inverse_cdf) {1e3 * on_numpy:.0f} µs")
+    print(f"\n{targets(results)}\n\n{results['seconds']:.0f} s")
+    failed = [check["says"] for check in every_check(results) if not check["holds"]]
+    if failed:
+        print("FAILED: " + "; ".join(failed))
+    else:
+        print("Every check holds.")
+    if arguments.output or not quick:
+        write(results, arguments.output)
+    return 1 if failed else 0
 
 
+def write(results, folder):
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        benchmarks, picture = folder, folder / "speed.svg"
+    else:
+        benchmarks, picture = ROOT / "benchmarks", ROOT / "docs/speed.svg"
+        path = ROOT / "README.md"
+        before, rest = path.read_text().split(BEGIN)
+        path.write_text(f"{before}{BEGIN}\n{readme(results)}\n{END}{rest.split(END)[1]}")
+    (benchmarks / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    (benchmarks / "results.md").write_text(everything(results))
+    if not draw(results, picture):
+        print("matplotlib is not installed: no picture.")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,0 +1,108 @@
+"""The measurements, each a function that returns what goes into the JSON file."""
+
+import time
+
+import numpy as np
+import torch
+
+import vqdiffusion
+from cases import LAYOUTS, Case
+from contestants import Contestants
+from memory import calls, extra_memory
+from timing import by_turns
+
+
+def checked(checks):
+    return {name: {"holds": bool(holds), "says": says} for name, (holds, says) in checks.items()}
+
+
+def steps_and_posteriors(shapes, timesteps, seconds, with_compile, log):
+    """`step` at every shape, layout and timestep, and `q_posterior` and the guided step at t = 50."""
+    steps, posteriors, guided, compilation = [], [], [], []
+    for shape in shapes:
+        case = Case(*shape)
+        for layout in LAYOUTS:
+            contestants = Contestants(case.embeddings, with_compile)
+            log_p = case.model_output(layout)
+            if with_compile:
+                start = time.perf_counter()
+                contestants.steps(log_p, 50, case.sample(50))["compiled"]()
+                compilation.append({"shape": shape, "layout": layout, "seconds": time.perf_counter() - start})
+            for t in timesteps:
+                sample = case.sample(t)
+                row = {"shape": shape, "layout": layout, "t": t}
+                functions = contestants.steps(log_p, t, sample)
+                checks = contestants.check_steps(functions, case, layout, t, sample)
+                longer = 4 * seconds if shape == shapes[0] and t == 50 else seconds
+                plan = contestants.inverse.plan(t, sample, torch.Generator().manual_seed(0))
+                needed = float(torch.as_tensor(plan.needed).double().mean())
+                steps.append(row | {"times": by_turns(functions, longer), "needed": needed, "checks": checked(checks)})
+                log(steps[-1])
+                if t != 50:
+                    continue
+                functions = contestants.posteriors(log_p, t, sample)
+                checks = contestants.check_posteriors(functions)
+                posteriors.append(row | {"times": by_turns(functions, longer), "checks": checked(checks)})
+                log(posteriors[-1])
+                if layout == "outer":
+                    uncond = case.unconditional()
+                    functions = contestants.guided(uncond, log_p, t, sample)
+                    checks = contestants.check_guided(functions, uncond, log_p, t, sample)
+                    times = by_turns(functions, longer, least=3 if shape == shapes[0] else 1)
+                    guided.append(row | {"times": times, "checks": checked(checks)})
+                    log(guided[-1])
+    return {"steps": steps, "posteriors": posteriors, "guided": guided, "compilation": compilation}
+
+
+def scaling(variants, seconds, with_compile, log):
+    """At t = 50, along one axis at a time. {axis: [{"at": value, "times": …}]}; by name of axis a list of (value, shape)."""
+    curves = {}
+    for axis, points in variants.items():
+        curves[axis] = []
+        for value, shape in points:
+            case = Case(*shape)
+            contestants = Contestants(case.embeddings, with_compile and axis == "threads")
+            threads = torch.get_num_threads()
+            if axis == "threads":
+                torch.set_num_threads(value)
+                vqdiffusion.set_num_threads(value)
+            sample = case.sample(50)
+            functions = contestants.steps(case.outer, 50, sample, with_numpy=False)
+            inner = contestants.steps(case.model_output("inner"), 50, sample, with_numpy=False)
+            functions["inverse, inner"] = inner["inverse"]
+            same = torch.equal(functions["eager"](), functions["gumbel"]())
+            if axis == "threads":
+                functions["q_posterior"] = contestants.posteriors(case.outer, 50, sample)["q_posterior"]
+                guided = contestants.guided(case.unconditional(), case.outer, 50, sample)
+                functions["guided"] = guided["gumbel"]
+            checks = checked({"gumbel": (same, "tokens equal to diffusers'" if same else "tokens DIFFER")})
+            curves[axis].append({"at": value, "shape": shape, "times": by_turns(functions, seconds), "checks": checks})
+            log(curves[axis][-1] | {"layout": axis, "t": 50})
+            torch.set_num_threads(threads)
+            vqdiffusion.set_num_threads(None)
+    return curves
+
+
+def memory(shape):
+    """Bytes beside the arguments of each call, None where they cannot be told."""
+    return {name: extra_memory(name, shape) for name in calls(Case(1, 19, 8))}
+
+
+def small():
+    """18 classes and the mask, 64 pixels: the class on NumPy arrays beside the drop-in and diffusers', in milliseconds."""
+    case = Case(1, 19, 64)
+    contestants = Contestants(19)
+    sample, rng = case.sample(50), np.random.default_rng(0)
+    array, grid = case.outer.numpy(), sample.numpy()
+    functions = contestants.steps(case.outer, 50, sample)
+    for method in "inverse_cdf", "gumbel":
+        scheduler = vqdiffusion.VQDiffusionScheduler(19, sampling_method=method)
+        functions[f"NumPy class, {method}"] = lambda scheduler=scheduler: scheduler.step(array, 50, grid, rng)
+    checks = contestants.check_steps(functions, case, "outer", 50, sample)
+    again = vqdiffusion.VQDiffusionScheduler(19).step(array, 50, grid, np.random.default_rng(5)).prev_sample
+    uniforms = np.random.default_rng(5).random(grid.shape)
+    from peers import Law, numpy_inverse_cdf
+
+    same = np.array_equal(again, numpy_inverse_cdf(array, grid, 50, uniforms, Law.of(19, 50)))
+    checks["NumPy class"] = (same, "tokens equal to float64's" if same else "tokens DIFFER from float64's")
+    return {"times": by_turns(functions, seconds=1, most=500), "checks": checked(checks)}
