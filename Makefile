@@ -81,7 +81,7 @@ test-diffusers-oldest: $(OLDEST)/.installed ## test the drop-in beside the oldes
 	fi
 
 bench: $(VENV)/.with-bench ## time the scheduler beside diffusers', torch.compile and NumPy, check that all compute the same, write the figures
-	$(VENV)/bin/python -W ignore benchmarks/bench.py
+	OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -W ignore benchmarks/bench.py
 
 clean: ## remove all that was made here
 	rm -rf $(VENV) $(OLDEST) .build build dist python/*.egg-info .pytest_cache .hypothesis

@@ -10,6 +10,7 @@ that all works; nothing is then written but to the folder given by --output. The
 import argparse
 import datetime
 import json
+import os
 import platform
 import sys
 import time
@@ -51,6 +52,7 @@ def this_machine():
         "numpy": np.__version__,
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", ""),
         "diffusers": diffusers.__version__,
         "vqdiffusion": vqdiffusion.__version__,
     }

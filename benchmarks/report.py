@@ -31,9 +31,10 @@ def place(shape):
 
 def machine(results):
     m = results["machine"]
+    policy = f"OMP_WAIT_POLICY={m['OMP_WAIT_POLICY']} " if m.get("OMP_WAIT_POLICY") else ""
     return (
         f"{m['processor']}, {m['cores']} cores, level {m['level']}; Python {m['python']}, NumPy {m['numpy']}, torch {m['torch']} "
-        f"({m['threads']} threads), diffusers {m['diffusers']}, vqdiffusion {m['vqdiffusion']}. `{results['command']}`, {results['date']}."
+        f"({m['threads']} threads), diffusers {m['diffusers']}, vqdiffusion {m['vqdiffusion']}. `{policy}{results['command']}`, {results['date']}."
     )
 
 
