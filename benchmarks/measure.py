@@ -54,6 +54,23 @@ def steps_and_posteriors(shapes, timesteps, seconds, with_compile, log):
     return {"steps": steps, "posteriors": posteriors, "guided": guided, "compilation": compilation}
 
 
+def without_pause(shape, seconds):
+    """As `steps_and_posteriors` at t = 50, each call right after one of torch, whose threads are then still spinning."""
+    case = Case(*shape)
+    contestants, sample = Contestants(case.embeddings), case.sample(50)
+    functions = contestants.steps(case.outer, 50, sample, with_numpy=False)
+    checks = contestants.check_steps(functions, case, "outer", 50, sample)
+    functions["inverse, inner"] = contestants.steps(case.model_output("inner"), 50, sample, with_numpy=False)["inverse"]
+    functions["q_posterior"] = contestants.posteriors(case.outer, 50, sample)["q_posterior"]
+    functions["guided"] = contestants.guided(case.unconditional(), case.outer, 50, sample)["gumbel"]
+    times = {}
+    for name, function in functions.items():
+        if name != "sum":
+            pair = {"sum": functions["sum"], name: function}
+            times |= by_turns(pair, seconds, pause=0)
+    return {"shape": shape, "layout": "outer", "t": 50, "times": times, "checks": checked(checks)}
+
+
 def scaling(variants, seconds, with_compile, log):
     """At t = 50, along one axis at a time. {axis: [{"at": value, "times": …}]}; by name of axis a list of (value, shape)."""
     curves = {}
@@ -105,4 +122,4 @@ def small():
 
     same = np.array_equal(again, numpy_inverse_cdf(array, grid, 50, uniforms, Law.of(19, 50)))
     checks["NumPy class"] = (same, "tokens equal to float64's" if same else "tokens DIFFER from float64's")
-    return {"times": by_turns(functions, seconds=1, most=500), "checks": checked(checks)}
+    return {"times": by_turns(functions, seconds=1, most=500, pause=0), "checks": checked(checks)}

@@ -119,6 +119,13 @@ def losses(results):
     return "\n".join(lines)
 
 
+def unpaused(results):
+    row = results["without pause"]
+    names = CONTESTANTS | {"inverse, inner": "inverse_cdf, classes inner", "guided": "guided step"}
+    body = [[names.get(name, name), number(time["ms"])] for name, time in row["times"].items()]
+    return table(["right after torch, t = 50", "ms"], body)
+
+
 def small_table(results):
     names = CONTESTANTS | {"gumbel": "drop-in, gumbel", "inverse": "drop-in, inverse_cdf", "numpy": "plain NumPy"}
     rows = [
@@ -150,7 +157,8 @@ Written by `make bench`. {machine(results)}
 
 Medians of calls by turns in one process, in milliseconds; in brackets how many times faster than diffusers' class and than the compiled
 rewrite. *Compiled* is the closed form of `benchmarks/peers.py` under `torch.compile` with noise of `torch.rand`, *NumPy* the same in
-NumPy. `torch.sum` is `torch.sum(model_output, dim=1)`, one read of the input. Random generators are seeded anew for every call.
+NumPy. `torch.sum` is `torch.sum(model_output, dim=1)`, one read of the input. Random generators are seeded anew for every call. A pause of
+5 ms comes before every call, in which the threads of the one before come to rest.
 
 ## Targets
 
@@ -173,6 +181,10 @@ The guided step is compared with guidance, truncation, clamp and step as diffuse
 ## Where it wins little, or loses
 
 {losses(results)}
+
+Called without a pause, right after `torch.sum`, whose threads still spin on the cores ({place(results["steps"][0]["shape"])}):
+
+{unpaused(results)}
 
 The compiled rewrite compiles first, for each shape and layout anew:
 
@@ -205,9 +217,11 @@ def readme(results):
     """What stands between the markers of README.md."""
     rows = [row for row in results["steps"] if row["shape"] == results["steps"][0]["shape"]]
     shapes = [row for row in results["steps"] if row["layout"] == "outer" and row["t"] == 50 and row["shape"] != rows[0]["shape"]]
+    after = results["without pause"]["times"]
     return f"""Milliseconds for one `step` at {place(rows[0]["shape"])} (batch, K + 1, pixels: the published text-to-image model), float32, by turns with the
 others in one process. {machine(results)}
-*Compiled* is the same mathematics rewritten in closed form for `torch.compile`.
+*Compiled* is the same mathematics rewritten in closed form for `torch.compile`. Before every call there is a pause of 5 ms, in which torch's
+threads stop spinning.
 
 {targets(results)}
 
@@ -224,5 +238,6 @@ Other shapes at t = 50:
 Where it wins little, or loses:
 
 {losses(results)}
+- Without the pause, right after an operation of torch, gumbel takes {number(after["gumbel"]["ms"])} ms, `q_posterior` {number(after["q_posterior"]["ms"])}.
 
 All figures, small calls, curves over K, N, B and threads, and the checks of each: [benchmarks/results.md](benchmarks/results.md)."""
