@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -67,8 +68,11 @@ def test_threads_are_started_for_input_of_this_size(name, monkeypatch):
             if others[name] > 50_000:
                 break
         assert others[name] > 50_000
-    results("float32", 1)
-    assert others[name] < 50_000
+    alone = []
+    for _ in range(9):  # the two clocks are not read at one moment: an interrupt between them counts as others' time
+        results("float32", 1)
+        alone.append(others[name])
+    assert median(alone) < 50_000
 
 
 @pytest.mark.skipif(len(WITH_FMA) < 2, reason="this machine has one level with fused multiply-add")
