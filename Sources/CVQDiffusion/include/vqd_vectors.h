@@ -99,6 +99,9 @@ VQD_INLINE uint32_t vqd_within_double(vqd_double16 x, vqd_double16 t, vqd_double
 VQD_TRANSPOSE(vqd_transpose, float, vqd_float16)
 VQD_TRANSPOSE(vqd_transpose_double, double, vqd_double16)
 
+/* Asks for the line of memory at p, which need not be readable. */
+VQD_INLINE void vqd_prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }
+
 /* Lane by lane in a wider type. */
 VQD_INLINE vqd_double16 vqd_widened_float(vqd_float16 a) { return __builtin_convertvector(a, vqd_double16); }
 VQD_INLINE vqd_uint16 vqd_widened_short(vqd_ushort16 a) { return __builtin_convertvector(a, vqd_uint16); }

@@ -46,14 +46,15 @@ struct BlockSums<E: FloatingElement>: ~Copyable {
     }
 
     /// One vector is one class of sixteen pixels. Whole rows are walked eight at a time: column by column, class rows 4096 bytes apart would
-    /// share one set of the cache, and each would need its own page.
+    /// share one set of the cache, and each would need its own page. The last blocks come first: whoever goes on to read the columns from the top finds
+    /// the first classes still in the cache.
     private func alongPixels(
         _ p: LogProbabilities, row: Int, columns: PixelList, excluded: UnsafePointer<Int32>
     ) throws(ArgumentError) {
         let groups = width / 16
         let lanes = try columns.laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
         let base = p.pointer(row: row)
-        for block in 0..<blocks {
+        for block in (0..<blocks).reversed() {
             let total = sums.pointer + block &* width
             total.update(repeating: 0, count: width)
             let end = min(p.classes, (block + 1) * blockRows)

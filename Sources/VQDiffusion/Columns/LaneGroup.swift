@@ -1,3 +1,5 @@
+import CVQDiffusion
+
 /// Pixels of one batch row that are worked on together: a run of neighbours, or a selection.
 struct PixelList {
     /// The pixels of a selection, or nil for a run.
@@ -70,6 +72,8 @@ struct LaneGroup {
             var p = row + (offsets[0] &+ k &* classStride)
             while k < classes.upperBound {
                 let x = E.loadVector(p).replacing(with: nothing, where: excluded, equals: Int32(truncatingIfNeeded: k))
+                // Every class row lies in pages of its own, where the hardware does not look ahead.
+                vqd_prefetch(p + 8 &* classStride)
                 sum = sum + V.exp(x)
                 p += classStride
                 k &+= 1

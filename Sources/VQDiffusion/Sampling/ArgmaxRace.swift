@@ -1,3 +1,5 @@
+import CVQDiffusion
+
 /// The argmax of Gumbel-max over a chunk of pixels, class row by class row.
 ///
 /// A score needs an exponential and three logarithms; hardly any score can win. The posterior is at most level + max(x + slope, 0) + log 2, the noise has a
@@ -62,6 +64,7 @@ struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Rea
             enterOwn(index, own: own, reference: reference, noise: noise, stride: uniformStride)
             for g in 0..<(chunk.count &+ 15) / 16 {
                 let at = g &* 16
+                vqd_prefetch(source + (4 &* p.classStride &+ lanes.pointer[g].offsets[0]))
                 let x = lanes.pointer[g].load(E.self, row: source)
                 let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
                 // Both sides less the level; where there is none (linear), less the signal.

@@ -101,9 +101,10 @@ extension ReverseStep {
         guard found > 0 else { return }
         let (shown, uniforms, tokens) = (decision.shown.pointer, decision.uniforms.pointer, decision.tokens.pointer)
         let (needed, starts) = (decision.needed.pointer, decision.starts.pointer)
-        let threads = parallelism.threads(forWork: found * p.classes)
+        // A class of a lone column costs a line of memory, as long as sixteen exponentials take.
+        let threads = parallelism.threads(forWork: found * p.classes * (p.classStride == E.size ? 1 : 16))
         // Chunks of needed columns; a chunk must not cross batch rows.
-        let chunk = min(1024, max(16, ((found + threads - 1) / threads + 15) / 16 * 16))
+        let chunk = min(1024, max(4, (found + threads - 1) / threads))
         let perRow = (pixels + chunk - 1) / chunk
         try parallel(tasks: decision.batch * perRow, threads: threads) { (task) throws(ArgumentError) in
             let row = task / perRow
