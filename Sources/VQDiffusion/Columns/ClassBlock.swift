@@ -1,3 +1,5 @@
+import CVQDiffusion
+
 /// Classes that are loaded together.
 let blockOfClasses = 16
 
@@ -17,6 +19,7 @@ extension LaneGroup {
             var p = row + (offsets[0] &+ first &* classStride)
             var i = 0
             while i < count {
+                vqd_prefetch(p + 16 &* classStride)
                 E.loadVector(p).store(at: block + i &* 16)
                 p += classStride
                 i &+= 1
