@@ -5,7 +5,7 @@ import pytest
 from reference import Reference, gumbel, random_classes, random_log_p
 
 import vqdiffusion
-from vqdiffusion import VQDiffusionScheduler
+from vqdiffusion import VQDiffusionScheduler, _native
 
 METHODS = ["gumbel", "inverse_cdf"]
 
@@ -76,6 +76,26 @@ def test_the_three_calls_in_one(rng, method, shape, dtype, turned):
             )
             np.testing.assert_array_equal(result, expected)
             assert one.random() == other.random()
+
+
+def test_the_three_calls_in_one_where_it_is_not_worth_one_pass(rng):
+    """Columns whose exponentials vanish or overflow in float32, and uniforms in float64: rare, so that these are stored."""
+    cond = random_log_p(rng, 2, 60, 50)
+    cond[:, :, ::3] -= 150
+    cond[:, :, 1::3] += 80
+    sample = random_classes(rng, 2, 60, 50)
+    scheduler = VQDiffusionScheduler(61, sampling_method="gumbel")
+    for t in (50, 1, 0):
+        expected = scheduler.step(vqdiffusion.truncate(cond, 1e-66), t, sample, t).prev_sample
+        result = scheduler.guided_step(None, cond, t, sample, t, truncation_rate=1e-66, floor=-np.inf).prev_sample
+        np.testing.assert_array_equal(result, expected)
+
+    cond, schedule = random_log_p(rng, 2, 60, 50), scheduler._schedule
+    u = rng.random((2, 61, 50))
+    expected, result = np.empty((2, 2, 50), np.int64)
+    _native.step_gumbel(*schedule, 9, 8, vqdiffusion.truncate(cond, 0.9, -70), sample, u, expected, 0)
+    _native.guided_step_gumbel(*schedule, 9, 8, None, cond, 1.0, 0.9, -70.0, sample, u, result, 0)
+    np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize("method", METHODS)

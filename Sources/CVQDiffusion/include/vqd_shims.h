@@ -20,6 +20,9 @@ void vqd_free(void *memory);
  * ended. Threads live for this call only: a pool would not survive fork(). If a thread cannot be had its share runs on the others. */
 void vqd_parallel(int64_t tasks, int32_t threads, void (*body)(void *context, int64_t task), void *context);
 
+/* Counts on, for threads that share out what is left among themselves: returns the count before. */
+static inline int64_t vqd_next(int64_t *count) { return __atomic_fetch_add(count, 1, __ATOMIC_RELAXED); }
+
 /* The number of cores the calling thread may run on. */
 int32_t vqd_available_cores(void);
 

@@ -20,6 +20,13 @@ typedef uint16_t vqd_ushort16 __attribute__((ext_vector_type(16)));
 
 #define VQD_INLINE static inline __attribute__((always_inline))
 
+/* Returns the lanes in which a condition holds, as bits. */
+#define VQD_LANES(condition)                                                   \
+    const vqd_bool16 lanes = __builtin_convertvector((condition), vqd_bool16); \
+    uint16_t bits;                                                             \
+    __builtin_memcpy(&bits, &lanes, sizeof bits);                              \
+    return bits
+
 /* Lane by lane the greater or the lesser; a NaN in a stays. */
 VQD_INLINE vqd_float16 vqd_greater(vqd_float16 a, vqd_float16 b) { return b > a ? b : a; }
 VQD_INLINE vqd_float16 vqd_lesser(vqd_float16 a, vqd_float16 b) { return b < a ? b : a; }
@@ -52,33 +59,38 @@ VQD_INLINE vqd_double16 vqd_where_kept_double(vqd_double16 x, vqd_double16 t, in
     return x > t || (x == t && __builtin_convertvector(last, vqd_long16) >= (vqd_long16)(int64_t)k) ? x : y;
 }
 
+/* The lanes in which x is kept by the same rule, as bits. */
+VQD_INLINE uint16_t vqd_kept(vqd_float16 x, vqd_float16 t, int32_t k, vqd_int16 last) {
+    VQD_LANES((x > t) | ((x == t) & ((vqd_int16)k <= last)));
+}
+VQD_INLINE uint16_t vqd_kept_double(vqd_double16 x, vqd_double16 t, int32_t k, vqd_int16 last) {
+    VQD_LANES((x > t) | ((x == t) & (__builtin_convertvector(last, vqd_long16) >= (vqd_long16)(int64_t)k)));
+}
+
+/* Lane by lane a where the bit is set, else b. */
+VQD_INLINE vqd_float16 vqd_where_bit(uint16_t bits, vqd_float16 a, vqd_float16 b) {
+    vqd_bool16 lanes;
+    __builtin_memcpy(&lanes, &bits, sizeof lanes);
+    return __builtin_convertvector(lanes, vqd_int16) != 0 ? a : b;
+}
+VQD_INLINE vqd_double16 vqd_where_bit_double(uint16_t bits, vqd_double16 a, vqd_double16 b) {
+    vqd_bool16 lanes;
+    __builtin_memcpy(&lanes, &bits, sizeof lanes);
+    return __builtin_convertvector(lanes, vqd_long16) != 0 ? a : b;
+}
+
 /* Lane by lane as a float, rounded. */
 VQD_INLINE vqd_float16 vqd_converted(vqd_int16 a) { return __builtin_convertvector(a, vqd_float16); }
 
 /* Not 0 when a is greater than b in some lane; when a is not at most b, or NaN, in some lane. Swift tests masks by a call. */
-#define VQD_SOME_LANE(condition)                                              \
-    const vqd_bool16 lanes = __builtin_convertvector((condition), vqd_bool16); \
-    uint16_t bits;                                                            \
-    __builtin_memcpy(&bits, &lanes, sizeof bits);                             \
-    return bits
-VQD_INLINE uint16_t vqd_any_greater(vqd_float16 a, vqd_float16 b) { VQD_SOME_LANE(a > b); }
-VQD_INLINE uint16_t vqd_any_greater_double(vqd_double16 a, vqd_double16 b) { VQD_SOME_LANE(a > b); }
-VQD_INLINE uint16_t vqd_any_beyond(vqd_float16 a, vqd_float16 b) { VQD_SOME_LANE(!(a <= b)); }
-VQD_INLINE uint16_t vqd_any_beyond_double(vqd_double16 a, vqd_double16 b) { VQD_SOME_LANE(!(a <= b)); }
+VQD_INLINE uint16_t vqd_any_greater(vqd_float16 a, vqd_float16 b) { VQD_LANES(a > b); }
+VQD_INLINE uint16_t vqd_any_greater_double(vqd_double16 a, vqd_double16 b) { VQD_LANES(a > b); }
+VQD_INLINE uint16_t vqd_any_beyond(vqd_float16 a, vqd_float16 b) { VQD_LANES(!(a <= b)); }
+VQD_INLINE uint16_t vqd_any_beyond_double(vqd_double16 a, vqd_double16 b) { VQD_LANES(!(a <= b)); }
 
 /* The lanes in which x is greater than t and at most u, as bits. */
-VQD_INLINE uint32_t vqd_within(vqd_float16 x, vqd_float16 t, vqd_float16 u) {
-    const vqd_bool16 lanes = __builtin_convertvector((x > t) & (x <= u), vqd_bool16);
-    uint16_t bits;
-    __builtin_memcpy(&bits, &lanes, sizeof bits);
-    return bits;
-}
-VQD_INLINE uint32_t vqd_within_double(vqd_double16 x, vqd_double16 t, vqd_double16 u) {
-    const vqd_bool16 lanes = __builtin_convertvector((x > t) & (x <= u), vqd_bool16);
-    uint16_t bits;
-    __builtin_memcpy(&bits, &lanes, sizeof bits);
-    return bits;
-}
+VQD_INLINE uint16_t vqd_within(vqd_float16 x, vqd_float16 t, vqd_float16 u) { VQD_LANES((x > t) & (x <= u)); }
+VQD_INLINE uint16_t vqd_within_double(vqd_double16 x, vqd_double16 t, vqd_double16 u) { VQD_LANES((x > t) & (x <= u)); }
 
 /* Transposes a matrix of 16 x 16 in place: four rounds of interleaving its upper half with its lower. */
 #define VQD_INTERLEAVED_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)

@@ -221,8 +221,8 @@ typedef struct vqd_guided_output {
     double floor;                   /* of vqd_truncate */
 } vqd_guided_output;
 
-/* vqd_guide, vqd_truncate and vqd_step_gumbel in one: the same tokens, from B K N numbers of scratch memory (float32, or float64 when the inputs are)
- * instead of two outputs. The arguments but for the model's output are those of vqd_step_gumbel. */
+/* vqd_guide, vqd_truncate and vqd_step_gumbel in one: the same tokens, and instead of two outputs a bit for each of B K N classes that are kept. The arguments
+ * but for the model's output are those of vqd_step_gumbel. */
 vqd_status vqd_guided_step_gumbel(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
                                   const vqd_guided_output *model_output, const vqd_tensor *sample, const vqd_noise *noise,
                                   const vqd_tensor *prev_sample, vqd_context *context);

@@ -29,9 +29,15 @@ struct ColumnMass {
     ) throws(ArgumentError) -> Double {
         let hasOwn = Int(own) < p.classes
         let ownLog = hasOwn ? E.load(p.pointer(row: row, class: Int(own), pixel: pixel)).asDouble : -.infinity
-        let mass = of(own: hasOwn ? vqd_exp(ownLog) : 0, others: others)
-        if isReliable(mass, E.self, classes: p.classes) { return vqd_log(mass) }
+        if let log = log(E.Real.self, ownLog: ownLog, others: others, classes: p.classes) { return log }
         return try logRescaled(E.self, p, row: row, pixel: pixel, own: own)
+    }
+
+    /// The same from the logarithm of the mass of the own class, -∞ for none; nil when `others` cannot be trusted.
+    @inline(__always)
+    func log<Real: RealScalar>(_: Real.Type, ownLog: Double, others: Double, classes: Int) -> Double? {
+        let mass = of(own: vqd_exp(ownLog), others: others)
+        return isReliable(mass, Real.self, classes: classes) ? vqd_log(mass) : nil
     }
 
     /// The mass of a column, from that of its own class and of all others.
@@ -43,9 +49,9 @@ struct ColumnMass {
     /// False when a sum of plain exponentials cannot be trusted: it met a NaN, or an element beyond the range of `exp` on either side might make a
     /// difference larger than a rounding error.
     @inline(__always)
-    func isReliable<E: FloatingElement>(_ mass: Double, _: E.Type, classes: Int) -> Bool {
-        let flushed = E.Real.flushedMass * Double(classes) * otherWeight
-        let overflowing = 0x1p-30 / E.Real.flushedMass
+    func isReliable<Real: RealScalar>(_ mass: Double, _: Real.Type, classes: Int) -> Bool {
+        let flushed = Real.flushedMass * Double(classes) * otherWeight
+        let overflowing = 0x1p-30 / Real.flushedMass
         return mass >= flushed * 0x1p24 && mass < overflowing * min(otherWeight, ownWeight > 0 ? ownWeight : otherWeight)
     }
 

@@ -27,6 +27,9 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         alongPixels = u.pixelStride == E.size && c.pixelStride == E.size
     }
 
+    /// Of the conditional input.
+    var lanes: UnsafePointer<LaneGroup> { UnsafePointer(lanesOfConditional.pointer) }
+
     /// Combines a block of classes of sixteen pixels.
     ///
     /// - Parameters:
@@ -57,6 +60,13 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
                 at &+= 16
             }
         }
+    }
+
+    /// ℓ of one class at sixteen pixels, of which no input is -∞ where the result matters.
+    @inline(__always)
+    func load(unconditional u: UnsafeRawPointer, conditional c: UnsafeRawPointer, group: Int) -> V {
+        let (x, y) = (lanesOfUnconditional.pointer[group].load(E.self, row: u), lanesOfConditional.pointer[group].load(E.self, row: c))
+        return x + scale * (y - x)
     }
 
     /// log Σ_k e^ℓ for some groups of sixteen pixels.

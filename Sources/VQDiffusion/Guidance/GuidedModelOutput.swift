@@ -76,55 +76,65 @@ struct PreparedModelOutput: ~Copyable {
 }
 
 /// One preparation of a `GuidedModelOutput`, whatever its element type.
-private struct Preparation {
+struct Preparation {
     let output: GuidedModelOutput
     let batch, columns: Int
     let selection: (rows: UnsafePointer<Int32>, pixels: UnsafePointer<Int32>)?
     let parallelism: Parallelism
 
     func run<E: FloatingElement>(_: E.Type, into memory: UnsafeMutableRawPointer) throws(ArgumentError) {
-        typealias V = E.Real.Vector
         let result = memory.assumingMemoryBound(to: E.Real.self)
+        let (classes, floor) = (output.conditional.classes, E.Real.Vector(repeating: E.Real(output.floor)))
+        try forEachGroup(E.self, try guidedColumns(E.self)) { row, group, tile, at, normalisers in
+            tile.truncate(
+                group: at, less: E.Real.Vector(at: normalisers), floor: floor,
+                into: result + (row * classes * columns + group * 16), rowStride: columns, count: min(16, columns - group * 16))
+        }
+    }
+
+    /// The columns as guidance combines them; without guidance the conditional ones as they are.
+    func guidedColumns<E: FloatingElement>(_: E.Type) throws(ArgumentError) -> GuidedColumns<E> {
+        let unconditional = output.unconditional ?? output.conditional
+        return GuidedColumns<E>(
+            unconditional, output.conditional, scale: output.unconditional == nil ? 1 : output.guidanceScale,
+            lanesOfUnconditional: try laneGroups(E.self, unconditional), lanesOfConditional: try laneGroups(E.self, output.conditional))
+    }
+
+    /// Calls `body` for every group of sixteen columns, in a tile that holds them guided but neither normalised nor truncated.
+    ///
+    /// - Parameter body: gets the batch row, the group, the tile, where in it the group is, and the sixteen logarithms to take off. Returns false when a
+    ///   column has NaN or +∞, or no mass.
+    /// - Throws: `ArgumentError` for such a column.
+    func forEachGroup<E: FloatingElement>(
+        _: E.Type, _ guided: borrowing GuidedColumns<E>,
+        _ body: (
+            _ row: Int, _ group: Int, _ tile: borrowing TruncationTile<E>, _ at: Int, _ normalisers: UnsafeMutablePointer<E.Real>
+        ) -> Bool
+    ) throws(ArgumentError) {
         let p = output.conditional
         let groups = (columns + 15) / 16
         let bad = try Scratch<Bool>(batch * groups, filledWith: false)
         let threads = parallelism.threads(forWork: batch * p.classes * columns)
-        let floor = V(repeating: E.Real(output.floor))
-        let lanes = try laneGroups(E.self, p)
-        if let unconditional = output.unconditional {
-            let guided = GuidedColumns<E>(
-                unconditional, p, scale: output.guidanceScale, lanesOfUnconditional: try laneGroups(E.self, unconditional),
-                lanesOfConditional: lanes)
-            try forEachTile(
-                E.self, batch: batch, classes: p.classes, pixels: columns, rate: output.truncationRate, threads: threads
-            ) { (row, range, tile) throws(ArgumentError) in
-                let normalisers = try Scratch<E.Real>(range.count * 16)
-                let isGood = try guided.normalise(
-                    row: row, groups: range, into: normalisers.pointer, columns: tile.elements.pointer)
-                for group in range {
-                    let at = group - range.lowerBound
-                    bad[row * groups + group] = !isGood
-                        || !tile.truncate(
-                            group: at, less: V(at: normalisers.pointer + at * 16), floor: floor,
-                            into: result + (row * p.classes * columns + group * 16), rowStride: columns,
-                            count: min(16, columns - group * 16))
-                }
+        try forEachTile(
+            E.self, batch: batch, classes: p.classes, pixels: columns, rate: output.truncationRate, threads: threads
+        ) { (row, range, tile) throws(ArgumentError) in
+            let normalisers = try Scratch<E.Real>(range.count * 16, filledWith: 0)
+            var isGood = true
+            if output.unconditional == nil {
+                tile.load(p, row: row, lanes: guided.lanes, groups: range)
+            } else {
+                isGood = try guided.normalise(row: row, groups: range, into: normalisers.pointer, columns: tile.elements.pointer)
             }
-            try forEachBad(bad, groups) { (row, pixel) throws(ArgumentError) in try guided.checkColumn(row: row, pixel: pixel) }
-        } else {
-            try forEachTile(
-                E.self, batch: batch, classes: p.classes, pixels: columns, rate: output.truncationRate, threads: threads
-            ) { (row, range, tile) throws(ArgumentError) in
-                tile.load(p, row: row, lanes: lanes.pointer, groups: range)
-                for group in range {
-                    bad[row * groups + group] = !tile.truncate(
-                        group: group - range.lowerBound, less: V(repeating: 0), floor: floor,
-                        into: result + (row * p.classes * columns + group * 16), rowStride: columns,
-                        count: min(16, columns - group * 16))
-                }
+            for group in range {
+                let at = group - range.lowerBound
+                bad[row * groups + group] = !(isGood && body(row, group, tile, at, normalisers.pointer + at * 16))
             }
-            try forEachBad(bad, groups) { (row, pixel) throws(ArgumentError) in
+        }
+        try forEachBad(bad, groups) { (row, pixel) throws(ArgumentError) in
+            if output.unconditional == nil {
                 _ = try largestElement(E.self, p, row: row, pixel: pixel)
+            } else {
+                try guided.checkColumn(row: row, pixel: pixel)
             }
         }
     }

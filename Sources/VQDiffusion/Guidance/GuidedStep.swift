@@ -11,8 +11,37 @@ extension ReverseStep {
         parallelism: Parallelism = Parallelism()
     ) throws(ArgumentError) {
         try modelOutput.check(classes: classes)
+        let p = modelOutput.conditional
+        let winners = try Scratch<Int32>(p.batch * p.pixels)
+        let isDone: Bool
+        switch p.elementType {
+        case .float16: isDone = try race(HalfElement.self, FloatNoise.self, modelOutput, sample, uniforms, output, winners.pointer, parallelism)
+        case .bfloat16: isDone = try race(BrainElement.self, FloatNoise.self, modelOutput, sample, uniforms, output, winners.pointer, parallelism)
+        case .float32: isDone = try race(Float.self, FloatNoise.self, modelOutput, sample, uniforms, output, winners.pointer, parallelism)
+        case .float64: isDone = try race(Double.self, WidenedFloatNoise.self, modelOutput, sample, uniforms, output, winners.pointer, parallelism)
+        }
+        if isDone { return output.write(winners.pointer, count: p.batch * p.pixels) }
         let prepared = try modelOutput.prepared(parallelism: parallelism)
         try sampleGumbelMax(from: prepared.view, given: sample, uniforms: uniforms, into: output, parallelism: parallelism)
+    }
+
+    /// Draws without storing the columns.
+    ///
+    /// - Returns: false, and nothing drawn, for what is rare: uniforms in double precision, or columns beyond the plain exponentials of the element type.
+    private func race<E: FloatingElement, Noise: GumbelNoise>(
+        _: E.Type, _: Noise.Type, _ modelOutput: GuidedModelOutput, _ sample: ClassIndices?, _ uniforms: UniformSource, _ output: OutputTensor,
+        _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+    ) throws(ArgumentError) -> Bool where Noise.Real == E.Real, Noise.Uniform == Float {
+        let p = modelOutput.conditional
+        if case .given(let given) = uniforms, given.elementType == .float64 { return false }
+        let shown = try checkedClasses(p, given: sample, uniforms: uniforms, output: output)
+        guard p.batch > 0 && p.pixels > 0 else { return true }
+        if case .given(let given) = uniforms { try checkUniforms(Float.self, given, parallelism: parallelism) }
+        let plan = try PosteriorPlan<E.Real>(
+            self, batch: p.batch, pixels: p.pixels, sample: shown, name: sample?.name ?? "sample", direct: drawsModelOutput)
+        guard let columns = try TruncatedColumns<E>.of(E.self, modelOutput, self, enteredInto: plan, parallelism: parallelism) else { return false }
+        try race(Noise.self, columns, plan, of: p, uniforms, winners, parallelism)
+        return true
     }
 
     /// Guides and truncates a model's output and draws x_s from it by inverting the cumulative distribution: the same tokens as `guide`, `truncate` and

@@ -168,12 +168,12 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     /// - Returns: false when there were too many to list. Then the next trials are closer.
     private func collect(_ elements: UnsafePointer<E.Real>, _ masses: UnsafePointer<E.Real>, _ lasts: UnsafeMutablePointer<Int32>) -> Bool {
         let (low, high) = (V(at: lower.pointer), V(at: upper.pointer))
-        var collapsed: UInt32 = 0
+        var collapsed: UInt16 = 0
         for lane in 0..<16 {
             leftCount[lane] = 0
             counted[lane] = aboveUpper[lane]
             lasts[lane] = -1
-            if isCollapsed(lane) { collapsed |= 1 << UInt32(lane) }
+            if isCollapsed(lane) { collapsed |= 1 << UInt16(lane) }
         }
         var fits = true
         var k = 0
@@ -183,7 +183,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
                 let lane = lanes.trailingZeroBitCount
                 lanes &= lanes &- 1
                 let count = leftCount[lane]
-                if collapsed & (1 << UInt32(lane)) != 0 {
+                if collapsed & (1 << UInt16(lane)) != 0 {
                     if counted[lane] < rate {
                         lasts[lane] = Int32(truncatingIfNeeded: k)
                         counted[lane] += masses[k &* 16 &+ lane].asDouble

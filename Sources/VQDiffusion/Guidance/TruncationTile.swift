@@ -97,6 +97,59 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         }
         return true
     }
+
+    /// Truncates the columns of a group of the tile after taking `normaliser` off, and writes down no more than what a draw from them needs.
+    ///
+    /// - Parameters:
+    ///   - floor: what is below is raised to this.
+    ///   - apart: for each column the class whose mass is not among the others', K for none.
+    ///   - kept: for each class which of the sixteen columns hold more than the floor, as bits.
+    ///   - others: the mass of each column but for the class apart, in the bits that `BlockSums` finds for the truncated columns.
+    ///   - own: the log-probability of the class apart, truncated too; -∞ for none.
+    /// - Returns: as `findThresholds`. Nothing has been written then.
+    func keep(
+        group: Int, less normaliser: V, floor: V, apart: UnsafePointer<Int32>, kept: UnsafeMutablePointer<UInt16>,
+        others: UnsafeMutablePointer<Double>, own: UnsafeMutablePointer<E.Real>
+    ) -> Bool {
+        guard findThresholds(group: group, less: normaliser, thresholds: thresholds.pointer, lasts: lasts.pointer) else { return false }
+        let elements = elements.pointer + group * classes * 16
+        let threshold = V(at: thresholds.pointer)
+        let last = UnsafeRawPointer(lasts.pointer).loadUnaligned(as: SIMD16<Int32>.self)
+        let excluded = UnsafeRawPointer(apart).loadUnaligned(as: SIMD16<Int32>.self)
+        let massOfFloor = V.exp(floor)
+        let massOfNothing = V.exp(V(repeating: -.infinity))
+        let most = V(repeating: .greatestFiniteMagnitude)
+        // Added up as `BlockSums` does: eight classes, then those sums over a block, then the blocks in double precision.
+        let blockRows = BlockSums<E>.blockRows(classes: classes)
+        var total = DoubleVector(repeating: 0)
+        var k = 0
+        while k < classes {
+            let endOfBlock = min(k &+ blockRows, classes)
+            var block = V(repeating: 0)
+            while k < endOfBlock {
+                let end = min(k &+ 8, endOfBlock)
+                var sum = V(repeating: 0)
+                while k < end {
+                    let x = V(at: elements + k &* 16)
+                    let index = Int32(truncatingIfNeeded: k)
+                    let bits = x.lanesKept(above: threshold, index: index, last: last) & x.lanes(above: floor, upTo: most)
+                    kept[k] = bits
+                    let mass = V(at: masses.pointer + k &* 16).kept(where: bits, else: massOfFloor)
+                    sum = sum + mass.replacing(with: massOfNothing, where: excluded, equals: index)
+                    k &+= 1
+                }
+                block = block + sum
+            }
+            total = total + block.widened
+        }
+        total.store(at: others)
+        for lane in 0..<16 {
+            let k = Int(apart[lane])
+            let isKept = k < classes && kept[k] & (1 << UInt16(lane)) != 0
+            own[lane] = isKept ? elements[k * 16 + lane] : k < classes ? floor[lane] : -.infinity
+        }
+        return true
+    }
 }
 
 /// Calls `body` for tiles of groups of sixteen pixels of every batch row, with a tile for each thread to work in.
@@ -108,12 +161,16 @@ func forEachTile<E: FloatingElement>(
     // At least a tile for each thread.
     let perTile = min(TruncationTile<E>.groups(classes: classes), max(1, batch * groups / threads))
     let perRow = (groups + perTile - 1) / perTile
-    let workers = min(threads, batch * perRow)
-    try parallel(tasks: workers, threads: threads) { (worker) throws(ArgumentError) in
+    let tiles = batch * perRow
+    let done = try Scratch<Int64>(1, filledWith: 0)
+    try parallel(tasks: min(threads, tiles), threads: threads) { (_) throws(ArgumentError) in
         let tile = try TruncationTile<E>(classes: classes, groups: perTile, rate: rate)
-        for at in stride(from: worker, to: batch * perRow, by: workers) {
+        // Whoever is free takes the next.
+        var at = Int(vqd_next(done.pointer))
+        while at < tiles {
             let first = at % perRow * perTile
             try body(at / perRow, first..<min(first + perTile, groups), tile)
+            at = Int(vqd_next(done.pointer))
         }
     }
 }

@@ -62,7 +62,7 @@ struct DoubleVector: RealVector {
     }
 
     @inline(__always)
-    func lanes(above lower: Self, upTo upper: Self) -> UInt32 { vqd_within_double(lanes, lower.lanes, upper.lanes) }
+    func lanes(above lower: Self, upTo upper: Self) -> UInt16 { vqd_within_double(lanes, lower.lanes, upper.lanes) }
 
     @inline(__always)
     static func transpose(_ rows: UnsafeMutablePointer<Double>) { vqd_transpose_double(rows) }
@@ -71,6 +71,14 @@ struct DoubleVector: RealVector {
     func kept(above threshold: Self, index: Int32, last: SIMD16<Int32>, else other: Self) -> Self {
         Self(vqd_where_kept_double(lanes, threshold.lanes, index, last, other.lanes))
     }
+
+    @inline(__always)
+    func lanesKept(above threshold: Self, index: Int32, last: SIMD16<Int32>) -> UInt16 {
+        vqd_kept_double(lanes, threshold.lanes, index, last)
+    }
+
+    @inline(__always)
+    func kept(where bits: UInt16, else other: Self) -> Self { Self(vqd_where_bit_double(bits, lanes, other.lanes)) }
 
     @inline(__always)
     func anyGreater(than other: Self) -> Bool { vqd_any_greater_double(lanes, other.lanes) != 0 }

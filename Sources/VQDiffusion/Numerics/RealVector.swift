@@ -29,11 +29,15 @@ protocol RealVector {
     /// Lane by lane, this vector where `x` is greater than `threshold`, else `other`.
     func kept(where x: Self, above threshold: Self, else other: Self) -> Self
     /// The lanes in which this vector is greater than `lower` and at most `upper`, as bits.
-    func lanes(above lower: Self, upTo upper: Self) -> UInt32
+    func lanes(above lower: Self, upTo upper: Self) -> UInt16
     /// Transposes sixteen vectors in memory.
     static func transpose(_ rows: UnsafeMutablePointer<Scalar>)
     /// Lane by lane, this vector where it is greater than `threshold`, or equal to it at an index up to `last`; elsewhere `other`.
     func kept(above threshold: Self, index: Int32, last: SIMD16<Int32>, else other: Self) -> Self
+    /// The lanes that `kept(above:index:last:else:)` keeps, as bits.
+    func lanesKept(above threshold: Self, index: Int32, last: SIMD16<Int32>) -> UInt16
+    /// Lane by lane, this vector where the bit is set, else `other`.
+    func kept(where bits: UInt16, else other: Self) -> Self
     /// True when some lane is greater than the same lane of `other`.
     func anyGreater(than other: Self) -> Bool
     /// True when no lane is greater than the same lane of `other`, nor NaN.

@@ -29,7 +29,7 @@ extension ReverseStep {
         _ parallelism: Parallelism
     ) throws(ArgumentError) {
         guard p.batch > 0 && p.pixels > 0 else { return }
-        let plan = try PosteriorPlan<E>(self, p, sample: shown, name: sampleName, parallelism: parallelism)
+        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, name: sampleName, parallelism: parallelism)
         let width = plan.width
         let groups = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
         let size = MemoryLayout<E.Real>.size

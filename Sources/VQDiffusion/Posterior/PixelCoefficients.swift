@@ -32,10 +32,23 @@ extension ReverseStep {
         own == maskClass || carriesOver ? .plain : .unmasked(at: now)
     }
 
+    /// The class of a pixel whose mass does not enter that of all others: its own, or none. A pixel that is carried over keeps its class whatever the
+    /// rest: only the whole mass matters.
+    func countedApart(_ shown: Int32) -> Int32 { carriesOver ? maskClass : shown }
+
+    /// The coefficients for a pixel showing a class, or the mask.
+    ///
+    /// - Parameters:
+    ///   - x: the log-probability of that class; of no matter for the mask.
+    ///   - logMass: as `mass(of:)` defines it.
+    func coefficients(of shown: Int32, own x: Double, logMass: Double) -> PixelCoefficients {
+        shown == maskClass ? masked(logMass: logMass) : unmasked(own: x, logMass: logMass)
+    }
+
     /// The coefficients for a masked pixel whose column has the mass P.
     ///
     /// k: (γ_{t|s}/γ̄_t)(ᾱ_s p_k + β̄_s P);  mask: (γ̄_s/γ̄_t) P.
-    func masked(logMass: Double) -> PixelCoefficients {
+    private func masked(logMass: Double) -> PixelCoefficients {
         let factor = vqd_log(transition.gamma) - vqd_log(now.gamma)
         let mask = vqd_log(earlier.gamma) - vqd_log(now.gamma) + logMass
         let logAlpha = vqd_log(earlier.alpha)
@@ -50,7 +63,7 @@ extension ReverseStep {
     /// The coefficients for a pixel showing a class of log-probability `x` whose column has the mass S.
     ///
     /// k: β_{t|s}(ᾱ_s p_k/β̄_t + β̄_s S);  own: (α_{t|s} + β_{t|s})(ᾱ_s p_i/D_t + β̄_s S).
-    func unmasked(own x: Double, logMass: Double) -> PixelCoefficients {
+    private func unmasked(own x: Double, logMass: Double) -> PixelCoefficients {
         if carriesOver {
             return PixelCoefficients(signal: -.infinity, level: -.infinity, slope: 0, own: logMass, mask: -.infinity)
         }

@@ -2,73 +2,83 @@
 /// posterior of any one class can be written down or drawn from.
 ///
 /// Making it reads the model output once and checks it: whoever holds a plan can no longer fail.
-struct PosteriorPlan<E: FloatingElement>: ~Copyable {
+struct PosteriorPlan<Real: RealScalar>: ~Copyable {
     /// Pixels of a batch row, rounded up to whole vectors; the padding repeats the last pixel.
     let width: Int
-    let signal, level, slope, own, mask: Scratch<E.Real>
+    let signal, level, slope, own, mask: Scratch<Real>
     /// The class of every pixel at t, with the same padding.
     let classes: Scratch<Int32>
+    private let isDirect: Bool
 
-    /// - Parameter direct: draw from the model output itself rather than from the posterior.
+    /// - Parameters:
+    ///   - name: that of the sample, for errors.
+    ///   - direct: draw from the model output itself rather than from the posterior.
     /// - Throws: `ArgumentError` when a column has a NaN or +∞ or no mass, or a pixel is masked where the schedule masks nothing.
-    init(
-        _ step: ReverseStep, _ p: LogProbabilities, sample: borrowing Scratch<Int32>, name: StaticString,
-        direct: Bool = false, parallelism: Parallelism
-    ) throws(ArgumentError) {
-        let (batch, pixels) = (p.batch, p.pixels)
-        let width = (pixels + 15) / 16 * 16
-        self.width = width
-        let signal = try Scratch<E.Real>(batch * width)
-        let level = try Scratch<E.Real>(batch * width)
-        let slope = try Scratch<E.Real>(batch * width)
-        let own = try Scratch<E.Real>(batch * width)
-        let mask = try Scratch<E.Real>(batch * width)
-        let classes = try Scratch<Int32>(batch * width)
-        for row in 0..<batch {
-            for n in 0..<width where pixels > 0 { classes[row * width + n] = sample[row * pixels + min(n, pixels - 1)] }
-        }
-
-        let carriesOver = step.carriesOver
-        let shown = classes.pointer
+    static func of<E: FloatingElement>(
+        _: E.Type, _ step: ReverseStep, _ p: LogProbabilities, sample: borrowing Scratch<Int32>, name: StaticString, direct: Bool = false,
+        parallelism: Parallelism
+    ) throws(ArgumentError) -> PosteriorPlan where E.Real == Real {
+        let plan = try PosteriorPlan(step, batch: p.batch, pixels: p.pixels, sample: sample, name: name, direct: direct)
+        let classes = plan.classes.pointer
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
-            let start = row * width + chunk.lowerBound
-            // A pixel that is carried over keeps its class whatever the rest: only the whole mass matters.
-            let nothing = try Scratch<Int32>(carriesOver ? chunk.count + 16 : 0, filledWith: step.maskClass)
-            let sums = try BlockSums<E>.of(
-                p, row: row, columns: .run(chunk), excluded: UnsafePointer(carriesOver ? nothing.pointer : shown + start))
+            let start = row * plan.width + chunk.lowerBound
+            let excluded = try Scratch<Int32>((chunk.count + 15) / 16 * 16)
+            for n in 0..<(chunk.count + 15) / 16 * 16 { excluded[n] = step.countedApart(classes[start + n]) }
+            let sums = try BlockSums<E>.of(p, row: row, columns: .run(chunk), excluded: UnsafePointer(excluded.pointer))
             for n in 0..<(chunk.count + 15) / 16 * 16 {
                 let column = min(n, chunk.count - 1)
                 let pixel = chunk.lowerBound + column
-                let shownClass = shown[row * width + pixel]
-                let isMasked = shownClass == step.maskClass
-                if isMasked && step.now.gamma == 0 && !direct {
-                    throw ArgumentError(name, .maskUnreachable(timestep: step.timestep, row: row, pixel: pixel))
-                }
-                let counted = carriesOver ? step.maskClass : shownClass
-                let logMass = try step.mass(of: shownClass).log(
-                    E.self, p, row: row, pixel: pixel, own: counted, others: sums.total(column: column))
-                let coefficients: PixelCoefficients
-                if direct {
-                    coefficients = .direct
-                } else if isMasked {
-                    coefficients = step.masked(logMass: logMass)
-                } else {
-                    let x = E.load(p.pointer(row: row, class: Int(shownClass), pixel: pixel)).asDouble
-                    coefficients = step.unmasked(own: x, logMass: logMass)
-                }
-                signal[start + n] = E.Real(coefficients.signal)
-                level[start + n] = E.Real(coefficients.level)
-                slope[start + n] = E.Real(coefficients.slope)
-                own[start + n] = E.Real(coefficients.own)
-                mask[start + n] = E.Real(coefficients.mask)
+                let shown = classes[start + n]
+                let logMass = try step.mass(of: shown).log(
+                    E.self, p, row: row, pixel: pixel, own: excluded[n], others: sums.total(column: column))
+                let x = Int(shown) < p.classes ? E.load(p.pointer(row: row, class: Int(shown), pixel: pixel)).asDouble : -.infinity
+                plan.set(start + n, step, own: x, logMass: logMass)
             }
         }
+        return plan
+    }
+
+    /// A plan of which only the classes are set.
+    ///
+    /// - Throws: `ArgumentError` when a pixel is masked where the schedule masks nothing.
+    init(
+        _ step: ReverseStep, batch: Int, pixels: Int, sample: borrowing Scratch<Int32>, name: StaticString, direct: Bool
+    ) throws(ArgumentError) {
+        let width = (pixels + 15) / 16 * 16
+        let signal = try Scratch<Real>(batch * width)
+        let level = try Scratch<Real>(batch * width)
+        let slope = try Scratch<Real>(batch * width)
+        let own = try Scratch<Real>(batch * width)
+        let mask = try Scratch<Real>(batch * width)
+        let classes = try Scratch<Int32>(batch * width)
+        let isReachable = step.now.gamma > 0 || direct
+        for row in 0..<batch {
+            for n in 0..<width {
+                let shown = sample[row * pixels + min(n, pixels - 1)]
+                guard isReachable || shown != step.maskClass else {
+                    throw ArgumentError(name, .maskUnreachable(timestep: step.timestep, row: row, pixel: n))
+                }
+                classes[row * width + n] = shown
+            }
+        }
+        self.width = width
         self.signal = signal
         self.level = level
         self.slope = slope
         self.own = own
         self.mask = mask
         self.classes = classes
+        isDirect = direct
+    }
+
+    /// Sets the coefficients of a pixel; see `ReverseStep.coefficients`.
+    func set(_ at: Int, _ step: ReverseStep, own x: Double, logMass: Double) {
+        let coefficients = isDirect ? .direct : step.coefficients(of: classes[at], own: x, logMass: logMass)
+        signal[at] = Real(coefficients.signal)
+        level[at] = Real(coefficients.level)
+        slope[at] = Real(coefficients.slope)
+        own[at] = Real(coefficients.own)
+        mask[at] = Real(coefficients.mask)
     }
 }
 

@@ -1,43 +1,38 @@
-import CVQDiffusion
-
 /// The argmax of Gumbel-max over a chunk of pixels, class row by class row.
 ///
 /// A score needs an exponential and three logarithms; hardly any score can win. The posterior is at most level + max(x + slope, 0) + log 2, the noise has a
 /// cheap bound, and only vectors in which their sum beats a lane's best so far are worked out. The winners are those of the plain formula.
-struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Real == Noise.Real {
-    private typealias V = E.Real.Vector
+struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
+    private typealias V = Noise.Real.Vector
 
-    private let p: LogProbabilities
     private let row: Int
     private let chunk: Range<Int>
     private let classes: UnsafePointer<Int32>
-    private let lanes: Scratch<LaneGroup>
-    private let best: Scratch<E.Real>
+    private let best: Scratch<Noise.Real>
     private let token: Scratch<Int32>
     /// What a bound has to exceed for a score to beat `best`.
-    private let threshold: Scratch<E.Real>
+    private let threshold: Scratch<Noise.Real>
     /// Pixels by the class they show: `firstShowing[k]` is one of them, `nextShowing` leads to the others, -1 ends.
     private let firstShowing, nextShowing: Scratch<Int32>
 
-    /// - Parameter classes: the classes that the chunk's pixels show, padded to whole vectors.
-    init(_ p: LogProbabilities, row: Int, chunk: Range<Int>, classes: UnsafePointer<Int32>) throws(ArgumentError) {
+    /// - Parameters:
+    ///   - chunk: begins at a multiple of 16.
+    ///   - classes: the classes that the chunk's pixels show, up to `maskClass`, padded to whole vectors.
+    init(row: Int, chunk: Range<Int>, classes: UnsafePointer<Int32>, maskClass: Int) throws(ArgumentError) {
         let width = (chunk.count + 15) / 16 * 16
-        let lanes = try PixelList.run(chunk).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
-        let best = try Scratch<E.Real>(width, filledWith: -.infinity)
-        let threshold = try Scratch<E.Real>(width, filledWith: -.infinity)
+        let best = try Scratch<Noise.Real>(width, filledWith: -.infinity)
+        let threshold = try Scratch<Noise.Real>(width, filledWith: -.infinity)
         let token = try Scratch<Int32>(width, filledWith: 0)
-        let firstShowing = try Scratch<Int32>(p.classes + 1, filledWith: -1)
+        let firstShowing = try Scratch<Int32>(maskClass + 1, filledWith: -1)
         let nextShowing = try Scratch<Int32>(chunk.count)
         for n in 0..<chunk.count {
             let shown = Int(classes[n])
             nextShowing[n] = firstShowing[shown]
             firstShowing[shown] = Int32(truncatingIfNeeded: n)
         }
-        self.p = p
         self.row = row
         self.chunk = chunk
         self.classes = classes
-        self.lanes = lanes
         self.best = best
         self.threshold = threshold
         self.token = token
@@ -48,24 +43,24 @@ struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Rea
     /// The class that has won at pixel n of the chunk.
     func winner(_ n: Int) -> Int32 { token[n] }
 
-    /// - Parameters: the uniforms, and the coefficients of the chunk's pixels (see `PixelCoefficients`); no `mask` leaves the mask out.
-    mutating func run(
-        _ uniforms: inout UniformRows<Noise.Uniform>, signal: UnsafePointer<E.Real>, level: UnsafePointer<E.Real>, slope: UnsafePointer<E.Real>,
-        own: UnsafePointer<E.Real>, mask: UnsafePointer<E.Real>?, linear: Bool
-    ) {
+    /// - Parameters: the columns, the uniforms, and the coefficients of the chunk's pixels (see `PixelCoefficients`); no `mask` leaves the mask out.
+    mutating func run<Columns: RaceColumns & ~Copyable>(
+        _ columns: borrowing Columns, _ uniforms: inout UniformRows<Noise.Uniform>, signal: UnsafePointer<Noise.Real>, level: UnsafePointer<Noise.Real>, slope: UnsafePointer<Noise.Real>,
+        own: UnsafePointer<Noise.Real>, mask: UnsafePointer<Noise.Real>?, linear: Bool
+    ) where Columns.Real == Noise.Real {
         let zero = V(repeating: 0)
         // What a bound is relative to.
         let reference = linear ? signal : level
         let (uniformLanes, uniformStride) = (uniforms.groups, uniforms.pixelStride)
-        for k in 0..<p.classes {
+        let firstGroup = chunk.lowerBound / 16
+        for k in 0..<columns.classes {
             let index = Int32(truncatingIfNeeded: k)
-            let source = p.pointer(row: row, class: k)
+            let classRow = columns.classRow(k, row: row)
             let noise = uniforms.next()
             enterOwn(index, own: own, reference: reference, noise: noise, stride: uniformStride)
             for g in 0..<(chunk.count &+ 15) / 16 {
                 let at = g &* 16
-                vqd_prefetch(source + (4 &* p.classStride &+ lanes.pointer[g].offsets[0]))
-                let x = lanes.pointer[g].load(E.self, row: source)
+                let x = columns.load(classRow, group: firstGroup &+ g)
                 let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
                 // Both sides less the level; where there is none (linear), less the signal.
                 let y = linear ? x : .greater(x + .load(slope + at), zero)
@@ -84,13 +79,13 @@ struct ArgmaxRace<E: FloatingElement, Noise: GumbelNoise>: ~Copyable where E.Rea
             let at = g &* 16
             let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
             let score = .load(mask + at) + Noise.noise(u)
-            enter(score, Int32(truncatingIfNeeded: p.classes), at: at, reference: .load(reference + at))
+            enter(score, Int32(truncatingIfNeeded: columns.classes), at: at, reference: .load(reference + at))
         }
     }
 
     /// The one class of a pixel that follows a formula of its own.
     @inline(__always)
-    private func enterOwn(_ index: Int32, own: UnsafePointer<E.Real>, reference: UnsafePointer<E.Real>, noise: UnsafeRawPointer, stride: Int) {
+    private func enterOwn(_ index: Int32, own: UnsafePointer<Noise.Real>, reference: UnsafePointer<Noise.Real>, noise: UnsafeRawPointer, stride: Int) {
         var n = firstShowing[Int(index)]
         while n >= 0 {
             let pixel = Int(n)

@@ -15,10 +15,7 @@ extension ReverseStep {
         from p: LogProbabilities, given sample: ClassIndices?, uniforms: UniformSource, into output: OutputTensor,
         parallelism: Parallelism = Parallelism()
     ) throws(ArgumentError) {
-        try p.checkShape(Shape(-1, classes, -1))
-        if case .given(let uniforms) = uniforms { try uniforms.checkShape(Shape(p.batch, uniformRows, p.pixels)) }
-        try output.checkShape(Shape(p.batch, p.pixels))
-        let shown = try shownClasses(sample, batch: p.batch, pixels: p.pixels)
+        let shown = try checkedClasses(p, given: sample, uniforms: uniforms, output: output)
         let name = sample?.name ?? "sample"
         guard p.batch > 0 && p.pixels > 0 else { return }
         let winners = try Scratch<Int32>(p.batch * p.pixels)
@@ -38,8 +35,17 @@ extension ReverseStep {
             case .float64: try race(Double.self, WidenedFloatNoise.self, p, shown, name, uniforms, winners.pointer, parallelism)
             }
         }
-        let tokens = output.base.assumingMemoryBound(to: Int64.self)
-        for at in 0..<p.batch * p.pixels { tokens[at] = Int64(winners[at]) }
+        output.write(winners.pointer, count: p.batch * p.pixels)
+    }
+
+    /// Checks the shapes of the arguments of a draw with Gumbel noise, and the classes of the pixels, which are returned.
+    func checkedClasses(
+        _ p: LogProbabilities, given sample: ClassIndices?, uniforms: UniformSource, output: OutputTensor
+    ) throws(ArgumentError) -> Scratch<Int32> {
+        try p.checkShape(Shape(-1, classes, -1))
+        if case .given(let uniforms) = uniforms { try uniforms.checkShape(Shape(p.batch, uniformRows, p.pixels)) }
+        try output.checkShape(Shape(p.batch, p.pixels))
+        return try shownClasses(sample, batch: p.batch, pixels: p.pixels)
     }
 
     /// The class rows that have noise: all that can be drawn.
@@ -61,10 +67,11 @@ extension ReverseStep {
         _ uniforms: LogProbabilities, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
     ) throws(ArgumentError) where E.Real == Double {
         try checkUniforms(Double.self, uniforms, parallelism: parallelism)
-        let plan = try PosteriorPlan<E>(self, p, sample: shown, name: sampleName, direct: drawsModelOutput, parallelism: parallelism)
+        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, name: sampleName, direct: drawsModelOutput, parallelism: parallelism)
+        let columns = try StoredColumns<E>(p)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             var rows = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
-            try race(DoubleNoise.self, p, plan, row: row, chunk: chunk, &rows, winners)
+            try race(DoubleNoise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, winners)
         }
     }
 
@@ -75,12 +82,22 @@ extension ReverseStep {
     ) throws(ArgumentError) where Noise.Real == E.Real, Noise.Uniform == Float {
         if case .given(let uniforms) = uniforms { try checkUniforms(Float.self, uniforms, parallelism: parallelism) }
         // This finds out all that is wrong with the model output: no uniform is drawn before.
-        let plan = try PosteriorPlan<E>(self, p, sample: shown, name: sampleName, direct: drawsModelOutput, parallelism: parallelism)
+        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, name: sampleName, direct: drawsModelOutput, parallelism: parallelism)
+        try race(Noise.self, try StoredColumns<E>(p), plan, of: p, uniforms, winners, parallelism)
+    }
+
+    /// Goes through the columns that a plan was made of, drawing uniforms in single precision.
+    ///
+    /// - Parameter p: of the shape of the columns.
+    func race<Columns: RaceColumns & ~Copyable, Noise: GumbelNoise>(
+        _: Noise.Type, _ columns: borrowing Columns, _ plan: borrowing PosteriorPlan<Columns.Real>, of p: LogProbabilities,
+        _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+    ) throws(ArgumentError) where Noise.Real == Columns.Real, Noise.Uniform == Float {
         switch uniforms {
         case .given(let uniforms):
             try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
                 var rows = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
-                try race(Noise.self, p, plan, row: row, chunk: chunk, &rows, winners)
+                try race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, winners)
             }
         case .mersenneTwister(let state):
             let states = try engineStates(state, p)
@@ -89,7 +106,7 @@ extension ReverseStep {
                 let memory = try Scratch<UInt32>(MersenneTwister.workingSize)
                 let engine = try MersenneTwister(state: states.pointer + row * MersenneTwister.stateSize, in: memory.pointer)
                 var rows = try UniformRows(engine, chunk: chunk, pixels: p.pixels)
-                try race(Noise.self, p, plan, row: row, chunk: chunk, &rows, winners)
+                try race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, winners)
                 if row == p.batch - 1 && chunk.lowerBound == 0 {
                     rows.saveEngine(to: states.pointer + p.batch * MersenneTwister.stateSize)
                 }
@@ -99,7 +116,7 @@ extension ReverseStep {
             let all = 0..<p.pixels
             for row in 0..<p.batch {
                 var rows = try UniformRows(fill, context: context, pixels: p.pixels)
-                try race(Noise.self, p, plan, row: row, chunk: all, &rows, winners)
+                try race(Noise.self, columns, plan, row: row, chunk: all, pixels: p.pixels, &rows, winners)
             }
         }
     }
@@ -116,16 +133,16 @@ extension ReverseStep {
         return states
     }
 
-    private func race<E: FloatingElement, Noise: GumbelNoise>(
-        _: Noise.Type, _ p: LogProbabilities, _ plan: borrowing PosteriorPlan<E>, row: Int, chunk: Range<Int>,
+    private func race<Columns: RaceColumns & ~Copyable, Noise: GumbelNoise>(
+        _: Noise.Type, _ columns: borrowing Columns, _ plan: borrowing PosteriorPlan<Columns.Real>, row: Int, chunk: Range<Int>, pixels: Int,
         _ uniforms: inout UniformRows<Noise.Uniform>, _ winners: UnsafeMutablePointer<Int32>
-    ) throws(ArgumentError) where E.Real == Noise.Real {
+    ) throws(ArgumentError) where Noise.Real == Columns.Real {
         let start = row * plan.width + chunk.lowerBound
-        var race = try ArgmaxRace<E, Noise>(p, row: row, chunk: chunk, classes: plan.classes.pointer + start)
+        var race = try ArgmaxRace<Noise>(row: row, chunk: chunk, classes: plan.classes.pointer + start, maskClass: classes)
         race.run(
-            &uniforms, signal: plan.signal.pointer + start, level: plan.level.pointer + start, slope: plan.slope.pointer + start,
+            columns, &uniforms, signal: plan.signal.pointer + start, level: plan.level.pointer + start, slope: plan.slope.pointer + start,
             own: plan.own.pointer + start, mask: drawsModelOutput ? nil : plan.mask.pointer + start,
             linear: isLinear || drawsModelOutput)
-        for n in 0..<chunk.count { winners[row * p.pixels + chunk.lowerBound + n] = race.winner(n) }
+        for n in 0..<chunk.count { winners[row * pixels + chunk.lowerBound + n] = race.winner(n) }
     }
 }

@@ -89,8 +89,7 @@ extension ReverseStep {
         case .float64: try invertColumns(Double.self, p, gathered, decision, parallelism)
         }
         guard decision.pixels > 0 else { return }
-        let tokens = output.base.assumingMemoryBound(to: Int64.self)
-        for at in 0..<decision.batch * decision.pixels { tokens[at] = Int64(decision.tokens[at]) }
+        output.write(decision.tokens.pointer, count: decision.batch * decision.pixels)
     }
 
     /// Draws the needed pixels from their columns.
@@ -138,7 +137,7 @@ extension ReverseStep {
                 ownMass = vqd_exp(E.load(p.pointer(row: row, class: Int(own[c]), pixel: source)).asDouble)
             }
             let weights = mass(of: own[c])
-            if weights.isReliable(weights.of(own: ownMass, others: others), E.self, classes: p.classes) {
+            if weights.isReliable(weights.of(own: ownMass, others: others), E.Real.self, classes: p.classes) {
                 let column = BlockedColumn<E>(
                     p: p, row: row, pixel: source, shown: own[c], sums: sums.sums.pointer + c, stride: sums.width,
                     blocks: sums.blocks, blockRows: sums.blockRows, own: ownMass, others: others)

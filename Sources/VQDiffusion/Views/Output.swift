@@ -14,4 +14,10 @@ public struct OutputTensor {
     func checkShape(_ expected: Shape) throws(ArgumentError) {
         guard shape.matches(expected) else { throw ArgumentError(name, .shape(expected: expected, actual: shape)) }
     }
+
+    /// Writes classes as `Int64`.
+    func write(_ tokens: UnsafePointer<Int32>, count: Int) {
+        let target = base.assumingMemoryBound(to: Int64.self)
+        for at in 0..<count { target[at] = Int64(tokens[at]) }
+    }
 }
