@@ -25,7 +25,11 @@ extension LaneGroup {
                 i &+= 1
             }
         } else if classStride == E.size && count == blockOfClasses {
-            for lane in 0..<16 { E.loadVector(row + (offsets[lane] &+ first &* E.size)).store(at: block + lane &* 16) }
+            for lane in 0..<16 {
+                let p = row + (offsets[lane] &+ first &* E.size)
+                vqd_prefetch(p + 16 &* E.size)
+                E.loadVector(p).store(at: block + lane &* 16)
+            }
             E.Real.Vector.transpose(block)
         } else {
             for i in 0..<count {

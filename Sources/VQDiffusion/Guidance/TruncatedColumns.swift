@@ -15,11 +15,13 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
 
     var classes: Int { guided.conditional.classes }
 
+    var roomPerGroup: Int { 0 }
+
     @inline(__always)
-    func classRow(_ k: Int, row: Int) -> ClassRow {
+    func classRow(_ k: Int, row: Int, groups: Range<Int>, room: UnsafeMutablePointer<E.Real>) -> ClassRow {
         (
-            UnsafePointer(kept.pointer + (row &* groups &* keptStride &+ k)), guided.unconditional.pointer(row: row, class: k),
-            guided.conditional.pointer(row: row, class: k), UnsafePointer(normalisers.pointer + row &* groups &* 16)
+            UnsafePointer(kept.pointer + (row &* self.groups &* keptStride &+ k)), guided.unconditional.pointer(row: row, class: k),
+            guided.conditional.pointer(row: row, class: k), UnsafePointer(normalisers.pointer + row &* self.groups &* 16)
         )
     }
 

@@ -47,20 +47,21 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
     mutating func run<Columns: RaceColumns & ~Copyable>(
         _ columns: borrowing Columns, _ uniforms: inout UniformRows<Noise.Uniform>, signal: UnsafePointer<Noise.Real>, level: UnsafePointer<Noise.Real>, slope: UnsafePointer<Noise.Real>,
         own: UnsafePointer<Noise.Real>, mask: UnsafePointer<Noise.Real>?, linear: Bool
-    ) where Columns.Real == Noise.Real {
+    ) throws(ArgumentError) where Columns.Real == Noise.Real {
         let zero = V(repeating: 0)
         // What a bound is relative to.
         let reference = linear ? signal : level
         let (uniformLanes, uniformStride) = (uniforms.groups, uniforms.pixelStride)
-        let firstGroup = chunk.lowerBound / 16
+        let groups = chunk.lowerBound / 16..<(chunk.upperBound &+ 15) / 16
+        let room = try Scratch<Noise.Real>(groups.count * columns.roomPerGroup)
         for k in 0..<columns.classes {
             let index = Int32(truncatingIfNeeded: k)
-            let classRow = columns.classRow(k, row: row)
+            let classRow = columns.classRow(k, row: row, groups: groups, room: room.pointer)
             let noise = uniforms.next()
             enterOwn(index, own: own, reference: reference, noise: noise, stride: uniformStride)
-            for g in 0..<(chunk.count &+ 15) / 16 {
+            for g in 0..<groups.count {
                 let at = g &* 16
-                let x = columns.load(classRow, group: firstGroup &+ g)
+                let x = columns.load(classRow, group: groups.lowerBound &+ g)
                 let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
                 // Both sides less the level; where there is none (linear), less the signal.
                 let y = linear ? x : .greater(x + .load(slope + at), zero)
@@ -75,7 +76,7 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
         }
         guard let mask else { return }
         let noise = uniforms.next()
-        for g in 0..<(chunk.count &+ 15) / 16 {
+        for g in 0..<groups.count {
             let at = g &* 16
             let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
             let score = .load(mask + at) + Noise.noise(u)

@@ -139,7 +139,7 @@ extension ReverseStep {
     ) throws(ArgumentError) where Noise.Real == Columns.Real {
         let start = row * plan.width + chunk.lowerBound
         var race = try ArgmaxRace<Noise>(row: row, chunk: chunk, classes: plan.classes.pointer + start, maskClass: classes)
-        race.run(
+        try race.run(
             columns, &uniforms, signal: plan.signal.pointer + start, level: plan.level.pointer + start, slope: plan.slope.pointer + start,
             own: plan.own.pointer + start, mask: drawsModelOutput ? nil : plan.mask.pointer + start,
             linear: isLinear || drawsModelOutput)
