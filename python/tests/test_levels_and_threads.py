@@ -75,6 +75,17 @@ def test_threads_are_started_for_input_of_this_size(name, monkeypatch):
     assert median(alone) < 50_000
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be bound to cores here")
+def test_on_one_core_there_is_no_other_to_start_threads_on():
+    cores, expected = os.sched_getaffinity(0), results("float32", 1)
+    try:
+        os.sched_setaffinity(0, {min(cores)})
+        for num_threads in (3, 0):
+            same_bits(results("float32", num_threads), expected)
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
 @pytest.mark.skipif(len(WITH_FMA) < 2, reason="this machine has one level with fused multiply-add")
 def test_levels_with_fused_multiply_add_give_the_same_bits(of_levels):
     for level in WITH_FMA[1:]:
