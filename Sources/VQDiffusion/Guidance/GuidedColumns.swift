@@ -27,8 +27,11 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         alongPixels = u.pixelStride == E.size && c.pixelStride == E.size
     }
 
-    /// Of the conditional input.
-    var lanes: UnsafePointer<LaneGroup> { UnsafePointer(lanesOfConditional.pointer) }
+    /// A block of classes of sixteen pixels of the conditional input as they are.
+    func loadConditional(row: Int, group: Int, first: Int, count: Int, into block: UnsafeMutablePointer<E.Real>) {
+        lanesOfConditional.pointer[group].load(
+            E.self, row: conditional.pointer(row: row), classStride: conditional.classStride, first: first, count: count, into: block)
+    }
 
     /// Combines a block of classes of sixteen pixels.
     ///
@@ -39,11 +42,10 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     func combine(
         row: Int, group: Int, first: Int, count: Int, exact: Bool, into block: UnsafeMutablePointer<E.Real>, room: UnsafeMutablePointer<E.Real>
     ) {
-        let (u, c) = (unconditional, conditional)
+        let u = unconditional
         lanesOfUnconditional.pointer[group].load(
             E.self, row: u.pointer(row: row), classStride: u.classStride, first: first, count: count, into: block)
-        lanesOfConditional.pointer[group].load(
-            E.self, row: c.pointer(row: row), classStride: c.classStride, first: first, count: count, into: room)
+        loadConditional(row: row, group: group, first: first, count: count, into: room)
         let nothing = V(repeating: -E.Real.infinity)
         var at = 0
         if exact {
@@ -73,10 +75,12 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     ///
     /// - Parameters:
     ///   - normalisers: one for each pixel of the groups, room for whole groups.
-    ///   - columns: where ℓ goes when it is to be kept, else nil: K vectors for each group.
+    ///   - each: called with every block of ℓ (the group counted from the first, the block, its first class, how many) and the largest classes of the
+    ///     columns so far. Blocks of a group come in order; a second first one starts the group over.
     /// - Returns: false when a column has NaN or +∞, or no mass.
     func normalise(
-        row: Int, groups: Range<Int>, into normalisers: UnsafeMutablePointer<E.Real>, columns: UnsafeMutablePointer<E.Real>? = nil
+        row: Int, groups: Range<Int>, into normalisers: UnsafeMutablePointer<E.Real>,
+        each: (_ at: Int, _ block: UnsafePointer<E.Real>, _ first: Int, _ count: Int, _ largest: UnsafePointer<E.Real>) -> Void = { _, _, _, _, _ in }
     ) throws(ArgumentError) -> Bool {
         let classes = unconditional.classes
         let block = try Scratch<E.Real>(blockOfClasses * 16)
@@ -85,9 +89,9 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         if !checksInputs {
             forEachBlock(classes: 0..<classes, groups: groups, alongPixels: alongPixels) { first, count, group in
                 let at = group &- groups.lowerBound
-                let target = columns.map { $0 + (at &* classes &+ first) &* 16 } ?? block.pointer
-                combine(row: row, group: group, first: first, count: count, exact: false, into: target, room: room.pointer)
-                masses.add(target, count: count, to: at)
+                combine(row: row, group: group, first: first, count: count, exact: false, into: block.pointer, room: room.pointer)
+                masses.add(block.pointer, count: count, to: at)
+                each(at, block.pointer, first, count, masses.largest(at))
             }
         }
         var isGood = true
@@ -98,10 +102,10 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
                 masses.clear(at)
                 for first in stride(from: 0, to: classes, by: blockOfClasses) {
                     let count = min(blockOfClasses, classes - first)
-                    let target = columns.map { $0 + (at * classes + first) * 16 } ?? block.pointer
-                    isGood = isGood && isFinite(row: row, group: group, first: first, count: count, room: target)
-                    combine(row: row, group: group, first: first, count: count, exact: true, into: target, room: room.pointer)
-                    masses.add(target, count: count, to: at)
+                    isGood = isGood && isFinite(row: row, group: group, first: first, count: count, room: block.pointer)
+                    combine(row: row, group: group, first: first, count: count, exact: true, into: block.pointer, room: room.pointer)
+                    masses.add(block.pointer, count: count, to: at)
+                    each(at, block.pointer, first, count, masses.largest(at))
                 }
                 isGood = isGood && masses.isPositive(at)
             }
@@ -112,12 +116,11 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
 
     /// False when an input has NaN or +∞ in a block.
     private func isFinite(row: Int, group: Int, first: Int, count: Int, room: UnsafeMutablePointer<E.Real>) -> Bool {
-        let (u, c) = (unconditional, conditional)
+        let u = unconditional
         lanesOfUnconditional.pointer[group].load(
             E.self, row: u.pointer(row: row), classStride: u.classStride, first: first, count: count, into: room)
         for i in 0..<count * 16 where !(room[i] < .infinity) { return false }
-        lanesOfConditional.pointer[group].load(
-            E.self, row: c.pointer(row: row), classStride: c.classStride, first: first, count: count, into: room)
+        loadConditional(row: row, group: group, first: first, count: count, into: room)
         for i in 0..<count * 16 where !(room[i] < .infinity) { return false }
         return true
     }
@@ -178,6 +181,9 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
         }
         (sum + part.widened).store(at: sums.pointer + group &* 16)
     }
+
+    /// The largest class so far of each column of a group.
+    func largest(_ group: Int) -> UnsafePointer<V.Scalar> { UnsafePointer(largest.pointer + group &* 16) }
 
     /// False when a column of the group has NaN or +∞, or nothing but -∞: the largest class counts as 1.
     func isPositive(_ group: Int) -> Bool {

@@ -85,10 +85,10 @@ struct Preparation {
     func run<E: FloatingElement>(_: E.Type, into memory: UnsafeMutableRawPointer) throws(ArgumentError) {
         let result = memory.assumingMemoryBound(to: E.Real.self)
         let (classes, floor) = (output.conditional.classes, E.Real.Vector(repeating: E.Real(output.floor)))
-        try forEachGroup(E.self, try guidedColumns(E.self)) { row, group, tile, at, normalisers in
+        try forEachGroup(E.self, try guidedColumns(E.self)) { row, group, tile, at, _ in
             tile.truncate(
-                group: at, less: E.Real.Vector(at: normalisers), floor: floor,
-                into: result + (row * classes * columns + group * 16), rowStride: columns, count: min(16, columns - group * 16))
+                group: at, floor: floor, into: result + (row * classes * columns + group * 16), rowStride: columns,
+                count: min(16, columns - group * 16))
         }
     }
 
@@ -100,16 +100,15 @@ struct Preparation {
             lanesOfUnconditional: try laneGroups(E.self, unconditional), lanesOfConditional: try laneGroups(E.self, output.conditional))
     }
 
-    /// Calls `body` for every group of sixteen columns, in a tile that holds them guided but neither normalised nor truncated.
+    /// Calls `body` for every group of sixteen columns, with a tile that has been weighed for it.
     ///
-    /// - Parameter body: gets the batch row, the group, the tile, where in it the group is, and the sixteen logarithms to take off. Returns false when a
-    ///   column has NaN or +∞, or no mass.
-    /// - Throws: `ArgumentError` for such a column.
+    /// - Parameter body: gets the batch row, the group, the tile, where in it the group is, and the sixteen logarithms that guidance has taken off.
+    /// - Throws: `ArgumentError` for a column with NaN or +∞, or without mass.
     func forEachGroup<E: FloatingElement>(
         _: E.Type, _ guided: borrowing GuidedColumns<E>,
         _ body: (
-            _ row: Int, _ group: Int, _ tile: borrowing TruncationTile<E>, _ at: Int, _ normalisers: UnsafeMutablePointer<E.Real>
-        ) -> Bool
+            _ row: Int, _ group: Int, _ tile: borrowing TruncationTile<E>, _ at: Int, _ normalisers: UnsafePointer<E.Real>
+        ) -> Void
     ) throws(ArgumentError) {
         let p = output.conditional
         let groups = (columns + 15) / 16
@@ -119,15 +118,38 @@ struct Preparation {
             E.self, batch: batch, classes: p.classes, pixels: columns, rate: output.truncationRate, threads: threads
         ) { (row, range, tile) throws(ArgumentError) in
             let normalisers = try Scratch<E.Real>(range.count * 16, filledWith: 0)
+            let block = try Scratch<E.Real>(blockOfClasses * 16)
+            let room = try Scratch<E.Real>(blockOfClasses * 16)
             var isGood = true
             if output.unconditional == nil {
-                tile.load(p, row: row, lanes: guided.lanes, groups: range)
+                forEachBlock(classes: 0..<p.classes, groups: range, alongPixels: p.pixelStride == E.size) { first, count, group in
+                    guided.loadConditional(row: row, group: group, first: first, count: count, into: block.pointer)
+                    tile.enter(block.pointer, first: first, count: count, group: group &- range.lowerBound)
+                }
             } else {
-                isGood = try guided.normalise(row: row, groups: range, into: normalisers.pointer, columns: tile.elements.pointer)
+                isGood = try guided.normalise(row: row, groups: range, into: normalisers.pointer) { at, block, first, count, largest in
+                    tile.enter(block, first: first, count: count, group: at, largest: largest)
+                }
             }
             for group in range {
                 let at = group - range.lowerBound
-                bad[row * groups + group] = !(isGood && body(row, group, tile, at, normalisers.pointer + at * 16))
+                let normaliser = E.Real.Vector(at: normalisers.pointer + at * 16)
+                var weighed = isGood ? tile.weigh(group: at, less: normaliser) : .bad
+                if weighed == .short {
+                    for first in stride(from: 0, to: p.classes, by: blockOfClasses) {
+                        let count = min(blockOfClasses, p.classes - first)
+                        if output.unconditional == nil {
+                            guided.loadConditional(row: row, group: group, first: first, count: count, into: block.pointer)
+                        } else {
+                            guided.combine(
+                                row: row, group: group, first: first, count: count, exact: true, into: block.pointer, room: room.pointer)
+                        }
+                        tile.enter(block.pointer, first: first, count: count, group: at, all: true)
+                    }
+                    weighed = tile.weigh(group: at, less: normaliser)
+                }
+                bad[row * groups + group] = weighed != .good
+                if weighed == .good { body(row, group, tile, at, normalisers.pointer + at * 16) }
             }
         }
         try forEachBad(bad, groups) { (row, pixel) throws(ArgumentError) in

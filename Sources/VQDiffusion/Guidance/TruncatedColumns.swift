@@ -58,12 +58,10 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
         let floor = V(repeating: E.Real(output.floor))
         try preparation.forEachGroup(E.self, guided) { row, group, tile, at, logs in
             let start = (row * groups + group) * 16
-            let normaliser = V(at: logs)
-            normaliser.store(at: normalisers.pointer + start)
-            let isGood = tile.keep(
-                group: at, less: normaliser, floor: floor, apart: apart.pointer + start, kept: kept.pointer + (row * groups + group) * keptStride,
+            (normalisers.pointer + start).update(from: logs, count: 16)
+            tile.keep(
+                group: at, floor: floor, apart: apart.pointer + start, kept: kept.pointer + (row * groups + group) * keptStride,
                 others: others.pointer + start, own: own.pointer + start)
-            guard isGood else { return false }
             for pixel in start..<start + 16 {
                 let (shown, x) = (plan.classes[pixel], own[pixel].asDouble)
                 if let logMass = step.mass(of: shown).log(E.Real.self, ownLog: x, others: others[pixel], classes: p.classes) {
@@ -72,7 +70,6 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
                     unreliable[row * groups + group] = true
                 }
             }
-            return true
         }
         for at in 0..<p.batch * groups where unreliable[at] { return nil }
         return TruncatedColumns(guided: guided, groups: groups, kept: kept, keptStride: keptStride, normalisers: normalisers, floor: floor)

@@ -30,7 +30,7 @@ func checkTruncation(rate: Double, name: StaticString = "rate", floor: Double) t
 }
 
 private func truncate<E: FloatingElement>(
-    _: E.Type, _ p: LogProbabilities, _ rate: Double, _ floor: Double, _ output: UnsafeMutableRawPointer, _ parallelism: Parallelism
+    _: E.Type, _ p: LogProbabilities, _ rate: Double, _ floor: Double, _ memory: UnsafeMutableRawPointer, _ parallelism: Parallelism
 ) throws(ArgumentError) {
     typealias V = E.Real.Vector
     guard p.batch > 0 && p.pixels > 0 else { return }
@@ -38,27 +38,22 @@ private func truncate<E: FloatingElement>(
     // The value down to which a pixel's classes are kept, and the last index at which that very value is.
     let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
     let lasts = try Scratch<Int32>(p.batch * groups * 16)
-    let bad = try Scratch<Bool>(p.batch * groups, filledWith: false)
     let lanes = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
     let threads = parallelism.threads(forWork: p.batch * p.classes * p.pixels)
-    try forEachTile(
-        E.self, batch: p.batch, classes: p.classes, pixels: p.pixels, rate: rate, threads: threads
-    ) { (row, range, tile) throws(ArgumentError) in
-        tile.load(p, row: row, lanes: lanes.pointer, groups: range)
-        for group in range {
-            let at = row * groups + group
-            let isGood = tile.findThresholds(
-                group: group - range.lowerBound, less: V(repeating: 0), thresholds: thresholds.pointer + at * 16, lasts: lasts.pointer + at * 16)
-            bad[at] = !isGood
+    let output = GuidedModelOutput(unconditional: nil, conditional: p, guidanceScale: 1, truncationRate: rate, floor: floor)
+    let preparation = Preparation(output: output, batch: p.batch, columns: p.pixels, selection: nil, parallelism: parallelism)
+    do throws(ArgumentError) {
+        try preparation.forEachGroup(E.self, try preparation.guidedColumns(E.self)) { row, group, tile, at, _ in
+            let start = (row * groups + group) * 16
+            _ = tile.findThresholds(group: at, thresholds: thresholds.pointer + start, lasts: lasts.pointer + start)
         }
-    }
-    for at in 0..<p.batch * groups where bad[at] {
+    } catch {
+        // As everywhere, the first bad element in the order of the batch row, class and pixel is named.
         try checkElements(E.self, p, parallelism: parallelism)
-        for n in 0..<p.batch * p.pixels { _ = try largestElement(E.self, p, row: n / p.pixels, pixel: n % p.pixels) }
-        break
+        throw error
     }
     let least = V(repeating: E.Real(floor))
-    let result = output.assumingMemoryBound(to: E.Real.self)
+    let result = memory.assumingMemoryBound(to: E.Real.self)
     try forEachRun(of: p, threads: threads) { (row, classes) throws(ArgumentError) in
         let block = try Scratch<E.Real>(blockOfClasses * 16)
         let base = p.pointer(row: row)

@@ -1,14 +1,13 @@
 import CVQDiffusion
 
-/// Finds where to truncate sixteen columns, whose log-probabilities and probabilities lie next to each other, in the second-level cache.
+/// Finds where to truncate sixteen columns among the classes that a `TruncationTile` has listed for them.
 ///
 /// The mass F(v) of the classes above a value v falls as v rises, and the value down to which classes are kept is the smallest with F < rate. A pass over
-/// the columns evaluates F at three values for each; where F crosses the rate is interpolated, and three or four passes leave a handful of classes
+/// the list evaluates F at three values for each; where F crosses the rate is interpolated, and three or four passes leave a handful of classes
 /// between a value known to be too low and one that is not. Those are put in order.
 struct TruncationSearch<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
-    private let classes: Int
     private let rate: Double
     /// Of each column two values, with F(lower) ≥ rate > F(upper), and F there.
     private let lower, upper: Scratch<E.Real>
@@ -16,7 +15,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     /// Three values for each column, and F there.
     private let trials: Scratch<E.Real>
     private let aboveTrials: Scratch<Double>
-    /// For each column the classes between the two values, in the order of their indices, and how many.
+    /// For each column the classes between the two values, as places in the list, and how many.
     private let left: Scratch<Int32>
     private let leftCount: Scratch<Int>
     /// The mass of the classes counted through so far, in columns where those between the two values are all equal.
@@ -25,10 +24,9 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     /// Classes of a column that are put in order at most. The search goes on until about as many are left in all sixteen together.
     private static var room: Int { 256 }
 
-    init(classes: Int, rate: Double) throws(ArgumentError) {
-        self.classes = classes
-        // At any rate the first class is kept.
-        self.rate = max(rate, .leastNonzeroMagnitude)
+    /// - Parameter rate: positive.
+    init(rate: Double) throws(ArgumentError) {
+        self.rate = rate
         let lower = try Scratch<E.Real>(16)
         let upper = try Scratch<E.Real>(16)
         let trials = try Scratch<E.Real>(48)
@@ -52,36 +50,39 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     /// Finds for each column the value down to which its classes are kept, and the last index at which that very value is.
     ///
     /// - Parameters:
-    ///   - elements: the log-probabilities, sixteen for each class.
-    ///   - masses: their exponentials.
+    ///   - list: the classes that are above `bound` in some column.
     ///   - largest: of each column, finite.
-    ///   - total: F(-∞), added up as `massesAbove` does.
+    ///   - bound: below `largest`; -∞ when all classes are listed.
+    ///   - aboveBound: F(bound), added up as `massesAbove` does. Not below the rate, unless the bound is -∞.
     func run(
-        elements: UnsafePointer<E.Real>, masses: UnsafePointer<E.Real>, largest: V, total: DoubleVector,
+        _ list: TruncationList<E.Real>, largest: V, bound: V, aboveBound: DoubleVector,
         thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>
     ) {
         largest.store(at: upper.pointer)
-        total.store(at: aboveLower.pointer)
+        aboveBound.store(at: aboveLower.pointer)
         for lane in 0..<16 {
             aboveUpper[lane] = 0
             // With less than the rate in all, everything is kept: there is nothing to be found.
-            let isFound = total[lane] < rate
-            lower[lane] = isFound ? upper[lane] : -E.Real.greatestFiniteMagnitude
-            setFirstTrials(lane)
+            let isFound = aboveBound[lane] < rate
+            lower[lane] = isFound ? upper[lane] : max(bound[lane], -E.Real.greatestFiniteMagnitude)
+            setFirstTrials(lane, classes: list.count)
         }
         repeat {
             repeat {
-                massesAbove(elements, masses)
+                massesAbove(list)
                 for lane in 0..<16 { narrow(lane) }
             } while expectedLeft() > Double(Self.room)
-        } while !collect(elements, masses, lasts)
+        } while !collect(list, lasts)
         for lane in 0..<16 {
-            if total[lane] < rate {
+            if aboveBound[lane] < rate {
                 (thresholds[lane], lasts[lane]) = (-.infinity, -1)
-            } else if isCollapsed(lane) {
-                thresholds[lane] = upper[lane]
             } else {
-                (thresholds[lane], lasts[lane]) = cut(lane, elements, masses)
+                if isCollapsed(lane) {
+                    thresholds[lane] = upper[lane]
+                } else {
+                    (thresholds[lane], lasts[lane]) = cut(lane, list)
+                }
+                if lasts[lane] >= 0 { lasts[lane] = list.indices[Int(lasts[lane])] }
             }
         }
     }
@@ -90,9 +91,9 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     private func isCollapsed(_ lane: Int) -> Bool { upper[lane].orderedBits - lower[lane].orderedBits <= 1 }
 
     /// Values below v hold at most K e^v. So from the mass that is dropped follows a value that is too low, but for roundings.
-    private func setFirstTrials(_ lane: Int) {
+    private func setFirstTrials(_ lane: Int, classes: Int) {
         let total = aboveLower[lane]
-        let low = vqd_log(max(total - rate, 1e-9 * total) / Double(classes)) - 0.001
+        let low = max(vqd_log(max(total - rate, 1e-9 * total) / Double(classes)) - 0.001, lower[lane].asDouble)
         let width = upper[lane].asDouble - low
         setTrials(lane, low, low + width / 3, low + width * (2 / 3))
     }
@@ -139,16 +140,16 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     ///
     /// Sixteen classes are added in the precision of the elements and those sums in double precision: in the tail a rounding error of the whole is worth
     /// several classes.
-    private func massesAbove(_ elements: UnsafePointer<E.Real>, _ masses: UnsafePointer<E.Real>) {
+    private func massesAbove(_ list: TruncationList<E.Real>) {
         let (a, b, c) = (V(at: trials.pointer), V(at: trials.pointer + 16), V(at: trials.pointer + 32))
         let zero = V(repeating: 0)
         var (aboveA, aboveB, aboveC) = (DoubleVector(repeating: 0), DoubleVector(repeating: 0), DoubleVector(repeating: 0))
         var at = 0
-        while at < classes &* 16 {
-            let end = min(at &+ blockOfClasses &* 16, classes &* 16)
+        while at < list.count &* 16 {
+            let end = min(at &+ blockOfClasses &* 16, list.count &* 16)
             var (partA, partB, partC) = (zero, zero, zero)
             while at < end {
-                let (x, mass) = (V(at: elements + at), V(at: masses + at))
+                let (x, mass) = (V(at: list.elements + at), V(at: list.masses + at))
                 partA = partA + mass.kept(where: x, above: a, else: zero)
                 partB = partB + mass.kept(where: x, above: b, else: zero)
                 partC = partC + mass.kept(where: x, above: c, else: zero)
@@ -166,7 +167,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     /// Lists the classes that are left between the two values. Where those are neighbours the classes are all equal: they are counted through at once.
     ///
     /// - Returns: false when there were too many to list. Then the next trials are closer.
-    private func collect(_ elements: UnsafePointer<E.Real>, _ masses: UnsafePointer<E.Real>, _ lasts: UnsafeMutablePointer<Int32>) -> Bool {
+    private func collect(_ list: TruncationList<E.Real>, _ lasts: UnsafeMutablePointer<Int32>) -> Bool {
         let (low, high) = (V(at: lower.pointer), V(at: upper.pointer))
         var collapsed: UInt16 = 0
         for lane in 0..<16 {
@@ -177,8 +178,8 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         }
         var fits = true
         var k = 0
-        while k < classes {
-            var lanes = V(at: elements + k &* 16).lanes(above: low, upTo: high)
+        while k < list.count {
+            var lanes = V(at: list.elements + k &* 16).lanes(above: low, upTo: high)
             while lanes != 0 {
                 let lane = lanes.trailingZeroBitCount
                 lanes &= lanes &- 1
@@ -186,7 +187,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
                 if collapsed & (1 << UInt16(lane)) != 0 {
                     if counted[lane] < rate {
                         lasts[lane] = Int32(truncatingIfNeeded: k)
-                        counted[lane] += masses[k &* 16 &+ lane].asDouble
+                        counted[lane] += list.masses[k &* 16 &+ lane].asDouble
                     }
                 } else if count < Self.room {
                     left[lane &* Self.room &+ count] = Int32(truncatingIfNeeded: k)
@@ -201,8 +202,8 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     }
 
     /// Puts the listed classes in order and counts through them, one after the other while less than the rate lies before it.
-    private func cut(_ lane: Int, _ elements: UnsafePointer<E.Real>, _ masses: UnsafePointer<E.Real>) -> (threshold: E.Real, last: Int32) {
-        let list = left.pointer + lane &* Self.room
+    private func cut(_ lane: Int, _ list: TruncationList<E.Real>) -> (threshold: E.Real, last: Int32) {
+        let left = left.pointer + lane &* Self.room
         var before = aboveUpper[lane]
         var threshold = upper[lane]
         var last = Int32(-1)
@@ -210,13 +211,13 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
             // The next in order: the largest, and of equal ones the one that comes first.
             var best = i
             for j in i..<leftCount[lane] {
-                let (x, y) = (elements[Int(list[j]) &* 16 &+ lane], elements[Int(list[best]) &* 16 &+ lane])
-                if x > y || (x == y && list[j] < list[best]) { best = j }
+                let (x, y) = (list.elements[Int(left[j]) &* 16 &+ lane], list.elements[Int(left[best]) &* 16 &+ lane])
+                if x > y || (x == y && left[j] < left[best]) { best = j }
             }
-            (list[i], list[best]) = (list[best], list[i])
-            let at = Int(list[i]) &* 16 &+ lane
-            (threshold, last) = (elements[at], list[i])
-            before += masses[at].asDouble
+            (left[i], left[best]) = (left[best], left[i])
+            let at = Int(left[i]) &* 16 &+ lane
+            (threshold, last) = (list.elements[at], left[i])
+            before += list.masses[at].asDouble
         }
         return (threshold, last)
     }

@@ -1,104 +1,192 @@
 import CVQDiffusion
 
-/// The columns of a few groups of sixteen pixels, next to each other so that they stay about the second-level cache while they are gone over again and again.
+/// Of a few groups of sixteen columns, the classes that truncation may keep.
+///
+/// Classes below a value v hold at most K e^v. So of a column whose probabilities add up to 1, no class is kept below log((1 - rate)/K), and of a column that
+/// is to be normalised none that is so far below the largest class met so far. In one go over the columns those above are listed, a vector wherever one
+/// of sixteen columns has one; whatever follows looks at no other class. Where the bound turns out too high, all classes are listed.
 struct TruncationTile<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
+    /// What has come of weighing the lists of a group.
+    enum Weighed {
+        case good
+        /// Less than the rate is listed, at a bound above -∞.
+        case short
+        /// A column has NaN or +∞, or no mass.
+        case bad
+    }
+
     let classes: Int
-    /// The log-probabilities, K vectors for each group.
-    let elements: Scratch<E.Real>
-    /// The exponentials of those of one group.
+    private let rate: Double
+    /// What is listed of columns that add up to 1.
+    private let bound: E.Real
+    /// Room for all classes of each group; what is not listed is never touched.
+    private let elements: Scratch<E.Real>
+    private let indices: Scratch<Int32>
+    private let counts: Scratch<Int>
+    /// What the classes that are not listed are at most, in each column.
+    private let bounds: Scratch<E.Real>
+    /// Of the group weighed last: the exponentials of what is listed, the largest class, the bound, and the mass above that.
     private let masses: Scratch<E.Real>
+    private let largest, lower: Scratch<E.Real>
+    private let aboveLower: Scratch<Double>
     private let search: TruncationSearch<E>
-    /// What `findThresholds` has found, for `truncate`.
+    /// What the search has found.
     private let thresholds: Scratch<E.Real>
     private let lasts: Scratch<Int32>
+    /// For each class where its masses are.
+    private let places: Scratch<Int32>
 
-    /// How many groups are best worked on together: reading long pieces of rows favours many, the second-level cache few. Two MB were faster than one or four.
+    /// How many groups are best worked on together: reading long pieces of rows favours many, lists that hold most classes few (the second-level cache).
     static func groups(classes: Int) -> Int {
-        max(1, min(8, (1 << 21) / max(classes * 16 * MemoryLayout<E.Real>.size, 1)))
+        max(4, min(8, (1 << 23) / max(classes * 16 * MemoryLayout<E.Real>.size, 1)))
     }
 
     init(classes: Int, groups: Int, rate: Double) throws(ArgumentError) {
-        let elements = try Scratch<E.Real>(groups * classes * 16)
-        let masses = try Scratch<E.Real>(classes * 16)
-        let search = try TruncationSearch<E>(classes: classes, rate: rate)
+        // At any rate the first class is kept.
+        let rate = max(rate, .leastNonzeroMagnitude)
+        let vectors = groups * TruncationTile.room(classes: classes)
+        let elements = try Scratch<E.Real>(vectors * 16)
+        let indices = try Scratch<Int32>(vectors)
+        let counts = try Scratch<Int>(groups)
+        let bounds = try Scratch<E.Real>(groups * 16)
+        let masses = try Scratch<E.Real>((classes + 1) * 16)
+        let largest = try Scratch<E.Real>(16)
+        let lower = try Scratch<E.Real>(16)
+        let aboveLower = try Scratch<Double>(16)
+        let search = try TruncationSearch<E>(rate: rate)
         let thresholds = try Scratch<E.Real>(16)
         let lasts = try Scratch<Int32>(16)
+        let places = try Scratch<Int32>(classes)
         self.classes = classes
+        self.rate = rate
+        // A tenth less than what is dropped, for roundings. Close to a rate of 1 they decide: nothing is passed over then.
+        bound = rate < 1 - 1e-5 ? E.Real(vqd_log(0.9 * (1 - rate) / Double(classes))) : -.infinity
         self.elements = elements
+        self.indices = indices
+        self.counts = counts
+        self.bounds = bounds
         self.masses = masses
+        self.largest = largest
+        self.lower = lower
+        self.aboveLower = aboveLower
         self.search = search
         self.thresholds = thresholds
         self.lasts = lasts
+        self.places = places
     }
 
-    /// Copies the columns of some groups.
-    func load(_ p: LogProbabilities, row: Int, lanes: UnsafePointer<LaneGroup>, groups: Range<Int>) {
-        let base = p.pointer(row: row)
-        forEachBlock(classes: 0..<classes, groups: groups, alongPixels: p.pixelStride == E.size) { first, count, group in
-            lanes[group].load(
-                E.self, row: base, classStride: p.classStride, first: first, count: count,
-                into: elements.pointer + ((group &- groups.lowerBound) &* classes &+ first) &* 16)
-        }
+    /// Vectors for each group: some more than classes, lest the lists of all groups share sets of the cache.
+    private static func room(classes: Int) -> Int { classes + 37 }
+
+    private func list(_ group: Int) -> (elements: UnsafeMutablePointer<E.Real>, indices: UnsafeMutablePointer<Int32>) {
+        let start = group &* TruncationTile.room(classes: classes)
+        return (elements.pointer + start &* 16, indices.pointer + start)
     }
 
-    /// Finds where to truncate the columns of a group of the tile, counted from 0, after taking `normaliser` off their log-probabilities.
+    /// Lists what may be kept of a block of classes of a group. Blocks come in the order of the classes; the first begins the list anew.
     ///
-    /// - Returns: false when a column has NaN or +∞, or no mass. Nothing has been found then.
-    func findThresholds(
-        group: Int, less normaliser: V, thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>
-    ) -> Bool {
-        let elements = elements.pointer + group * classes * 16
+    /// - Parameters:
+    ///   - largest: of each column, what the mass of all its classes is at least, as a logarithm; nil for columns that are not to be normalised.
+    ///   - all: whether all classes are listed.
+    @inline(never)
+    func enter(
+        _ block: UnsafePointer<E.Real>, first: Int, count: Int, group: Int, largest: UnsafePointer<E.Real>? = nil, all: Bool = false
+    ) {
+        var bound = V(repeating: all ? -.infinity : self.bound)
+        if let largest { bound = V(at: largest) + bound }
+        bound.store(at: bounds.pointer + group &* 16)
+        let list = list(group)
+        var listed = first == 0 ? 0 : counts[group]
+        var i = 0
+        while i < count {
+            let x = V(at: block + i &* 16)
+            // Written in any case, and written over by the next if it is not to be listed: branches would be guessed wrong.
+            x.store(at: list.elements + listed &* 16)
+            list.indices[listed] = Int32(truncatingIfNeeded: first &+ i)
+            listed &+= x.allAtMost(bound) ? 0 : 1
+            i &+= 1
+        }
+        counts[group] = listed
+    }
+
+    /// Takes `normaliser` off what is listed of a group and works out the masses. Once for each list.
+    func weigh(group: Int, less normaliser: V) -> Weighed {
+        let list = list(group)
+        // What is not listed was at most the bound, and a rounded difference follows what it is taken from: it is at most this.
+        let lower = V(at: bounds.pointer + group * 16) - normaliser
+        let zero = V(repeating: 0)
         var largest = V(repeating: -.infinity)
-        var total = DoubleVector(repeating: 0)
-        var at = 0
-        while at < classes &* 16 {
-            let end = min(at &+ blockOfClasses &* 16, classes &* 16)
-            var part = V(repeating: 0)
-            while at < end {
-                let x = V(at: elements + at) - normaliser
+        var (total, above) = (DoubleVector(repeating: 0), DoubleVector(repeating: 0))
+        var (i, listed) = (0, 0)
+        while i < counts[group] {
+            let end = min(i &+ blockOfClasses, counts[group])
+            var (part, partAbove) = (zero, zero)
+            while i < end {
+                let x = V(at: list.elements + i &* 16) - normaliser
                 let mass = V.exp(x)
-                x.store(at: elements + at)
-                mass.store(at: masses.pointer + at)
+                x.store(at: list.elements + listed &* 16)
+                mass.store(at: masses.pointer + listed &* 16)
+                list.indices[listed] = list.indices[i]
                 largest = .greater(largest, x)
                 part = part + mass
-                at &+= 16
+                partAbove = partAbove + mass.kept(where: x, above: lower, else: zero)
+                listed &+= x.anyGreater(than: lower) ? 1 : 0
+                i &+= 1
             }
             total = total + part.widened
+            above = above + partAbove.widened
         }
-        for lane in 0..<16 where !(largest[lane].isFinite && total[lane] >= 0) { return false }
-        search.run(
-            elements: elements, masses: masses.pointer, largest: largest, total: total, thresholds: thresholds, lasts: lasts)
-        return true
+        counts[group] = listed
+        largest.store(at: self.largest.pointer)
+        lower.store(at: self.lower.pointer)
+        above.store(at: aboveLower.pointer)
+        for lane in 0..<16 {
+            if lower[lane] > -.infinity && !(above[lane] >= rate) { return .short }
+            if !(largest[lane].isFinite && total[lane] >= 0) { return .bad }
+        }
+        return .good
     }
 
-    /// Truncates the columns of a group of the tile after taking `normaliser` off, and writes the rows of their classes.
+    /// Finds where to truncate the columns of the group weighed last.
+    func findThresholds(group: Int, thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>) -> TruncationList<E.Real> {
+        let list = list(group)
+        let result = TruncationList(count: counts[group], indices: list.indices, elements: list.elements, masses: UnsafePointer(masses.pointer))
+        search.run(
+            result, largest: V(at: largest.pointer), bound: V(at: lower.pointer), aboveBound: DoubleVector(at: aboveLower.pointer),
+            thresholds: thresholds, lasts: lasts)
+        return result
+    }
+
+    /// Truncates the columns of the group weighed last, and writes the rows of their classes.
     ///
     /// - Parameters:
     ///   - floor: what is below is raised to this.
     ///   - rowStride: elements from one class to the next in the output.
     ///   - count: pixels to write.
-    /// - Returns: as `findThresholds`. Nothing has been written then.
-    func truncate(
-        group: Int, less normaliser: V, floor: V, into output: UnsafeMutablePointer<E.Real>, rowStride: Int, count: Int
-    ) -> Bool {
-        guard findThresholds(group: group, less: normaliser, thresholds: thresholds.pointer, lasts: lasts.pointer) else { return false }
-        let elements = elements.pointer + group * classes * 16
+    func truncate(group: Int, floor: V, into output: UnsafeMutablePointer<E.Real>, rowStride: Int, count: Int) {
+        let list = findThresholds(group: group, thresholds: thresholds.pointer, lasts: lasts.pointer)
         let threshold = V(at: thresholds.pointer)
         let last = UnsafeRawPointer(lasts.pointer).loadUnaligned(as: SIMD16<Int32>.self)
         var target = output
         var k = 0
-        while k < classes {
-            let x = V(at: elements + k &* 16).truncated(at: threshold, index: k, last: last)
+        for i in 0...list.count {
+            let next = i < list.count ? Int(list.indices[i]) : classes
+            while k < next {
+                floor.store(to: target, count: count)
+                target += rowStride
+                k &+= 1
+            }
+            guard i < list.count else { break }
+            let x = V(at: list.elements + i &* 16).truncated(at: threshold, index: k, last: last)
             V.greater(x, floor).store(to: target, count: count)
             target += rowStride
             k &+= 1
         }
-        return true
     }
 
-    /// Truncates the columns of a group of the tile after taking `normaliser` off, and writes down no more than what a draw from them needs.
+    /// Truncates the columns of the group weighed last, and writes down no more than what a draw from them needs.
     ///
     /// - Parameters:
     ///   - floor: what is below is raised to this.
@@ -106,20 +194,39 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     ///   - kept: for each class which of the sixteen columns hold more than the floor, as bits.
     ///   - others: the mass of each column but for the class apart, in the bits that `BlockSums` finds for the truncated columns.
     ///   - own: the log-probability of the class apart, truncated too; -∞ for none.
-    /// - Returns: as `findThresholds`. Nothing has been written then.
     func keep(
-        group: Int, less normaliser: V, floor: V, apart: UnsafePointer<Int32>, kept: UnsafeMutablePointer<UInt16>,
-        others: UnsafeMutablePointer<Double>, own: UnsafeMutablePointer<E.Real>
-    ) -> Bool {
-        guard findThresholds(group: group, less: normaliser, thresholds: thresholds.pointer, lasts: lasts.pointer) else { return false }
-        let elements = elements.pointer + group * classes * 16
+        group: Int, floor: V, apart: UnsafePointer<Int32>, kept: UnsafeMutablePointer<UInt16>, others: UnsafeMutablePointer<Double>,
+        own: UnsafeMutablePointer<E.Real>
+    ) {
+        let list = findThresholds(group: group, thresholds: thresholds.pointer, lasts: lasts.pointer)
         let threshold = V(at: thresholds.pointer)
         let last = UnsafeRawPointer(lasts.pointer).loadUnaligned(as: SIMD16<Int32>.self)
-        let excluded = UnsafeRawPointer(apart).loadUnaligned(as: SIMD16<Int32>.self)
-        let massOfFloor = V.exp(floor)
-        let massOfNothing = V.exp(V(repeating: -.infinity))
         let most = V(repeating: .greatestFiniteMagnitude)
-        // Added up as `BlockSums` does: eight classes, then those sums over a block, then the blocks in double precision.
+        let massOfFloor = V.exp(floor)
+        kept.update(repeating: 0, count: classes)
+        // Behind the masses of the list, that of all other classes.
+        massOfFloor.store(at: masses.pointer + list.count &* 16)
+        places.pointer.update(repeating: Int32(truncatingIfNeeded: list.count), count: classes)
+        for i in 0..<list.count {
+            let k = list.indices[i]
+            let bits = V(at: list.elements + i &* 16).lanesKept(above: threshold, index: k, last: last)
+                & V(at: list.elements + i &* 16).lanes(above: floor, upTo: most)
+            kept[Int(k)] = bits
+            places[Int(k)] = Int32(truncatingIfNeeded: i)
+            V(at: list.masses + i &* 16).kept(where: bits, else: massOfFloor).store(at: masses.pointer + i &* 16)
+        }
+        addUp(apart: apart).store(at: others)
+        for lane in 0..<16 {
+            let k = Int(apart[lane])
+            let isKept = k < classes && kept[k] & (1 << UInt16(lane)) != 0
+            own[lane] = isKept ? list.elements[Int(places[k]) * 16 + lane] : k < classes ? floor[lane] : -.infinity
+        }
+    }
+
+    /// Adds the masses up as `BlockSums` does: eight classes, then those sums over a block, then the blocks in double precision.
+    private func addUp(apart: UnsafePointer<Int32>) -> DoubleVector {
+        let excluded = UnsafeRawPointer(apart).loadUnaligned(as: SIMD16<Int32>.self)
+        let massOfNothing = V.exp(V(repeating: -.infinity))
         let blockRows = BlockSums<E>.blockRows(classes: classes)
         var total = DoubleVector(repeating: 0)
         var k = 0
@@ -130,25 +237,29 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
                 let end = min(k &+ 8, endOfBlock)
                 var sum = V(repeating: 0)
                 while k < end {
-                    let x = V(at: elements + k &* 16)
-                    let index = Int32(truncatingIfNeeded: k)
-                    let bits = x.lanesKept(above: threshold, index: index, last: last) & x.lanes(above: floor, upTo: most)
-                    kept[k] = bits
-                    let mass = V(at: masses.pointer + k &* 16).kept(where: bits, else: massOfFloor)
-                    sum = sum + mass.replacing(with: massOfNothing, where: excluded, equals: index)
+                    let mass = V(at: masses.pointer + Int(places[k]) &* 16)
+                    sum = sum + mass.replacing(with: massOfNothing, where: excluded, equals: Int32(truncatingIfNeeded: k))
                     k &+= 1
                 }
                 block = block + sum
             }
             total = total + block.widened
         }
-        total.store(at: others)
-        for lane in 0..<16 {
-            let k = Int(apart[lane])
-            let isKept = k < classes && kept[k] & (1 << UInt16(lane)) != 0
-            own[lane] = isKept ? elements[k * 16 + lane] : k < classes ? floor[lane] : -.infinity
-        }
-        return true
+        return total
+    }
+}
+
+/// Classes of sixteen columns, in the order of their indices: sixteen log-probabilities and their exponentials for each.
+struct TruncationList<Real: RealScalar> {
+    let count: Int
+    let indices: UnsafePointer<Int32>
+    let elements, masses: UnsafePointer<Real>
+
+    init(count: Int, indices: UnsafePointer<Int32>, elements: UnsafePointer<Real>, masses: UnsafePointer<Real>) {
+        self.count = count
+        self.indices = indices
+        self.elements = elements
+        self.masses = masses
     }
 }
 
