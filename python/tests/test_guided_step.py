@@ -66,7 +66,9 @@ def test_the_three_calls_in_one(rng, method, shape, dtype, turned):
         if turned:
             uncond, cond = (np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1) for x in (uncond, cond))
         sample = random_classes(rng, batch, classes, pixels)
-        for given, rate in ((uncond, 0.86), (uncond, 1.0), (None, 0.5), (None, 0.0)):
+        # The last is not normalised, and what is above any class that a normalised column could do without falls short of the rate.
+        less = cond - cond.dtype.type(0.3)
+        for given, cond, rate in ((uncond, cond, 0.86), (uncond, cond, 1.0), (None, cond, 0.5), (None, cond, 0.0), (None, less, 0.73)):
             one, other = np.random.default_rng(t), np.random.default_rng(t)
             log_p = cond if given is None else vqdiffusion.guide(given, cond, 5.0)
             log_p = vqdiffusion.truncate(log_p, rate, -70)
