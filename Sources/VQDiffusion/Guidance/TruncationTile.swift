@@ -152,7 +152,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     /// Finds where to truncate the columns of the group weighed last.
     func findThresholds(group: Int, thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>) -> TruncationList<E.Real> {
         let list = list(group)
-        let result = TruncationList(count: counts[group], indices: list.indices, elements: list.elements, masses: UnsafePointer(masses.pointer))
+        let result = TruncationList<E.Real>(
+            count: counts[group], indices: UnsafePointer(list.indices), elements: UnsafePointer(list.elements), masses: UnsafePointer(masses.pointer))
         search.run(
             result, largest: V(at: largest.pointer), bound: V(at: lower.pointer), aboveBound: DoubleVector(at: aboveLower.pointer),
             thresholds: thresholds, lasts: lasts)
@@ -254,13 +255,6 @@ struct TruncationList<Real: RealScalar> {
     let count: Int
     let indices: UnsafePointer<Int32>
     let elements, masses: UnsafePointer<Real>
-
-    init(count: Int, indices: UnsafePointer<Int32>, elements: UnsafePointer<Real>, masses: UnsafePointer<Real>) {
-        self.count = count
-        self.indices = indices
-        self.elements = elements
-        self.masses = masses
-    }
 }
 
 /// Calls `body` for tiles of groups of sixteen pixels of every batch row, with a tile for each thread to work in.
