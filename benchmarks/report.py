@@ -105,9 +105,9 @@ def memory_table(results):
 def losses(results):
     """Where it wins little or loses, found in the results."""
     lines = []
-    for name in "gumbel", "inverse":
+    for name, kind in {"gumbel": "steps", "inverse": "steps", "q_posterior": "posteriors"}.items():
         for peer in "eager", "compiled", "numpy":
-            rows = [row for row in results["steps"] if peer in row["times"]]
+            rows = [row for row in results[kind] if peer in row["times"]]
             if rows:
                 ratios = [(row["times"][peer]["ms"] / row["times"][name]["ms"], index) for index, row in enumerate(rows)]
                 ratio, index = min(ratios)
@@ -117,6 +117,13 @@ def losses(results):
                     f"{' (slower)' if ratio < 1 else ''}: {place(row['shape'])}, classes {row['layout']}, t = {row['t']}."
                 )
     return "\n".join(lines)
+
+
+def spinning(results):
+    """What torch's threads do after an operation."""
+    if results["machine"].get("OMP_WAIT_POLICY", "").upper() == "PASSIVE":
+        return "torch's threads sleep, as `OMP_WAIT_POLICY` asks them to"
+    return "torch's threads still spin on the cores"
 
 
 def unpaused(results):
@@ -158,13 +165,13 @@ Written by `make bench`. {machine(results)}
 Medians of calls by turns in one process, in milliseconds; in brackets how many times faster than diffusers' class and than the compiled
 rewrite. *Compiled* is the closed form of `benchmarks/peers.py` under `torch.compile` with noise of `torch.rand`, *NumPy* the same in
 NumPy. `torch.sum` is `torch.sum(model_output, dim=1)`, one read of the input. Random generators are seeded anew for every call. A pause of
-5 ms comes before every call, in which the threads of the one before come to rest.
+5 ms comes before every call but those of "Small calls" and those right after torch, in which the threads of the one before come to rest.
 
 ## Targets
 
 {targets(results)}
 
-The guided step is compared with guidance, truncation, clamp and step as diffusers' pipeline computes them.
+All rows are compared with peers given classes outer, as pipelines hold them. The guided step is compared with guidance, truncation, clamp and step as diffusers' pipeline computes them.
 
 ## step
 
@@ -182,13 +189,15 @@ The guided step is compared with guidance, truncation, clamp and step as diffuse
 
 {losses(results)}
 
-Called without a pause, right after `torch.sum`, whose threads still spin on the cores ({place(results["steps"][0]["shape"])}):
-
-{unpaused(results)}
-
 The compiled rewrite compiles first, for each shape and layout anew:
 
 {table(["B × (K + 1) × N", "classes", "seconds"], compilation)}
+
+## Without the pause
+
+Right after `torch.sum` of the same input at {place(results["steps"][0]["shape"])}, which leaves some of it in the caches; {spinning(results)}:
+
+{unpaused(results)}
 
 ## Small calls
 
@@ -202,8 +211,8 @@ Largest resident set during the call less that before it, at {place(results["ste
 
 ## Bytes per second
 
-`torch.sum` over a contiguous array larger than the cores' caches reads {bandwidths} threads. A step reads its input once, `q_posterior`
-also writes as much; inverse_cdf reads only the columns that it needs, so it has no figure here.
+`torch.sum` over a contiguous array larger than the cores' caches reads {bandwidths} threads. Counted is what a step has to
+move: its input once, for `q_posterior` its output too. Gumbel and `q_posterior` read the input twice, the second time partly from the caches; inverse_cdf reads only the columns that it needs, so it has no figure here.
 
 {bytes_per_second(results)}
 
@@ -217,13 +226,14 @@ def readme(results):
     """What stands between the markers of README.md."""
     rows = [row for row in results["steps"] if row["shape"] == results["steps"][0]["shape"]]
     shapes = [row for row in results["steps"] if row["layout"] == "outer" and row["t"] == 50 and row["shape"] != rows[0]["shape"]]
-    after = results["without pause"]["times"]
     return f"""Milliseconds for one `step` at {place(rows[0]["shape"])} (batch, K + 1, pixels: the published text-to-image model), float32, by turns with the
 others in one process. {machine(results)}
 *Compiled* is the same mathematics rewritten in closed form for `torch.compile`. Before every call there is a pause of 5 ms, in which torch's
-threads stop spinning.
+threads come to rest.
 
 {targets(results)}
+
+Here the peers are given classes outer, as pipelines hold them, in every row; in the next table the layout of the row.
 
 ![Time of one step against the number of classes](docs/speed.svg)
 
@@ -238,6 +248,5 @@ Other shapes at t = 50:
 Where it wins little, or loses:
 
 {losses(results)}
-- Without the pause, right after an operation of torch, gumbel takes {number(after["gumbel"]["ms"])} ms, `q_posterior` {number(after["q_posterior"]["ms"])}.
 
 All figures, small calls, curves over K, N, B and threads, and the checks of each: [benchmarks/results.md](benchmarks/results.md)."""

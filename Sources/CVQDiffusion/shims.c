@@ -43,7 +43,7 @@ typedef struct {
     int64_t tasks;
     _Atomic int64_t next;
 #ifdef __GLIBC__
-    cpu_set_t allowed;
+    cpu_set_t allowed; /* written before any helper starts; empty when unknown */
 #endif
 } share;
 
@@ -58,7 +58,7 @@ static void *work(void *argument) {
 
 #ifdef __GLIBC__
 /* Linux often puts a new thread on the core of the thread that starts it, above all after a pause, and moves it a tick or two later: 2 ms, where a whole
- * call takes three. On any other core it begins within 50 us; from there it may go where it likes. */
+ * call takes three. On any other core it mostly begins within 0.05 ms; from there it may go where it likes. */
 static void *work_elsewhere(void *argument) {
     share *all = argument;
     sched_setaffinity(0, sizeof all->allowed, &all->allowed);
@@ -69,7 +69,7 @@ static int start_elsewhere(pthread_t *helper, share *all) {
     cpu_set_t others;
     pthread_attr_t attributes;
     const int here = sched_getcpu();
-    if (here < 0 || sched_getaffinity(0, sizeof all->allowed, &all->allowed) != 0) return -1;
+    if (here < 0) return -1;
     others = all->allowed;
     CPU_CLR((size_t)here, &others);
     if (CPU_COUNT(&others) == 0 || pthread_attr_init(&attributes) != 0) return -1;
@@ -93,6 +93,9 @@ void vqd_parallel(int64_t tasks, int32_t threads, void (*body)(void *, int64_t),
     share all = {.body = body, .context = context, .tasks = tasks, .next = 0};
     if (threads > MAX_THREADS) threads = MAX_THREADS;
     if (threads > tasks) threads = (int32_t)tasks;
+#ifdef __GLIBC__
+    if (sched_getaffinity(0, sizeof all.allowed, &all.allowed) != 0) CPU_ZERO(&all.allowed);
+#endif
     pthread_t helpers[MAX_THREADS];
     int32_t started = 0;
     while (started < threads - 1 && start(&helpers[started], &all) == 0) started++;

@@ -35,6 +35,7 @@ def results(kind, num_threads):
     wide = np.float64 if log_p.dtype == np.float64 else np.float32
     onehot = np.where(np.arange(K + 1)[:, None] == x[:, None], 0, np.log(1e-30)).astype(wide)
     step = *SCHEDULE, T_NOW, T_EARLIER
+    guided = log_p[:, ::-1], log_p, 3.0, 0.86, -70.0
 
     def rows(count):
         return np.empty((B, count, N), wide)
@@ -53,6 +54,8 @@ def results(kind, num_threads):
         "gumbel_noised": (log_p, of_classes[:, 1:], rows(K)),
         "guide": (log_p[:, ::-1], log_p, 3.0, rows(K)),
         "truncate": (log_p, 0.86, -70.0, rows(K)),
+        "guided_step_gumbel": (*step, *guided, x, of_classes, grid()),
+        "guided_step_inverse_cdf": (*step, *guided, x, of_pixels, grid()),
     }
     found = {}
     for name, arguments in calls.items():

@@ -115,9 +115,10 @@ def test_threads_rows_and_lists_of_generators(rng, method):
     uncond, cond = (random_log_p(rng, 3, 500, 400) for _ in range(2))
     sample = random_classes(rng, 3, 500, 400)
     scheduler = VQDiffusionScheduler(501, sampling_method=method)
+    timestep = 3 if method == "gumbel" else 0  # which needs every column: enough for threads with one uniform, too
 
     def step(seed, rows=slice(None)):
-        return scheduler.guided_step(uncond[rows], cond[rows], 3, sample[rows], seed, truncation_rate=0.9).prev_sample
+        return scheduler.guided_step(uncond[rows], cond[rows], timestep, sample[rows], seed, truncation_rate=0.9).prev_sample
 
     expected = step(1)
     try:

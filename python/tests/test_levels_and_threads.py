@@ -51,7 +51,9 @@ def test_the_number_of_threads_changes_no_bit(kind):
         same_bits(results(kind, num_threads), expected)
 
 
-@pytest.mark.parametrize("name", ["q_posterior", "step_gumbel", "step_inverse_cdf", "guide", "truncate"])
+@pytest.mark.parametrize("name", [
+    "q_posterior", "step_gumbel", "step_inverse_cdf", "guide", "truncate", "guided_step_gumbel", "guided_step_inverse_cdf"
+])
 def test_threads_are_started_for_input_of_this_size(name, monkeypatch):
     """Else the test above would say nothing. Time that the process used and this thread did not is that of others."""
     native, others = getattr(_native, name), {}
@@ -172,6 +174,15 @@ def test_inverse_cdf_tokens_are_those_of_the_uniform_up_to_near_ties(of_levels, 
             assert min(near) <= tokens[b, n] <= max(near), (level, b, n)
         read = of_levels[level][f"{kind}/plan_inverse_cdf"]
         assert 0.5 < read.mean() < 1
+
+
+@pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
+def test_guided_tokens_of_all_levels_are_the_same_but_for_near_ties(of_levels, method):
+    """A class at the very edge of the truncation may be kept or not, as with `truncate`."""
+    for level in LEVELS[:-1]:
+        for kind in INPUTS:
+            key = f"{kind}/guided_step_{method}"
+            assert (of_levels[level][key] != of_levels[LEVELS[-1]][key]).sum() <= 3, (level, kind)
 
 
 def test_what_is_decided_without_the_model_is_the_same_on_every_level(of_levels):

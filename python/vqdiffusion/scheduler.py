@@ -295,7 +295,8 @@ class VQDiffusionScheduler(Configurable):
             log_p = vqdiffusion.truncate(log_p, truncation_rate, floor)
             scheduler.step(log_p, timestep, sample, generator)
 
-        in less time and memory; with "inverse_cdf" only the columns that the uniforms make necessary are guided and
+        but where the kept mass meets the rate to within the rounding of its float32 sum, and one class more or less is kept.
+        It takes less time and memory; with "inverse_cdf" only the columns that the uniforms make necessary are guided and
         truncated.
 
         Parameters

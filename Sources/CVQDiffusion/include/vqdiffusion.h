@@ -221,13 +221,15 @@ typedef struct vqd_guided_output {
     double floor;                   /* of vqd_truncate */
 } vqd_guided_output;
 
-/* vqd_guide, vqd_truncate and vqd_step_gumbel in one: the same tokens, and instead of two outputs a bit for each of B K N classes that are kept. The arguments
- * but for the model's output are those of vqd_step_gumbel. */
+/* vqd_guide, vqd_truncate and vqd_step_gumbel in one: the same tokens, but where the kept mass meets the rate to within the rounding of its sum and one
+ * class more or less is kept. Instead of two outputs it holds a bit for each of B K N classes, and for each thread the classes of some 128 pixels that may
+ * be kept; only with uniforms of double precision, or masses beyond the plain exponentials of the type, the B K N numbers themselves. The arguments but for
+ * the model's output are those of vqd_step_gumbel. */
 vqd_status vqd_guided_step_gumbel(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
                                   const vqd_guided_output *model_output, const vqd_tensor *sample, const vqd_noise *noise,
                                   const vqd_tensor *prev_sample, vqd_context *context);
 
-/* vqd_guide, vqd_truncate and vqd_step_inverse_cdf in one: the same tokens. Only the columns that the uniforms make necessary are read, guided and
+/* vqd_guide, vqd_truncate and vqd_step_inverse_cdf in one: the same tokens, as above. Only the columns that the uniforms make necessary are read, guided and
  * truncated. The arguments but for the model's output are those of vqd_step_inverse_cdf. */
 vqd_status vqd_guided_step_inverse_cdf(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
                                        const vqd_guided_output *model_output, const vqd_tensor *sample, const vqd_tensor *uniforms,

@@ -6,6 +6,8 @@
 /// Accuracy: an exponential is good to 2 ulp, eight are added to each other and a block adds blockRows/8 of those: some 5e-7 relative at 64 rows, with the
 /// blocks themselves added in double precision.
 struct BlockSums<E: FloatingElement>: ~Copyable {
+    /// Classes whose sums of exponentials are added to each other before they enter that of a block.
+    static var rowsAtOnce: Int { 8 }
     /// Classes in a block.
     let blockRows: Int
     let blocks: Int
@@ -60,7 +62,7 @@ struct BlockSums<E: FloatingElement>: ~Copyable {
             let end = min(p.classes, (block + 1) * blockRows)
             var k = block * blockRows
             while k < end {
-                let next = min(k &+ 8, end)
+                let next = min(k &+ Self.rowsAtOnce, end)
                 for g in 0..<groups {
                     let target = UnsafeMutableRawPointer(total + g &* 16)
                     let leftOut = UnsafeRawPointer(excluded + g &* 16).loadUnaligned(as: SIMD16<Int32>.self)

@@ -1,5 +1,6 @@
 extension ReverseStep {
-    /// Guides and truncates a model's output and draws x_s from it by Gumbel-max: the same tokens as `guide`, `truncate` and `sampleGumbelMax` in turn.
+    /// Guides and truncates a model's output and draws x_s from it by Gumbel-max: the same tokens as `guide`, `truncate` and `sampleGumbelMax` in turn, but
+    /// where the kept mass meets the rate to within the rounding of its sum: the two may add it up in another order and part at one class.
     ///
     /// - Parameters:
     ///   - modelOutput: (batch, K, pixels).
@@ -45,7 +46,7 @@ extension ReverseStep {
     }
 
     /// Guides and truncates a model's output and draws x_s from it by inverting the cumulative distribution: the same tokens as `guide`, `truncate` and
-    /// `sampleInverseCDF` in turn. Only the columns that the uniforms make necessary are read, guided and truncated.
+    /// `sampleInverseCDF` in turn, but for the roundings told of with Gumbel-max. Only the columns that the uniforms make necessary are read, guided and truncated.
     ///
     /// - Parameters:
     ///   - modelOutput: (batch, K, pixels).

@@ -48,7 +48,7 @@ private func truncate<E: FloatingElement>(
             _ = tile.findThresholds(group: at, thresholds: thresholds.pointer + start, lasts: lasts.pointer + start)
         }
     } catch {
-        // As everywhere, the first bad element in the order of the batch row, class and pixel is named.
+        // As `guide` does, this names the first bad element in the order of the batch row, class and pixel.
         try checkElements(E.self, p, parallelism: parallelism)
         throw error
     }

@@ -53,7 +53,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     ///   - list: the classes that are above `bound` in some column.
     ///   - largest: of each column, finite.
     ///   - bound: below `largest`; -∞ when all classes are listed.
-    ///   - aboveBound: F(bound), added up as `massesAbove` does. Not below the rate, unless the bound is -∞.
+    ///   - aboveBound: F(bound), as `massesAbove` adds it up, to within rounding. Not below the rate, unless the bound is -∞.
     func run(
         _ list: TruncationList<E.Real>, largest: V, bound: V, aboveBound: DoubleVector,
         thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>

@@ -235,7 +235,7 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
             let endOfBlock = min(k &+ blockRows, classes)
             var block = V(repeating: 0)
             while k < endOfBlock {
-                let end = min(k &+ 8, endOfBlock)
+                let end = min(k &+ BlockSums<E>.rowsAtOnce, endOfBlock)
                 var sum = V(repeating: 0)
                 while k < end {
                     let mass = V(at: masses.pointer + Int(places[k]) &* 16)

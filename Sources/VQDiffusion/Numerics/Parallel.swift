@@ -7,7 +7,7 @@ public struct Parallelism: Sendable {
 
     public init(threads: Int = 0) { self.threads = threads }
 
-    /// Below this many exponentials, starting a thread (some 20 µs) costs more than it saves.
+    /// Below this many exponentials, starting a thread (0.02 to 0.1 ms) costs more than it saves.
     private static var worthwhile: Int { 1 << 17 }
 
     /// The threads to use for a call that evaluates `work` exponentials.

@@ -1,7 +1,7 @@
 /// The posterior coefficients of every pixel of a batch, in the precision of the kernels: all that has to be known of the model output before the
 /// posterior of any one class can be written down or drawn from.
 ///
-/// Making it reads the model output once and checks it: whoever holds a plan can no longer fail.
+/// `of` reads the model output once and checks it: whoever holds such a plan can no longer be given a bad column.
 struct PosteriorPlan<Real: RealScalar>: ~Copyable {
     /// Pixels of a batch row, rounded up to whole vectors; the padding repeats the last pixel.
     let width: Int
@@ -38,7 +38,7 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
         return plan
     }
 
-    /// A plan of which only the classes are set.
+    /// A plan of which only the classes are set; the coefficients of every pixel have yet to be, by `set`.
     ///
     /// - Throws: `ArgumentError` when a pixel is masked where the schedule masks nothing.
     init(
