@@ -55,7 +55,7 @@ def steps_and_posteriors(shapes, timesteps, seconds, with_compile, log):
 
 
 def without_pause(shape, seconds):
-    """As `steps_and_posteriors` at t = 50, each call right after one of torch, whose threads are then still spinning."""
+    """As `steps_and_posteriors` at t = 50, each call right after one of torch, whose threads may then still be spinning."""
     case = Case(*shape)
     contestants, sample = Contestants(case.embeddings), case.sample(50)
     functions = contestants.steps(case.outer, 50, sample, with_numpy=False)
@@ -106,7 +106,10 @@ def memory(shape):
 
 
 def small():
-    """18 classes and the mask, 64 pixels: the class on NumPy arrays beside the drop-in and diffusers', in milliseconds."""
+    """18 classes and the mask, 64 pixels: the class on NumPy arrays beside the drop-in and diffusers', in milliseconds.
+
+    "times" are those by turns, where each call finds the caches of the cores as the others leave them; "alone" those of one call after another.
+    """
     case = Case(1, 19, 64)
     contestants = Contestants(19)
     sample, rng = case.sample(50), np.random.default_rng(0)
@@ -122,4 +125,5 @@ def small():
 
     same = np.array_equal(again, numpy_inverse_cdf(array, grid, 50, uniforms, Law.of(19, 50)))
     checks["NumPy class"] = (same, "tokens equal to float64's" if same else "tokens DIFFER from float64's")
-    return {"times": by_turns(functions, seconds=1, most=500, pause=0), "checks": checked(checks)}
+    alone = {name: by_turns({name: function}, seconds=0.2, most=2000, pause=0)[name] for name, function in functions.items()}
+    return {"times": by_turns(functions, seconds=1, most=500, pause=0), "alone": alone, "checks": checked(checks)}

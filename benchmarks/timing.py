@@ -25,7 +25,8 @@ def by_turns(functions, seconds=1.0, most=25, least=3, pause=PAUSE):
     for turn in range(rounds):
         for name, function in functions.items():
             if (turn + 1) * calls[name] // rounds > turn * calls[name] // rounds:
-                time.sleep(pause)
+                if pause:
+                    time.sleep(pause)
                 start = time.perf_counter()
                 function()
                 times[name].append(time.perf_counter() - start)
