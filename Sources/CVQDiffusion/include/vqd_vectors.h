@@ -82,15 +82,20 @@ VQD_INLINE vqd_double16 vqd_where_bit_double(uint16_t bits, vqd_double16 a, vqd_
 /* Lane by lane as a float, rounded. */
 VQD_INLINE vqd_float16 vqd_converted(vqd_int16 a) { return __builtin_convertvector(a, vqd_float16); }
 
-/* Not 0 when a is greater than b in some lane; when a is not at most b, or NaN, in some lane. Swift tests masks by a call. */
-VQD_INLINE uint16_t vqd_any_greater(vqd_float16 a, vqd_float16 b) { VQD_LANES(a > b); }
-VQD_INLINE uint16_t vqd_any_greater_double(vqd_double16 a, vqd_double16 b) { VQD_LANES(a > b); }
+/* The lanes in which a is greater than b, as bits; not 0 when a is not at most b, or NaN, in some lane. Swift tests masks by a call. */
+VQD_INLINE uint16_t vqd_above(vqd_float16 a, vqd_float16 b) { VQD_LANES(a > b); }
+VQD_INLINE uint16_t vqd_above_double(vqd_double16 a, vqd_double16 b) { VQD_LANES(a > b); }
 VQD_INLINE uint16_t vqd_any_beyond(vqd_float16 a, vqd_float16 b) { VQD_LANES(!(a <= b)); }
 VQD_INLINE uint16_t vqd_any_beyond_double(vqd_double16 a, vqd_double16 b) { VQD_LANES(!(a <= b)); }
 
 /* The lanes in which x is greater than t and at most u, as bits. */
 VQD_INLINE uint16_t vqd_within(vqd_float16 x, vqd_float16 t, vqd_float16 u) { VQD_LANES((x > t) & (x <= u)); }
 VQD_INLINE uint16_t vqd_within_double(vqd_double16 x, vqd_double16 t, vqd_double16 u) { VQD_LANES((x > t) & (x <= u)); }
+
+/* Not 0 when some lane is among the count integers from first on. */
+VQD_INLINE uint16_t vqd_any_among(vqd_int16 i, int32_t first, int32_t count) {
+    VQD_LANES((i >= (vqd_int16)first) & (i < (vqd_int16)(first + count)));
+}
 
 /* Transposes a matrix of 16 x 16 in place: four rounds of interleaving its upper half with its lower. */
 #define VQD_INTERLEAVED_LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)

@@ -27,7 +27,7 @@ extension LaneGroup {
         } else if classStride == E.size && count == blockOfClasses {
             for lane in 0..<16 {
                 let p = row + (offsets[lane] &+ first &* E.size)
-                vqd_prefetch(p + 16 &* E.size)
+                vqd_prefetch(p + 48 &* E.size)
                 E.loadVector(p).store(at: block + lane &* 16)
             }
             E.Real.Vector.transpose(block)

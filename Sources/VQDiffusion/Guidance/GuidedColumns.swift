@@ -169,7 +169,7 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
             top = .greater(top, V(at: block + at))
             at &+= 16
         }
-        if top.anyGreater(than: before) {
+        if top.lanes(above: before) != 0 {
             sum = sum * V.exp(before - top).widened
             top.store(at: largest.pointer + group &* 16)
         }

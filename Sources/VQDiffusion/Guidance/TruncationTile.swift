@@ -132,7 +132,7 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
                 largest = .greater(largest, x)
                 part = part + mass
                 partAbove = partAbove + mass.kept(where: x, above: lower, else: zero)
-                listed &+= x.anyGreater(than: lower) ? 1 : 0
+                listed &+= x.lanes(above: lower) != 0 ? 1 : 0
                 i &+= 1
             }
             total = total + part.widened

@@ -81,7 +81,7 @@ struct DoubleVector: RealVector {
     func kept(where bits: UInt16, else other: Self) -> Self { Self(vqd_where_bit_double(bits, lanes, other.lanes)) }
 
     @inline(__always)
-    func anyGreater(than other: Self) -> Bool { vqd_any_greater_double(lanes, other.lanes) != 0 }
+    func lanes(above other: Self) -> UInt16 { vqd_above_double(lanes, other.lanes) }
 
     @inline(__always)
     func allAtMost(_ other: Self) -> Bool { vqd_any_beyond_double(lanes, other.lanes) == 0 }

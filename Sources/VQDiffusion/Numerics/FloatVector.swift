@@ -81,7 +81,7 @@ struct FloatVector: RealVector {
     func kept(where bits: UInt16, else other: Self) -> Self { Self(vqd_where_bit(bits, lanes, other.lanes)) }
 
     @inline(__always)
-    func anyGreater(than other: Self) -> Bool { vqd_any_greater(lanes, other.lanes) != 0 }
+    func lanes(above other: Self) -> UInt16 { vqd_above(lanes, other.lanes) }
 
     @inline(__always)
     func allAtMost(_ other: Self) -> Bool { vqd_any_beyond(lanes, other.lanes) == 0 }

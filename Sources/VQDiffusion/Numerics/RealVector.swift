@@ -38,8 +38,8 @@ protocol RealVector {
     func lanesKept(above threshold: Self, index: Int32, last: SIMD16<Int32>) -> UInt16
     /// Lane by lane, this vector where the bit is set, else `other`.
     func kept(where bits: UInt16, else other: Self) -> Self
-    /// True when some lane is greater than the same lane of `other`.
-    func anyGreater(than other: Self) -> Bool
+    /// The lanes that are greater than the same lane of `other`, as bits.
+    func lanes(above other: Self) -> UInt16
     /// True when no lane is greater than the same lane of `other`, nor NaN.
     func allAtMost(_ other: Self) -> Bool
 

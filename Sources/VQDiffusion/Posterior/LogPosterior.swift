@@ -50,10 +50,9 @@ extension ReverseStep {
                         value = .loadUnaligned(plan.mask.pointer + at)
                     } else {
                         let x = groups.pointer[first / 16].load(E.self, row: source)
-                        let signal = x + .loadUnaligned(plan.signal.pointer + at)
-                        value = linear ? signal
-                            : .greater(signal, .loadUnaligned(plan.level.pointer + at))
-                                + .logAddExpTail(x + .loadUnaligned(plan.slope.pointer + at))
+                        value = .logPosterior(
+                            x, signal: .loadUnaligned(plan.signal.pointer + at), level: .loadUnaligned(plan.level.pointer + at),
+                            slope: .loadUnaligned(plan.slope.pointer + at), linear: linear)
                     }
                     value.store(to: target + first * size, count: min(16, p.pixels - first))
                 }

@@ -19,9 +19,21 @@ struct PixelCoefficients {
     static var direct: PixelCoefficients { PixelCoefficients(signal: 0, level: 0, slope: 0, own: -.infinity, mask: -.infinity) }
 }
 
+extension RealVector {
+    /// The logarithm of the posterior of one class at sixteen pixels that do not show it.
+    @inline(__always)
+    static func logPosterior(_ x: Self, signal: Self, level: Self, slope: Self, linear: Bool) -> Self {
+        let raised = x + signal
+        return linear ? raised : .greater(raised, level) + .logAddExpTail(x + slope)
+    }
+}
+
 extension ReverseStep {
     /// True when β̄_s = 0, so that the posterior of a class is proportional to its probability.
     var isLinear: Bool { earlier.beta == 0 }
+
+    /// True when what is drawn from follows the columns alone: no uniform part is to be added.
+    var drawsLinearly: Bool { isLinear || drawsModelOutput }
 
     /// What a one-hot logarithm of this family holds instead of log 0, and so the log-probability of the transition from a class to the mask seen
     /// backwards, which cannot happen.

@@ -22,18 +22,9 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
         let classes = plan.classes.pointer
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             let start = row * plan.width + chunk.lowerBound
-            let excluded = try Scratch<Int32>((chunk.count + 15) / 16 * 16)
-            for n in 0..<(chunk.count + 15) / 16 * 16 { excluded[n] = step.countedApart(classes[start + n]) }
+            let excluded = try step.excludedClasses(UnsafePointer(classes + start), count: chunk.count)
             let sums = try BlockSums<E>.of(p, row: row, columns: .run(chunk), excluded: UnsafePointer(excluded.pointer))
-            for n in 0..<(chunk.count + 15) / 16 * 16 {
-                let column = min(n, chunk.count - 1)
-                let pixel = chunk.lowerBound + column
-                let shown = classes[start + n]
-                let logMass = try step.mass(of: shown).log(
-                    E.self, p, row: row, pixel: pixel, own: excluded[n], others: sums.total(column: column))
-                let x = Int(shown) < p.classes ? E.load(p.pointer(row: row, class: Int(shown), pixel: pixel)).asDouble : -.infinity
-                plan.set(start + n, step, own: x, logMass: logMass)
-            }
+            try plan.set(E.self, step, p, row: row, chunk: chunk, excluded: excluded.pointer) { sums.total(column: $0) }
         }
         return plan
     }
@@ -71,6 +62,26 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
         isDirect = direct
     }
 
+    /// Sets the coefficients of a chunk of pixels.
+    ///
+    /// - Parameters:
+    ///   - excluded: the class of each column of the chunk that is not in its mass.
+    ///   - mass: that of a column of the chunk, in plain exponentials.
+    /// - Throws: `ArgumentError` when a column has a NaN or +∞ or no mass.
+    func set<E: FloatingElement>(
+        _: E.Type, _ step: ReverseStep, _ p: LogProbabilities, row: Int, chunk: Range<Int>, excluded: UnsafePointer<Int32>, mass: (Int) -> Double
+    ) throws(ArgumentError) where E.Real == Real {
+        let start = row * width + chunk.lowerBound
+        for n in 0..<(chunk.count + 15) / 16 * 16 {
+            let column = min(n, chunk.count - 1)
+            let pixel = chunk.lowerBound + column
+            let shown = classes[start + n]
+            let logMass = try step.mass(of: shown).log(E.self, p, row: row, pixel: pixel, own: excluded[n], others: mass(column))
+            let x = Int(shown) < p.classes ? E.load(p.pointer(row: row, class: Int(shown), pixel: pixel)).asDouble : -.infinity
+            set(start + n, step, own: x, logMass: logMass)
+        }
+    }
+
     /// Sets the coefficients of a pixel; see `ReverseStep.coefficients`.
     func set(_ at: Int, _ step: ReverseStep, own x: Double, logMass: Double) {
         let coefficients = isDirect ? .direct : step.coefficients(of: classes[at], own: x, logMass: logMass)
@@ -79,6 +90,16 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
         slope[at] = Real(coefficients.slope)
         own[at] = Real(coefficients.own)
         mask[at] = Real(coefficients.mask)
+    }
+}
+
+extension ReverseStep {
+    /// The classes that `countedApart` leaves out of the masses of a chunk's columns, for pixels that are padded to whole vectors.
+    func excludedClasses(_ shown: UnsafePointer<Int32>, count: Int) throws(ArgumentError) -> Scratch<Int32> {
+        let width = (count + 15) / 16 * 16
+        let excluded = try Scratch<Int32>(width)
+        for n in 0..<width { excluded[n] = countedApart(shown[n]) }
+        return excluded
     }
 }
 

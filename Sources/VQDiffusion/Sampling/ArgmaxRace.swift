@@ -12,8 +12,7 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
     private let token: Scratch<Int32>
     /// What a bound has to exceed for a score to beat `best`.
     private let threshold: Scratch<Noise.Real>
-    /// Pixels by the class they show: `firstShowing[k]` is one of them, `nextShowing` leads to the others, -1 ends.
-    private let firstShowing, nextShowing: Scratch<Int32>
+    private let showing: PixelsByClass
 
     /// - Parameters:
     ///   - chunk: begins at a multiple of 16.
@@ -23,21 +22,14 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
         let best = try Scratch<Noise.Real>(width, filledWith: -.infinity)
         let threshold = try Scratch<Noise.Real>(width, filledWith: -.infinity)
         let token = try Scratch<Int32>(width, filledWith: 0)
-        let firstShowing = try Scratch<Int32>(maskClass + 1, filledWith: -1)
-        let nextShowing = try Scratch<Int32>(chunk.count)
-        for n in 0..<chunk.count {
-            let shown = Int(classes[n])
-            nextShowing[n] = firstShowing[shown]
-            firstShowing[shown] = Int32(truncatingIfNeeded: n)
-        }
+        let showing = try PixelsByClass(classes, count: chunk.count, maskClass: maskClass)
         self.row = row
         self.chunk = chunk
         self.classes = classes
         self.best = best
         self.threshold = threshold
         self.token = token
-        self.firstShowing = firstShowing
-        self.nextShowing = nextShowing
+        self.showing = showing
     }
 
     /// The class that has won at pixel n of the chunk.
@@ -65,10 +57,9 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
                 let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
                 // Both sides less the level; where there is none (linear), less the signal.
                 let y = linear ? x : .greater(x + .load(slope + at), zero)
-                guard (y + Noise.bound(u)).anyGreater(than: .load(threshold.pointer + at)) else { continue }
-                let signal = x + .load(signal + at)
-                let level = V.load(level + at)
-                let posterior = linear ? signal : .greater(signal, level) + .logAddExpTail(x + .load(slope + at))
+                guard (y + Noise.bound(u)).lanes(above: .load(threshold.pointer + at)) != 0 else { continue }
+                let posterior = V.logPosterior(
+                    x, signal: .load(signal + at), level: .load(level + at), slope: .load(slope + at), linear: linear)
                 let others = posterior + Noise.noise(u)
                 let shown = SIMD16<Int32>.load(classes + at)
                 enter(others.replacing(with: V(repeating: -.infinity), where: shown, equals: index), index, at: at, reference: .load(reference + at))
@@ -87,7 +78,7 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
     /// The one class of a pixel that follows a formula of its own.
     @inline(__always)
     private func enterOwn(_ index: Int32, own: UnsafePointer<Noise.Real>, reference: UnsafePointer<Noise.Real>, noise: UnsafeRawPointer, stride: Int) {
-        var n = firstShowing[Int(index)]
+        var n = showing.first[Int(index)]
         while n >= 0 {
             let pixel = Int(n)
             let u = Noise.Uniform.load(noise + pixel &* stride)
@@ -97,7 +88,7 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
                 token[pixel] = index
                 threshold[pixel] = thresholdFor(V(repeating: score), reference: V(repeating: reference[pixel]))[0]
             }
-            n = nextShowing[pixel]
+            n = showing.next[pixel]
         }
     }
 

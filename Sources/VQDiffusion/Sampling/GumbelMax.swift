@@ -29,9 +29,9 @@ extension ReverseStep {
             }
         } else {
             switch p.elementType {
-            case .float16: try race(HalfElement.self, FloatNoise.self, p, shown, name, uniforms, winners.pointer, parallelism)
-            case .bfloat16: try race(BrainElement.self, FloatNoise.self, p, shown, name, uniforms, winners.pointer, parallelism)
-            case .float32: try race(Float.self, FloatNoise.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            case .float16: try race(HalfElement.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            case .bfloat16: try race(BrainElement.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            case .float32: try race(Float.self, p, shown, name, uniforms, winners.pointer, parallelism)
             case .float64: try race(Double.self, WidenedFloatNoise.self, p, shown, name, uniforms, winners.pointer, parallelism)
             }
         }
@@ -49,7 +49,7 @@ extension ReverseStep {
     }
 
     /// The class rows that have noise: all that can be drawn.
-    private var uniformRows: Int { drawsModelOutput ? classes : classes + 1 }
+    var uniformRows: Int { drawsModelOutput ? classes : classes + 1 }
 
     /// The classes of the pixels at t, each once checked. At t = 0 they play no part: every pixel counts as masked, its column is then drawn from as
     /// it is.
@@ -72,6 +72,32 @@ extension ReverseStep {
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             var rows = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
             try race(DoubleNoise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, winners)
+        }
+    }
+
+    /// With scores in single precision. Where the uniforms are drawn here, the model output is read once.
+    private func race<E: FloatingElement>(
+        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ sampleName: StaticString,
+        _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+    ) throws(ArgumentError) where E.Real == Float {
+        guard case .mersenneTwister(let state) = uniforms else {
+            return try race(E.self, FloatNoise.self, p, shown, sampleName, uniforms, winners, parallelism)
+        }
+        let plan = try PosteriorPlan<Float>(self, batch: p.batch, pixels: p.pixels, sample: shown, name: sampleName, direct: drawsModelOutput)
+        let columns = try StoredColumns<E>(p)
+        try forEachDrawnChunk(of: p, from: state, parallelism) { (row, chunk, startEngine) throws(ArgumentError) in
+            let start = row * plan.width + chunk.lowerBound
+            let shownHere = UnsafePointer(plan.classes.pointer + start)
+            let excluded = try excludedClasses(shownHere, count: chunk.count)
+            var engine = try startEngine()
+            var list = try Shortlist(self, chunk: chunk, shown: shownHere)
+            try list.read(E.self, p, row: row, &engine, excluded: excluded.pointer, shown: shownHere, drawsMask: !drawsModelOutput)
+            // This finds out all that is wrong with the model output; the caller's engine has not been touched.
+            try plan.set(E.self, self, p, row: row, chunk: chunk, excluded: excluded.pointer) { list.mass($0) }
+            if try list.race(self, plan, start: start, into: winners + (row * p.pixels + chunk.lowerBound)) { return engine }
+            var uniforms = try UniformRows(startEngine(), pixels: chunk.count)
+            try race(FloatNoise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &uniforms, winners)
+            return engine
         }
     }
 
@@ -100,18 +126,11 @@ extension ReverseStep {
                 try race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, winners)
             }
         case .mersenneTwister(let state):
-            let states = try engineStates(state, p)
-            // As few chunks as there are threads: each goes through the whole stream of its batch row.
-            try forEachChunk(of: p, parallelism, widest: p.pixels) { (row, chunk) throws(ArgumentError) in
-                let memory = try Scratch<UInt32>(MersenneTwister.workingSize)
-                let engine = try MersenneTwister(state: states.pointer + row * MersenneTwister.stateSize, in: memory.pointer)
-                var rows = try UniformRows(engine, chunk: chunk, pixels: p.pixels)
+            try forEachDrawnChunk(of: p, from: state, parallelism) { (row, chunk, startEngine) throws(ArgumentError) in
+                var rows = try UniformRows(startEngine(), pixels: chunk.count)
                 try race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, winners)
-                if row == p.batch - 1 && chunk.lowerBound == 0 {
-                    rows.saveEngine(to: states.pointer + p.batch * MersenneTwister.stateSize)
-                }
+                return rows.engine!
             }
-            state.update(from: states.pointer + p.batch * MersenneTwister.stateSize, count: MersenneTwister.stateSize)
         case .function(let fill, let context):
             let all = 0..<p.pixels
             for row in 0..<p.batch {
@@ -119,18 +138,6 @@ extension ReverseStep {
                 try race(Noise.self, columns, plan, row: row, chunk: all, pixels: p.pixels, &rows, winners)
             }
         }
-    }
-
-    /// The states of an engine at the start of every batch row, and room for that at the end.
-    private func engineStates(_ state: UnsafePointer<UInt32>, _ p: LogProbabilities) throws(ArgumentError) -> Scratch<UInt32> {
-        let states = try Scratch<UInt32>((p.batch + 1) * MersenneTwister.stateSize)
-        let memory = try Scratch<UInt32>(MersenneTwister.workingSize)
-        var engine = try MersenneTwister(state: state, in: memory.pointer)
-        for row in 0..<p.batch {
-            if row > 0 { engine.skip(uniformRows * p.pixels) }
-            engine.save(to: states.pointer + row * MersenneTwister.stateSize)
-        }
-        return states
     }
 
     private func race<Columns: RaceColumns & ~Copyable, Noise: GumbelNoise>(
@@ -142,7 +149,7 @@ extension ReverseStep {
         try race.run(
             columns, &uniforms, signal: plan.signal.pointer + start, level: plan.level.pointer + start, slope: plan.slope.pointer + start,
             own: plan.own.pointer + start, mask: drawsModelOutput ? nil : plan.mask.pointer + start,
-            linear: isLinear || drawsModelOutput)
+            linear: drawsLinearly)
         for n in 0..<chunk.count { winners[row * pixels + chunk.lowerBound + n] = race.winner(n) }
     }
 }

@@ -22,17 +22,22 @@ enum FloatNoise: GumbelNoise {
         FloatVector(-SIMD16.log(1e-30 - .log(u.lanes + 1e-30)))
     }
 
-    /// -log(-log u) ≤ -log(1 - u), and 1 - u = v is exact for a u of 24 bits. The bit pattern of v, read as a number, is 2²³(127 + log₂ v) but for
-    /// the curve of the fraction, which lies below: three instructions bound -log v from above within 0.06.
     @inline(__always)
     static func bound(_ u: FloatVector) -> FloatVector {
-        let v = 1 - u.lanes
-        // The pattern's upper 23 bits placed into the fraction of 2²³: an exact conversion to float, plus 2²³.
-        let pattern = SIMD16<Float>(bits: (v.bits &>> 7) | SIMD16(repeating: 0x4b00_0000))
-        // (127 - pattern/2¹⁶) log 2, with 2²³ taken off and a margin for the roundings of `noise`.
-        let perUnit: Float = 0.693_147_2 / 65_536
-        return FloatVector(pattern.times(-perUnit, plus: 127 * 0.693_147_2 + 8_388_608 * perUnit + 0.001))
+        bound(complement: FloatVector(1 - u.lanes), plus: FloatVector(repeating: boundOrigin))
     }
+
+    /// The bound from 1 - u, plus `y`, less `boundOrigin`, which a loop adds to `y` beforehand.
+    ///
+    /// -log(-log u) ≤ -log(1 - u), and 1 - u = v is exact for a u of 24 bits. The bit pattern of v, read as a number, is 2²³(127 + log₂ v) but for
+    /// the curve of the fraction, which lies below: two instructions bound -log v from above within 0.06.
+    @inline(__always)
+    static func bound(complement v: FloatVector, plus y: FloatVector) -> FloatVector {
+        FloatVector(vqd_converted(v.lanes.signedBits).times(SIMD16(repeating: -0.693_147_2 / 8_388_608), plus: y.lanes))
+    }
+
+    /// 127 log 2, and a margin for the roundings of the bound and of `noise`.
+    static var boundOrigin: Float { 127 * 0.693_147_2 + 0.001 }
 }
 
 /// Noise in float32 for scores in double precision.

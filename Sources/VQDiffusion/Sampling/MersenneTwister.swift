@@ -43,8 +43,11 @@ struct MersenneTwister {
         }
     }
 
-    /// Writes `count` uniforms on [0, 1): of every word the lower 24 bits, times 2⁻²⁴. May write fifteen more behind them.
-    mutating func fill(_ uniforms: UnsafeMutablePointer<Float>, count: Int) {
+    /// Writes `count` uniforms u on [0, 1), of every word the lower 24 bits times 2⁻²⁴, or the complements 1 - u, which are exact as well. May write
+    /// fifteen more behind them.
+    mutating func fill(_ uniforms: UnsafeMutablePointer<Float>, count: Int, complements: Bool = false) {
+        let unit = SIMD16<Float>(repeating: complements ? -0x1p-24 : 0x1p-24)
+        let origin = SIMD16<Float>(repeating: complements ? 1 : 0)
         var at = 0
         while at < count {
             if position == MersenneTwister.size { twist() }
@@ -52,7 +55,7 @@ struct MersenneTwister {
             var i = 0
             while i < part {
                 let y = MersenneTwister.tempered(load(position &+ i)) & SIMD16(repeating: 0xff_ffff)
-                let u = vqd_converted(unsafeBitCast(y, to: SIMD16<Int32>.self)) * 0x1p-24
+                let u = vqd_converted(unsafeBitCast(y, to: SIMD16<Int32>.self)).times(unit, plus: origin)
                 UnsafeMutableRawPointer(uniforms + (at &+ i)).storeBytes(of: u, as: SIMD16<Float>.self)
                 i &+= 16
             }

@@ -17,9 +17,7 @@ public enum UniformSource {
 struct UniformRows<Element: FloatingElement>: ~Copyable {
     private enum Source {
         case given(LogProbabilities, row: Int, firstPixel: Int)
-        /// All chunks of a batch row draw from one stream. Each passes over what belongs to the others: it repeats their twists, but nothing else of
-        /// their work. `before` uniforms lie before the first of the chunk, `between` between one class row and the next.
-        case engine(MersenneTwister, before: Int, between: Int)
+        case engine(EngineRows)
         case function(UniformSource.Fill, context: UnsafeMutableRawPointer?)
     }
 
@@ -64,10 +62,9 @@ struct UniformRows<Element: FloatingElement>: ~Copyable {
         switch source {
         case .given(let uniforms, let row, let firstPixel):
             return uniforms.pointer(row: row, class: k, pixel: firstPixel)
-        case .engine(var engine, let before, let between):
-            engine.skip(k == 0 ? before : between)
-            engine.fill(drawn.pointer, count: pixels)
-            source = .engine(engine, before: before, between: between)
+        case .engine(var rows):
+            rows.next(into: drawn.pointer)
+            source = .engine(rows)
         case .function(let fill, let context):
             fill(context, drawn.pointer, Int64(pixels))
         }
@@ -77,12 +74,8 @@ struct UniformRows<Element: FloatingElement>: ~Copyable {
 
 extension UniformRows where Element == Float {
     /// Uniforms drawn from an engine.
-    ///
-    /// - Parameters:
-    ///   - engine: as it is at the start of the batch row.
-    ///   - pixels: those of the whole batch row.
-    init(_ engine: MersenneTwister, chunk: Range<Int>, pixels: Int) throws(ArgumentError) {
-        try self.init(.engine(engine, before: chunk.lowerBound, between: pixels - chunk.count), pixels: chunk.count)
+    init(_ engine: EngineRows, pixels: Int) throws(ArgumentError) {
+        try self.init(.engine(engine), pixels: pixels)
     }
 
     /// Uniforms that a function writes, for whole batch rows.
@@ -90,10 +83,9 @@ extension UniformRows where Element == Float {
         try self.init(.function(fill, context: context), pixels: pixels)
     }
 
-    /// Once `next` has returned all class rows of the chunk: saves the engine as it is when the whole batch row has been drawn.
-    mutating func saveEngine(to state: UnsafeMutablePointer<UInt32>) {
-        guard case .engine(var engine, let before, let between) = source else { return }
-        engine.skip(between - before)
-        engine.save(to: state)
+    /// The engine, if there is one, as `next` has left it.
+    var engine: EngineRows? {
+        guard case .engine(let engine) = source else { return nil }
+        return engine
     }
 }

@@ -1,0 +1,118 @@
+"""Gumbel noise drawn from an engine, in one reading of the model output, against the same noise given."""
+
+import numpy as np
+import pytest
+from reference import random_classes, random_log_p
+
+from vqdiffusion import _native
+
+T = 100
+ALPHA, GAMMA = np.linspace(0.99999, 0.000009, T), np.linspace(0.000009, 0.99999, T)
+
+
+def engine_of(words, position=0):
+    """An engine whose next outputs are these, no more than 624: the words that tempering turns into them."""
+    y = np.zeros(624, np.uint32)
+    y[: words.size] = words
+    y ^= y >> 18
+    y ^= (y << 15) & 0xEFC60000
+    x = y.copy()
+    for _ in range(5):
+        x = y ^ ((x << 7) & 0x9D2C5680)
+    y = x.copy()
+    for _ in range(3):
+        y = x ^ (y >> 11)
+    return np.append(y, position).astype(np.uint32)
+
+
+def draw(log_p, t, sample, engine, alpha=ALPHA, gamma=GAMMA, threads=1):
+    """The step on an engine, and that on the same uniforms given."""
+    batch, classes, pixels = log_p.shape
+    rows = classes + (t > 0)
+    twin = np.random.MT19937()
+    key = {"key": engine[:624].astype(np.uint32), "pos": int(engine[624])}
+    twin.state = {"bit_generator": "MT19937", "state": key}
+    words = twin.random_raw(batch * rows * pixels).astype(np.uint32) & 0xFFFFFF
+    uniforms = (words.astype(np.float32) * np.float32(2**-24)).reshape(batch, rows, pixels)
+    ours, given = np.empty((2, batch, pixels), np.int64)
+    schedule = classes, alpha, gamma
+    engine = engine.copy()
+    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, engine, ours, threads)
+    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, uniforms, given, threads)
+    np.testing.assert_array_equal(engine, np.append(twin.state["state"]["key"], twin.state["state"]["pos"]))
+    return ours, given
+
+
+def columns(kind, rng, batch, classes, pixels):
+    log_p = random_log_p(rng, batch, classes, pixels, scale=3)
+    if kind == "truncated":
+        log_p[log_p < np.quantile(log_p, 0.9, axis=1, keepdims=True)] = -70
+    elif kind == "impossible classes":
+        log_p[rng.random(log_p.shape) < 0.9] = -np.inf
+        log_p[:, 0] = -1
+    elif kind == "one class":
+        log_p[:] = -np.inf
+        np.put_along_axis(log_p, rng.integers(0, classes, (batch, 1, pixels)), 0, axis=1)
+    elif kind == "equal":
+        log_p[:] = -np.log(classes)
+    elif kind == "some light, some heavy":
+        log_p += rng.choice([-5, 0, 0.05, 3], (batch, 1, pixels)).astype(np.float32)
+    else:
+        log_p += {"normalised": 0, "light": -1, "lighter": -20, "heavy": 3, "heaviest": 1e4}[kind]
+    return log_p
+
+
+KINDS = ["normalised", "truncated", "impossible classes", "one class", "equal"]
+# Columns that the floor and the bounds of the short list do not fit: the winner is below it, everything is above it, the level is beyond its bound.
+UNFIT = ["light", "lighter", "heavy", "heaviest", "some light, some heavy"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("t", [0, 1, 10, 50, 99])
+@pytest.mark.parametrize("kind", KINDS + UNFIT)
+def test_the_same_tokens_as_with_the_uniforms_given(rng, kind, t, threads):
+    for classes, pixels in ((300, 333), (17, 64), (1, 5)):
+        log_p = columns(kind, rng, 2, classes, pixels)
+        sample = random_classes(rng, 2, classes, pixels)
+        ours, given = draw(log_p, t, sample, engine_of(rng.integers(0, 2**32, 624, np.uint32), 600), threads=threads)
+        np.testing.assert_array_equal(ours, given)
+
+
+@pytest.mark.parametrize("t", [0, 50])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
+@pytest.mark.parametrize("inner", [False, True])
+def test_every_dtype_and_layout(rng, inner, dtype, t):
+    log_p = columns("normalised", rng, 2, 150, 77).astype(dtype)
+    if inner:
+        log_p = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
+    ours, given = draw(log_p, t, random_classes(rng, 2, 150, 77), engine_of(np.arange(624, dtype=np.uint32)))
+    np.testing.assert_array_equal(ours, given)
+
+
+@pytest.mark.parametrize("uniform", [0, 0.1, 0.5, 0.9, 1 - 2**-24])
+def test_the_lowest_of_equal_scores_wins(uniform):
+    """Also where one is the pixel's own, whose score is computed apart: with nothing carried over, by the same formula."""
+    classes, pixels = 4, 100
+    log_p = np.repeat(np.linspace(-2.5, -0.5, pixels, dtype=np.float32)[None, None], classes, axis=1)
+    sample = np.arange(pixels)[None] % classes
+    word = np.full(624, round(uniform * 2**24), np.uint32)
+    alpha, gamma = np.linspace(0.5, 1e-30, T), np.linspace(0.01, 0.02, T)
+    ours, given = draw(log_p, 99, sample, engine_of(word), alpha, gamma)
+    np.testing.assert_array_equal(ours, given)
+    ours, given = draw(log_p, 0, sample, engine_of(word))
+    np.testing.assert_array_equal(ours, 0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_bad_column_leaves_the_engine_alone(rng, inner, bad):
+    log_p = columns("normalised", rng, 1, 150, 1000)
+    log_p[0, slice(None) if bad < 0 else 149, 999] = bad
+    if inner:
+        log_p = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
+    engine, out = engine_of(np.arange(624, dtype=np.uint32)), np.full((1, 1000), -7)
+    before = engine.copy()
+    with pytest.raises(ValueError, match="model_output"):
+        _native.step_gumbel(150, ALPHA, GAMMA, 50, 49, log_p, random_classes(rng, 1, 150, 1000), engine, out)
+    assert (out == -7).all()
+    np.testing.assert_array_equal(engine, before)
