@@ -8,6 +8,8 @@ from vqdiffusion import _native
 
 T = 100
 ALPHA, GAMMA = np.linspace(0.99999, 0.000009, T), np.linspace(0.000009, 0.99999, T)
+# Pixels change into any class, at once, and half of them are never masked.
+UNIFORM = np.linspace(0.9, 0.01, T), np.linspace(0.001, 0.5, T)
 
 
 def engine_of(words, position=0):
@@ -68,13 +70,14 @@ UNFIT = ["light", "lighter", "heavy", "heaviest", "some light, some heavy"]
 
 
 @pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("schedule", [(ALPHA, GAMMA), UNIFORM], ids=["usual", "uniform"])
 @pytest.mark.parametrize("t", [0, 1, 10, 50, 99])
 @pytest.mark.parametrize("kind", KINDS + UNFIT)
-def test_the_same_tokens_as_with_the_uniforms_given(rng, kind, t, threads):
+def test_the_same_tokens_as_with_the_uniforms_given(rng, kind, t, schedule, threads):
     for classes, pixels in ((300, 333), (17, 64), (1, 5)):
         log_p = columns(kind, rng, 2, classes, pixels)
         sample = random_classes(rng, 2, classes, pixels)
-        ours, given = draw(log_p, t, sample, engine_of(rng.integers(0, 2**32, 624, np.uint32), 600), threads=threads)
+        ours, given = draw(log_p, t, sample, engine_of(rng.integers(0, 2**32, 624, np.uint32), 600), *schedule, threads)
         np.testing.assert_array_equal(ours, given)
 
 
@@ -91,16 +94,54 @@ def test_every_dtype_and_layout(rng, inner, dtype, t):
 
 @pytest.mark.parametrize("uniform", [0, 0.1, 0.5, 0.9, 1 - 2**-24])
 def test_the_lowest_of_equal_scores_wins(uniform):
-    """Also where one is the pixel's own, whose score is computed apart: with nothing carried over, by the same formula."""
-    classes, pixels = 4, 100
-    log_p = np.repeat(np.linspace(-2.5, -0.5, pixels, dtype=np.float32)[None, None], classes, axis=1)
-    sample = np.arange(pixels)[None] % classes
-    word = np.full(624, round(uniform * 2**24), np.uint32)
-    alpha, gamma = np.linspace(0.5, 1e-30, T), np.linspace(0.01, 0.02, T)
-    ours, given = draw(log_p, 99, sample, engine_of(word), alpha, gamma)
+    log_p = np.full((1, 4, 100), -np.log(4), np.float32)
+    words = np.full(624, round(uniform * 2**24), np.uint32)
+    ours, given = draw(log_p, 0, np.zeros((1, 100), np.int64), engine_of(words))
     np.testing.assert_array_equal(ours, given)
-    ours, given = draw(log_p, 0, sample, engine_of(word))
     np.testing.assert_array_equal(ours, 0)
+
+
+def test_the_pixels_own_class_wins_ties_with_higher_ones(rng):
+    """Its score follows a formula of its own; it is listed out of turn where no bound lists it, as with these uniforms below 0.4."""
+    pixels, tries, t = 200, 3000, 1
+    schedule = np.array([0.985, 0.97]), np.array([0.005, 0.01])
+    log_p = np.empty((1, 2, pixels), np.float32)
+    log_p[:, 0], log_p[:, 1] = -12, rng.uniform(-0.2, 0, pixels)
+    sample = np.zeros((1, pixels), np.int64)
+    posterior = np.empty((1, 3, pixels), np.float32)
+    _native.q_posterior(2, *schedule, t, t - 1, log_p, sample, posterior)
+    words = rng.integers(0, int(0.4 * 2**24), (2, tries), np.uint32)
+    scores = np.empty((2, pixels, tries), np.float32)
+    for k in range(2):
+        noise = np.broadcast_to((words[k] * 2.0**-24).astype(np.float32), (1, pixels, tries)).copy()
+        logits = np.broadcast_to(posterior[:, k, :, None], noise.shape).astype(np.float32)
+        _native.gumbel_noised(logits, noise, scores[k : k + 1])
+    found = 0
+    for n in range(pixels):
+        equal, first, second = np.intersect1d(*scores[:, n], return_indices=True)
+        for score, i, j in zip(equal, first, second, strict=True):
+            if score > -2:  # else the short list would not do
+                found += 1
+                engine = engine_of(np.array([words[0, i], words[1, j], 0], np.uint32))
+                ours, given = draw(log_p[:, :, n : n + 1], t, sample[:, :1], engine, *schedule)
+                assert ours == given == 0
+    assert found > 5
+
+
+@pytest.mark.parametrize("mass", [0, 1, 2, 3, 6])
+def test_a_uniform_part_beyond_its_bound(mass):
+    """All of the mass is with one class of no luck; another, impossible for the model, has the luck that its uniform part needs."""
+    classes, pixels, t = 5, 100, 50
+    log_p = np.full((1, classes, pixels), -np.inf, np.float32)
+    log_p[:, 1] = mass
+    words = np.zeros((classes + 1, pixels), np.uint32)
+    words[3] = np.exp(-np.exp(-np.linspace(-1.4, 9, pixels))) * 2**24
+    tokens = []
+    for shown in range(classes + 1):
+        ours, given = draw(log_p, t, np.full((1, pixels), shown), engine_of(words.ravel()), *UNIFORM)
+        np.testing.assert_array_equal(ours, given)
+        tokens += np.unique(ours).tolist()
+    assert {1, 3} <= set(tokens)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
