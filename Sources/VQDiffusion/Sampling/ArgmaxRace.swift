@@ -37,8 +37,8 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
 
     /// - Parameters: the columns, the uniforms, and the coefficients of the chunk's pixels (see `PixelCoefficients`); no `mask` leaves the mask out.
     mutating func run<Columns: RaceColumns & ~Copyable>(
-        _ columns: borrowing Columns, _ uniforms: inout UniformRows<Noise.Uniform>, signal: UnsafePointer<Noise.Real>, level: UnsafePointer<Noise.Real>, slope: UnsafePointer<Noise.Real>,
-        own: UnsafePointer<Noise.Real>, mask: UnsafePointer<Noise.Real>?, linear: Bool
+        _ columns: borrowing Columns, _ uniforms: inout UniformRows<Noise.Uniform>, signal: UnsafePointer<Noise.Real>, level: UnsafePointer<Noise.Real>,
+        slope: UnsafePointer<Noise.Real>, own: UnsafePointer<Noise.Real>, mask: UnsafePointer<Noise.Real>?, linear: Bool
     ) throws(ArgumentError) where Columns.Real == Noise.Real {
         let zero = V(repeating: 0)
         // What a bound is relative to.
