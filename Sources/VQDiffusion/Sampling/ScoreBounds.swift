@@ -2,8 +2,8 @@ import CVQDiffusion
 
 /// What is known of the scores of Gumbel-max before the masses of the columns are.
 ///
-/// A score is log(p_k e^signal + e^level) plus noise; see `PixelCoefficients`. The signal does not depend on the mass, and the level, which hardly ever matters,
-/// has a bound if the mass is taken to be no more than `largestMass`.
+/// A score is log(p_k e^signal + e^level) plus noise; see `PixelCoefficients`. The signal does not depend on the mass, and the level, which hardly ever
+/// matters, has a bound if the mass is taken to be no more than `largestMass`.
 struct ScoreBounds {
     /// A class whose score is above a floor has x + signal + noise > 0 or level + noise > 0.
     let signal, level: Double
