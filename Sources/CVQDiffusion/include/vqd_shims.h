@@ -23,6 +23,9 @@ void vqd_parallel(int64_t tasks, int32_t threads, void (*body)(void *context, in
 /* Counts on, for threads that share out what is left among themselves: returns the count before. */
 static inline int64_t vqd_next(int64_t *count) { return __atomic_fetch_add(count, 1, __ATOMIC_RELAXED); }
 
+/* Counts who has arrived: returns the count before. What those before have written can be read. */
+static inline int64_t vqd_arrive(int64_t *count) { return __atomic_fetch_add(count, 1, __ATOMIC_ACQ_REL); }
+
 /* The number of cores the calling thread may run on. */
 int32_t vqd_available_cores(void);
 

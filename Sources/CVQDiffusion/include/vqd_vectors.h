@@ -9,6 +9,34 @@
 #ifdef __clang__
 
 #include <stdint.h>
+/* The widest vectors of the CPU level, and what of it has no name in clang's own vectors. */
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+#if defined(__AVX512DQ__)
+#define VQD_NATIVE_PARTS 1
+#define VQD_NATIVE_FLOAT __m512
+#define VQD_NATIVE_INT __m512i
+#define VQD_CONVERTED(x) _mm512_cvtps_epi32(x)
+#define VQD_ANY_NEGATIVE(x) _mm512_movepi32_mask(x)
+#elif defined(__AVX2__)
+#define VQD_NATIVE_PARTS 2
+#define VQD_NATIVE_FLOAT __m256
+#define VQD_NATIVE_INT __m256i
+#define VQD_CONVERTED(x) _mm256_cvtps_epi32(x)
+#define VQD_ANY_NEGATIVE(x) (!_mm256_testz_ps((__m256)(x), (__m256)(x)))
+#elif defined(__SSE2__)
+#define VQD_NATIVE_PARTS 4
+#define VQD_NATIVE_FLOAT __m128
+#define VQD_NATIVE_INT __m128i
+#define VQD_CONVERTED(x) _mm_cvtps_epi32(x)
+#define VQD_ANY_NEGATIVE(x) _mm_movemask_ps((__m128)(x))
+#else
+typedef int32_t vqd_int4 __attribute__((ext_vector_type(4)));
+#define VQD_NATIVE_PARTS 4
+#define VQD_NATIVE_INT vqd_int4
+#define VQD_ANY_NEGATIVE(x) (__builtin_reduce_min(x) < 0)
+#endif
 
 typedef float vqd_float16 __attribute__((ext_vector_type(16)));
 typedef double vqd_double16 __attribute__((ext_vector_type(16)));
@@ -92,9 +120,32 @@ VQD_INLINE uint16_t vqd_any_beyond_double(vqd_double16 a, vqd_double16 b) { VQD_
 VQD_INLINE uint16_t vqd_within(vqd_float16 x, vqd_float16 t, vqd_float16 u) { VQD_LANES((x > t) & (x <= u)); }
 VQD_INLINE uint16_t vqd_within_double(vqd_double16 x, vqd_double16 t, vqd_double16 u) { VQD_LANES((x > t) & (x <= u)); }
 
-/* Not 0 when some lane is among the count integers from first on. */
-VQD_INLINE uint16_t vqd_any_among(vqd_int16 i, int32_t first, int32_t count) {
-    VQD_LANES((i >= (vqd_int16)first) & (i < (vqd_int16)(first + count)));
+/* Lane by lane rounded to an integer; 2^31 for NaN and what is not below that, as the instructions of x86-64 have it. C leaves that open. */
+VQD_INLINE vqd_uint16 vqd_rounded_up_to_31_bits(vqd_float16 a) {
+#ifdef VQD_CONVERTED
+    union { vqd_float16 whole; VQD_NATIVE_FLOAT parts[VQD_NATIVE_PARTS]; } from = {a};
+    union { VQD_NATIVE_INT parts[VQD_NATIVE_PARTS]; vqd_uint16 whole; } to;
+    for (int i = 0; i < VQD_NATIVE_PARTS; i++) to.parts[i] = VQD_CONVERTED(from.parts[i]);
+    return to.whole;
+#else
+    return __builtin_convertvector(a < 0x1p31f ? a : (vqd_float16)0x1p31f, vqd_uint16);
+#endif
+}
+
+/* The sum and four more, given as bit patterns. (Of additions in Swift clang makes pieces here.) */
+VQD_INLINE vqd_float16 vqd_sum_of_patterns(vqd_float16 sum, vqd_uint16 a, vqd_uint16 b, vqd_uint16 c, vqd_uint16 d) {
+    return sum + (((vqd_float16)a + (vqd_float16)b) + ((vqd_float16)c + (vqd_float16)d));
+}
+
+/* The lanes in which the pattern a, of 31 bits or 2^31, exceeds the pattern b of a float in (0, 1]. */
+VQD_INLINE uint16_t vqd_exceeds(vqd_uint16 a, vqd_uint16 b) { VQD_LANES(a > b); }
+
+/* Not 0 when in some lane one of four does. By the sign of the difference: clang makes long detours of comparisons joined by `or`. */
+VQD_INLINE int32_t vqd_any_exceeds(vqd_uint16 a, vqd_uint16 a2, vqd_uint16 b, vqd_uint16 b2, vqd_uint16 c, vqd_uint16 c2, vqd_uint16 d, vqd_uint16 d2) {
+    const union { vqd_uint16 whole; VQD_NATIVE_INT parts[VQD_NATIVE_PARTS]; } any = {(a2 - a) | (b2 - b) | (c2 - c) | (d2 - d)};
+    VQD_NATIVE_INT joined = any.parts[0];
+    for (int i = 1; i < VQD_NATIVE_PARTS; i++) joined |= any.parts[i];
+    return VQD_ANY_NEGATIVE(joined);
 }
 
 /* Transposes a matrix of 16 x 16 in place: four rounds of interleaving its upper half with its lower. */
@@ -115,6 +166,29 @@ VQD_INLINE uint16_t vqd_any_among(vqd_int16 i, int32_t first, int32_t count) {
     }
 VQD_TRANSPOSE(vqd_transpose, float, vqd_float16)
 VQD_TRANSPOSE(vqd_transpose_double, double, vqd_double16)
+
+/* Sixteen words at p, by a load of their own: clang would piece together what overlaps with others from those, in three shuffles. */
+VQD_INLINE vqd_uint16 vqd_load_apart(const uint32_t *p) {
+    __asm__("" : "+r"(p));
+    vqd_uint16 words;
+    __builtin_memcpy(&words, p, sizeof words);
+    return words;
+}
+
+/* Lane by lane a where the word is odd, else 0: a look-up by the two lowest bits where there is one. */
+VQD_INLINE vqd_uint16 vqd_where_odd(vqd_uint16 words, uint32_t a) {
+#if defined(__AVX512DQ__)
+    return (vqd_uint16)_mm512_permutevar_ps((__m512)_mm512_set1_epi64((int64_t)((uint64_t)a << 32)), (__m512i)words);
+#elif defined(__AVX2__)
+    const __m256 table = (__m256)_mm256_set1_epi64x((int64_t)((uint64_t)a << 32));
+    union { vqd_uint16 whole; __m256i parts[2]; } of = {words};
+    union { __m256 parts[2]; vqd_uint16 whole; } to;
+    for (int i = 0; i < 2; i++) to.parts[i] = _mm256_permutevar_ps(table, of.parts[i]);
+    return to.whole;
+#else
+    return -(words & 1) & a;
+#endif
+}
 
 /* Asks for the line of memory at p, which need not be readable. */
 VQD_INLINE void vqd_prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }

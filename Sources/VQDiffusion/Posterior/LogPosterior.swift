@@ -15,21 +15,20 @@ extension ReverseStep {
     ) throws(ArgumentError) {
         try p.checkShape(Shape(-1, classes, -1))
         try output.checkShape(Shape(p.batch, classes + 1, p.pixels))
-        let shown = try sample.checked(batch: p.batch, pixels: p.pixels, upper: classes)
+        let shown = try checkedClasses(sample, batch: p.batch, pixels: p.pixels)
         switch p.elementType {
-        case .float16: try write(HalfElement.self, p, shown, named: sample.name, output.base, parallelism)
-        case .bfloat16: try write(BrainElement.self, p, shown, named: sample.name, output.base, parallelism)
-        case .float32: try write(Float.self, p, shown, named: sample.name, output.base, parallelism)
-        case .float64: try write(Double.self, p, shown, named: sample.name, output.base, parallelism)
+        case .float16: try write(HalfElement.self, p, shown, output.base, parallelism)
+        case .bfloat16: try write(BrainElement.self, p, shown, output.base, parallelism)
+        case .float32: try write(Float.self, p, shown, output.base, parallelism)
+        case .float64: try write(Double.self, p, shown, output.base, parallelism)
         }
     }
 
     private func write<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, named sampleName: StaticString, _ output: UnsafeMutableRawPointer,
-        _ parallelism: Parallelism
+        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ output: UnsafeMutableRawPointer, _ parallelism: Parallelism
     ) throws(ArgumentError) {
         guard p.batch > 0 && p.pixels > 0 else { return }
-        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, name: sampleName, parallelism: parallelism)
+        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, parallelism: parallelism)
         let width = plan.width
         let groups = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
         let size = MemoryLayout<E.Real>.size

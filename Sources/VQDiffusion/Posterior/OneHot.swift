@@ -1,3 +1,5 @@
+import CVQDiffusion
+
 /// Logarithms of one-hot vectors, zeros replaced by 1e-30: 0 at the class, log 1e-30 elsewhere.
 ///
 /// - Parameters:
@@ -13,7 +15,7 @@ public func logOneHot(_ indices: ClassIndices, classes: Int, into output: Output
     try output.checkShape(Shape(batch, classes, pixels))
     let shown = try indices.checked(batch: batch, pixels: pixels, upper: classes - 1)
     let result = output.base.assumingMemoryBound(to: Float.self)
-    result.update(repeating: Float(ReverseStep.logImpossible), count: batch * classes * pixels)
+    result.update(repeating: Float(vqd_log(ReverseStep.impossible)), count: batch * classes * pixels)
     for row in 0..<batch {
         for pixel in 0..<pixels { result[(row * classes + Int(shown[row * pixels + pixel])) * pixels + pixel] = 0 }
     }

@@ -8,17 +8,14 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
     let signal, level, slope, own, mask: Scratch<Real>
     /// The class of every pixel at t, with the same padding.
     let classes: Scratch<Int32>
-    private let isDirect: Bool
+    private let masked, unmasked: LogPosteriorFactors
 
-    /// - Parameters:
-    ///   - name: that of the sample, for errors.
-    ///   - direct: draw from the model output itself rather than from the posterior.
-    /// - Throws: `ArgumentError` when a column has a NaN or +∞ or no mass, or a pixel is masked where the schedule masks nothing.
+    /// - Parameter direct: draw from the model output itself rather than from the posterior.
+    /// - Throws: `ArgumentError` when a column has a NaN or +∞ or no mass.
     static func of<E: FloatingElement>(
-        _: E.Type, _ step: ReverseStep, _ p: LogProbabilities, sample: borrowing Scratch<Int32>, name: StaticString, direct: Bool = false,
-        parallelism: Parallelism
+        _: E.Type, _ step: ReverseStep, _ p: LogProbabilities, sample: borrowing Scratch<Int32>, direct: Bool = false, parallelism: Parallelism
     ) throws(ArgumentError) -> PosteriorPlan where E.Real == Real {
-        let plan = try PosteriorPlan(step, batch: p.batch, pixels: p.pixels, sample: sample, name: name, direct: direct)
+        let plan = try PosteriorPlan(step, batch: p.batch, pixels: p.pixels, sample: sample, direct: direct)
         let classes = plan.classes.pointer
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             let start = row * plan.width + chunk.lowerBound
@@ -30,11 +27,7 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
     }
 
     /// A plan of which only the classes are set; the coefficients of every pixel have yet to be, by `set`.
-    ///
-    /// - Throws: `ArgumentError` when a pixel is masked where the schedule masks nothing.
-    init(
-        _ step: ReverseStep, batch: Int, pixels: Int, sample: borrowing Scratch<Int32>, name: StaticString, direct: Bool
-    ) throws(ArgumentError) {
+    init(_ step: ReverseStep, batch: Int, pixels: Int, sample: borrowing Scratch<Int32>, direct: Bool) throws(ArgumentError) {
         let width = (pixels + 15) / 16 * 16
         let signal = try Scratch<Real>(batch * width)
         let level = try Scratch<Real>(batch * width)
@@ -42,15 +35,8 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
         let own = try Scratch<Real>(batch * width)
         let mask = try Scratch<Real>(batch * width)
         let classes = try Scratch<Int32>(batch * width)
-        let isReachable = step.now.gamma > 0 || direct
         for row in 0..<batch {
-            for n in 0..<width {
-                let shown = sample[row * pixels + min(n, pixels - 1)]
-                guard isReachable || shown != step.maskClass else {
-                    throw ArgumentError(name, .maskUnreachable(timestep: step.timestep, row: row, pixel: n))
-                }
-                classes[row * width + n] = shown
-            }
+            for n in 0..<width { classes[row * width + n] = sample[row * pixels + min(n, pixels - 1)] }
         }
         self.width = width
         self.signal = signal
@@ -59,7 +45,8 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
         self.own = own
         self.mask = mask
         self.classes = classes
-        isDirect = direct
+        masked = LogPosteriorFactors(direct ? .direct : step.factors(of: step.maskClass), isLinear: direct || step.isLinear)
+        unmasked = LogPosteriorFactors(step.factors(of: 0), isLinear: step.isLinear)
     }
 
     /// Sets the coefficients of a chunk of pixels.
@@ -74,17 +61,29 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
         let start = row * width + chunk.lowerBound
         for n in 0..<(chunk.count + 15) / 16 * 16 {
             let column = min(n, chunk.count - 1)
-            let pixel = chunk.lowerBound + column
-            let shown = classes[start + n]
-            let logMass = try step.mass(of: shown).log(E.self, p, row: row, pixel: pixel, own: excluded[n], others: mass(column))
-            let x = Int(shown) < p.classes ? E.load(p.pointer(row: row, class: Int(shown), pixel: pixel)).asDouble : -.infinity
-            set(start + n, step, own: x, logMass: logMass)
+            try set(E.self, step, p, at: start + n, row: row, pixel: chunk.lowerBound + column, own: excluded[n], others: mass(column))
         }
     }
 
-    /// Sets the coefficients of a pixel; see `ReverseStep.coefficients`.
+    /// Sets the coefficients at one place by a column.
+    ///
+    /// - Parameters:
+    ///   - own: the class that is not in its mass.
+    ///   - others: its mass, in plain exponentials.
+    /// - Throws: `ArgumentError` when the column has a NaN or +∞ or no mass.
+    func set<E: FloatingElement>(
+        _: E.Type, _ step: ReverseStep, _ p: LogProbabilities, at: Int, row: Int, pixel: Int, own: Int32, others: Double
+    ) throws(ArgumentError) where E.Real == Real {
+        let shown = classes[at]
+        let logMass = try step.mass(of: shown).log(E.self, p, row: row, pixel: pixel, own: own, others: others)
+        let x = Int(shown) < p.classes ? E.load(p.pointer(row: row, class: Int(shown), pixel: pixel)).asDouble : -.infinity
+        set(at, step, own: x, logMass: logMass)
+    }
+
+    /// Sets the coefficients of a pixel; see `LogPosteriorFactors.coefficients`.
     func set(_ at: Int, _ step: ReverseStep, own x: Double, logMass: Double) {
-        let coefficients = isDirect ? .direct : step.coefficients(of: classes[at], own: x, logMass: logMass)
+        let factors = classes[at] == step.maskClass ? masked : unmasked
+        let coefficients = factors.coefficients(own: x, logMass: logMass)
         signal[at] = Real(coefficients.signal)
         level[at] = Real(coefficients.level)
         slope[at] = Real(coefficients.slope)

@@ -16,23 +16,22 @@ extension ReverseStep {
         parallelism: Parallelism = Parallelism()
     ) throws(ArgumentError) {
         let shown = try checkedClasses(p, given: sample, uniforms: uniforms, output: output)
-        let name = sample?.name ?? "sample"
         guard p.batch > 0 && p.pixels > 0 else { return }
         let winners = try Scratch<Int32>(p.batch * p.pixels)
         // Scores are computed in the wider of the precisions of the two.
         if case .given(let uniforms) = uniforms, uniforms.elementType == .float64 {
             switch p.elementType {
-            case .float16: try race(Widened<HalfElement>.self, p, shown, name, uniforms, winners.pointer, parallelism)
-            case .bfloat16: try race(Widened<BrainElement>.self, p, shown, name, uniforms, winners.pointer, parallelism)
-            case .float32: try race(Widened<Float>.self, p, shown, name, uniforms, winners.pointer, parallelism)
-            case .float64: try race(Double.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            case .float16: try race(Widened<HalfElement>.self, p, shown, uniforms, winners.pointer, parallelism)
+            case .bfloat16: try race(Widened<BrainElement>.self, p, shown, uniforms, winners.pointer, parallelism)
+            case .float32: try race(Widened<Float>.self, p, shown, uniforms, winners.pointer, parallelism)
+            case .float64: try race(Double.self, p, shown, uniforms, winners.pointer, parallelism)
             }
         } else {
             switch p.elementType {
-            case .float16: try race(HalfElement.self, p, shown, name, uniforms, winners.pointer, parallelism)
-            case .bfloat16: try race(BrainElement.self, p, shown, name, uniforms, winners.pointer, parallelism)
-            case .float32: try race(Float.self, p, shown, name, uniforms, winners.pointer, parallelism)
-            case .float64: try race(Double.self, WidenedFloatNoise.self, p, shown, name, uniforms, winners.pointer, parallelism)
+            case .float16: try race(HalfElement.self, p, shown, uniforms, winners.pointer, parallelism)
+            case .bfloat16: try race(BrainElement.self, p, shown, uniforms, winners.pointer, parallelism)
+            case .float32: try race(Float.self, p, shown, uniforms, winners.pointer, parallelism)
+            case .float64: try race(Double.self, WidenedFloatNoise.self, p, shown, uniforms, winners.pointer, parallelism)
             }
         }
         output.write(winners.pointer, count: p.batch * p.pixels)
@@ -51,23 +50,12 @@ extension ReverseStep {
     /// The class rows that have noise: all that can be drawn.
     var uniformRows: Int { drawsModelOutput ? classes : classes + 1 }
 
-    /// The classes of the pixels at t, each once checked. At t = 0 they play no part: every pixel counts as masked, its column is then drawn from as
-    /// it is.
-    func shownClasses(_ sample: ClassIndices?, batch: Int, pixels: Int) throws(ArgumentError) -> Scratch<Int32> {
-        if drawsModelOutput {
-            return try Scratch(batch * pixels + 16, filledWith: maskClass)
-        }
-        guard let sample else { throw ArgumentError("sample", .missing) }
-        return try sample.checked(batch: batch, pixels: pixels, upper: classes)
-    }
-
     /// With uniforms given in double precision.
     private func race<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ sampleName: StaticString,
-        _ uniforms: LogProbabilities, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ uniforms: LogProbabilities, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
     ) throws(ArgumentError) where E.Real == Double {
         try checkUniforms(Double.self, uniforms, parallelism: parallelism)
-        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, name: sampleName, direct: drawsModelOutput, parallelism: parallelism)
+        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, direct: drawsModelOutput, parallelism: parallelism)
         let columns = try StoredColumns<E>(p)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             var rows = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
@@ -75,40 +63,24 @@ extension ReverseStep {
         }
     }
 
-    /// With scores in single precision. Where the uniforms are drawn here, the model output is read once.
+    /// With scores in single precision. Where the uniforms are drawn here, the model output is hardly ever read twice.
     private func race<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ sampleName: StaticString,
-        _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
     ) throws(ArgumentError) where E.Real == Float {
         guard case .mersenneTwister(let state) = uniforms else {
-            return try race(E.self, FloatNoise.self, p, shown, sampleName, uniforms, winners, parallelism)
+            return try race(E.self, FloatNoise.self, p, shown, uniforms, winners, parallelism)
         }
-        let plan = try PosteriorPlan<Float>(self, batch: p.batch, pixels: p.pixels, sample: shown, name: sampleName, direct: drawsModelOutput)
-        let columns = try StoredColumns<E>(p)
-        try forEachDrawnChunk(of: p, from: state, parallelism) { (row, chunk, startEngine) throws(ArgumentError) in
-            let start = row * plan.width + chunk.lowerBound
-            let shownHere = UnsafePointer(plan.classes.pointer + start)
-            let excluded = try excludedClasses(shownHere, count: chunk.count)
-            var engine = try startEngine()
-            var list = try Shortlist(self, chunk: chunk, shown: shownHere)
-            try list.read(E.self, p, row: row, &engine, excluded: excluded.pointer, shown: shownHere, drawsMask: !drawsModelOutput)
-            // This finds out all that is wrong with the model output; the caller's engine has not been touched.
-            try plan.set(E.self, self, p, row: row, chunk: chunk, excluded: excluded.pointer) { list.mass($0) }
-            if try list.race(self, plan, start: start, into: winners + (row * p.pixels + chunk.lowerBound)) { return engine }
-            var uniforms = try UniformRows(startEngine(), pixels: chunk.count)
-            try race(FloatNoise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &uniforms, winners)
-            return engine
-        }
+        if try drawFromShortlists(E.self, p, shown: shown.pointer, engine: state, winners, parallelism) { return }
+        try race(E.self, FloatNoise.self, p, shown, uniforms, winners, parallelism)
     }
 
     /// With uniforms in single precision.
     private func race<E: FloatingElement, Noise: GumbelNoise>(
-        _: E.Type, _: Noise.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ sampleName: StaticString,
-        _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+        _: E.Type, _: Noise.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
     ) throws(ArgumentError) where Noise.Real == E.Real, Noise.Uniform == Float {
         if case .given(let uniforms) = uniforms { try checkUniforms(Float.self, uniforms, parallelism: parallelism) }
         // This finds out all that is wrong with the model output: no uniform is drawn before.
-        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, name: sampleName, direct: drawsModelOutput, parallelism: parallelism)
+        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, direct: drawsModelOutput, parallelism: parallelism)
         try race(Noise.self, try StoredColumns<E>(p), plan, of: p, uniforms, winners, parallelism)
     }
 

@@ -18,26 +18,20 @@ enum FloatNoise: GumbelNoise {
     typealias Real = Float
 
     @inline(__always)
-    static func noise(_ u: FloatVector) -> FloatVector {
-        FloatVector(-SIMD16.log(1e-30 - .log(u.lanes + 1e-30)))
-    }
+    static func noise(_ u: FloatVector) -> FloatVector { FloatVector(-SIMD16.log(wait(u).lanes)) }
 
+    /// e^-noise(u): exponentially distributed. The score that is greatest is that of the class whose probability over this is.
+    @inline(__always)
+    static func wait(_ u: FloatVector) -> FloatVector { FloatVector(1e-30 - .log(u.lanes + 1e-30)) }
+
+    /// -log(-log u) ≤ -log(1 - u), and 1 - u = v is exact for a u of 24 bits. The bit pattern of v, read as a number, is 2²³(127 + log₂ v) but for
+    /// the curve of the fraction, which lies below: two instructions bound -log v from above within 0.06. The margin is for the roundings of the bound and
+    /// of `noise`.
     @inline(__always)
     static func bound(_ u: FloatVector) -> FloatVector {
-        bound(complement: FloatVector(1 - u.lanes), plus: FloatVector(repeating: boundOrigin))
+        let pattern = vqd_converted((1 - u.lanes).signedBits)
+        return FloatVector(pattern.times(SIMD16(repeating: -0.693_147_2 / 8_388_608), plus: SIMD16(repeating: 127 * 0.693_147_2 + 0.001)))
     }
-
-    /// The bound from 1 - u, plus `y`, less `boundOrigin`, which a loop adds to `y` beforehand.
-    ///
-    /// -log(-log u) ≤ -log(1 - u), and 1 - u = v is exact for a u of 24 bits. The bit pattern of v, read as a number, is 2²³(127 + log₂ v) but for
-    /// the curve of the fraction, which lies below: two instructions bound -log v from above within 0.06.
-    @inline(__always)
-    static func bound(complement v: FloatVector, plus y: FloatVector) -> FloatVector {
-        FloatVector(vqd_converted(v.lanes.signedBits).times(SIMD16(repeating: -0.693_147_2 / 8_388_608), plus: y.lanes))
-    }
-
-    /// 127 log 2, and a margin for the roundings of the bound and of `noise`.
-    static var boundOrigin: Float { 127 * 0.693_147_2 + 0.001 }
 }
 
 /// Noise in float32 for scores in double precision.

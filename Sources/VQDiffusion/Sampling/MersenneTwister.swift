@@ -79,7 +79,7 @@ struct MersenneTwister {
     /// words and, behind the end, the first thirteen new ones.
     private mutating func twist() {
         twist(0..<16, from: 397)
-        (words + MersenneTwister.size).update(from: words, count: 16)
+        UnsafeMutableRawPointer(words + MersenneTwister.size).storeBytes(of: load(0), as: SIMD16<UInt32>.self)
         twist(16..<240, from: 397 + 16)
         twist(240..<MersenneTwister.size, from: 13)
         position = 0
@@ -90,11 +90,9 @@ struct MersenneTwister {
         var i = range.lowerBound
         var far = source
         while i < range.upperBound {
-            let next = load(i &+ 1)
-            let y = (load(i) & SIMD16(repeating: 0x8000_0000)) | (next & SIMD16(repeating: 0x7fff_ffff))
-            // All ones where the lowest bit is set.
-            let odd = SIMD16<UInt32>(repeating: 0) &- (next & SIMD16(repeating: 1))
-            let new = load(far) ^ (y &>> 1) ^ (odd & SIMD16(repeating: 0x9908_b0df))
+            let next = vqd_load_apart(words + (i &+ 1))
+            let y = (vqd_load_apart(words + i) & SIMD16(repeating: 0x8000_0000)) | (next & SIMD16(repeating: 0x7fff_ffff))
+            let new = load(far) ^ (y &>> 1) ^ vqd_where_odd(next, 0x9908_b0df)
             UnsafeMutableRawPointer(words + i).storeBytes(of: new, as: SIMD16<UInt32>.self)
             i &+= 16
             far &+= 16

@@ -24,16 +24,11 @@ struct StepDecision: ~Copyable {
         let tokens = try Scratch<Int32>(rows * pixels)
         let needed = try Scratch<Int32>(rows * pixels)
         let starts = try Scratch<Int>(rows + 1)
-        let unreachable = step.now.gamma == 0 && !step.drawsModelOutput
         var found = 0
         for row in 0..<rows {
             starts[row] = found
             for pixel in 0..<pixels {
                 let at = row &* pixels &+ pixel
-                if unreachable && shown[at] == step.maskClass {
-                    throw ArgumentError(
-                        sample?.name ?? "sample", .maskUnreachable(timestep: step.timestep, row: row, pixel: pixel))
-                }
                 switch step.draw(uniforms[at], shown: shown[at]) {
                 case .settled(let token):
                     tokens[at] = token

@@ -1,0 +1,20 @@
+extension ReverseStep {
+    /// The classes that the pixels show at t, (batch, pixels), each checked once; see `ClassIndices.checked`.
+    ///
+    /// - Throws: `ArgumentError` when the shape is another, an index is outside 0 … K, or a pixel is masked where the schedule masks nothing.
+    func checkedClasses(_ sample: ClassIndices, batch: Int, pixels: Int) throws(ArgumentError) -> Scratch<Int32> {
+        let shown = try sample.checked(batch: batch, pixels: pixels, upper: classes)
+        guard now.gamma == 0 && pixels > 0 else { return shown }
+        for at in 0..<batch * pixels where shown[at] == maskClass {
+            throw ArgumentError(sample.name, .maskUnreachable(timestep: timestep, row: at / pixels, pixel: at % pixels))
+        }
+        return shown
+    }
+
+    /// The same for a draw. At t = 0 the classes play no part: every pixel counts as masked, its column is then drawn from as it is.
+    func shownClasses(_ sample: ClassIndices?, batch: Int, pixels: Int) throws(ArgumentError) -> Scratch<Int32> {
+        if drawsModelOutput { return try Scratch(batch * pixels + 16, filledWith: maskClass) }
+        guard let sample else { throw ArgumentError("sample", .missing) }
+        return try checkedClasses(sample, batch: batch, pixels: pixels)
+    }
+}

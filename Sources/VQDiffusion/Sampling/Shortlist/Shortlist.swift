@@ -1,0 +1,59 @@
+import CVQDiffusion
+
+extension ReverseStep {
+    /// Draws x_s by Gumbel-max with the uniforms of an engine, in one reading of the model output: the pass that draws the uniforms also brackets the masses of
+    /// the columns and lists the classes that can win, one in a hundred or fewer.
+    ///
+    /// The greatest score of a pixel is log Σ_k p_k plus Gumbel noise, so that a class whose score is below a floor hardly ever wins. Which scores may be above
+    /// is seen from the log-probability and the uniform alone (`ScoreBounds`). Threads take pieces of the stream of the engine as they come (`StreamPieces`);
+    /// whoever completes a batch row finds its winners (`ShortlistRace`). They are those of the plain formula.
+    ///
+    /// - Parameters:
+    ///   - shown: the classes that the pixels show.
+    ///   - state: of the engine; advanced when this succeeds.
+    /// - Returns: false, with the engine as it was and winners that mean nothing, when the lists of a batch row prove nothing, or a column is bad.
+    func drawFromShortlists<E: FloatingElement>(
+        _: E.Type, _ p: LogProbabilities, shown: UnsafePointer<Int32>, engine state: UnsafeMutablePointer<UInt32>,
+        _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+    ) throws(ArgumentError) -> Bool where E.Real == Float {
+        let threads = parallelism.threads(forWork: p.batch * p.classes * p.pixels)
+        let pieces = StreamPieces(batch: p.batch, classRows: uniformRows, threads: threads)
+        let width = (p.pixels + 15) / 16 * 16
+        let lanes = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
+        let floor = Double(ShortlistRace<E>.floor)
+        let bounds = (ScoreBounds(self, showing: maskClass, floor: floor), ScoreBounds(self, showing: 0, floor: floor))
+        let race = ShortlistRace<E>(self, p, shown: shown, bounds: bounds)
+        let bytes = (ShortlistPart.bytes(width: width) + 63) / 64 * 64
+        let memory = try Scratch<UInt8>(pieces.places * bytes)
+        let parts = try Scratch<ShortlistPart>(pieces.places)
+        for place in 0..<pieces.places { parts[place] = ShortlistPart(in: memory.pointer + place * bytes, width: width) }
+        let next = try Scratch<Int64>(1, filledWith: 0)
+        let arrived = try Scratch<Int64>(p.batch, filledWith: 0)
+        let isProven = try Scratch<Bool>(p.batch, filledWith: false)
+        let end = try Scratch<UInt32>(MersenneTwister.stateSize)
+        try parallel(tasks: threads, threads: threads) { (thread) throws(ArgumentError) in
+            let words = try Scratch<UInt32>(MersenneTwister.workingSize)
+            var engine = try MersenneTwister(state: state, in: words.pointer)
+            var reader = try ShortlistReader<E>(p, lanes: lanes.pointer)
+            // Class rows that the engine has passed.
+            var passed = 0
+            while true {
+                let piece = Int(vqd_next(next.pointer))
+                guard piece < pieces.count else { return }
+                let row = pieces.row(of: piece)
+                let classRows = pieces.classRows(of: piece)
+                engine.skip((row * uniformRows + classRows.lowerBound - passed) * p.pixels)
+                passed = row * uniformRows + classRows.upperBound
+                let place = pieces.place(of: piece, thread: thread)
+                try reader.read(row: row, classRows, shown: shown + row * p.pixels, bounds: bounds, &engine, into: &parts.pointer[place])
+                if piece == pieces.count - 1 { engine.save(to: end.pointer) }
+                guard vqd_arrive(arrived.pointer + row) == pieces.perRow - 1 else { continue }
+                let all = RowParts(first: parts.pointer + (pieces.perRow > 1 ? row * pieces.perRow : place), count: pieces.perRow)
+                isProven[row] = try race.run(row: row, all, into: winners + row * p.pixels)
+            }
+        }
+        for row in 0..<p.batch where !isProven[row] { return false }
+        state.update(from: end.pointer, count: MersenneTwister.stateSize)
+        return true
+    }
+}
