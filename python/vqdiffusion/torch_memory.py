@@ -24,9 +24,11 @@ def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
     if not value.is_cpu:
         return None
     try:
+        if value.requires_grad:
+            value = value.detach()
         if value.dtype is torch.bfloat16:
-            return value.detach().view(torch.int16).numpy().view(_BFLOAT16)
-        return value.detach().numpy()
+            return value.view(torch.int16).numpy().view(_BFLOAT16)
+        return value.numpy()
     except (RuntimeError, TypeError):
         return None
 

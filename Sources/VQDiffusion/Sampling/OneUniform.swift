@@ -100,11 +100,11 @@ extension ReverseStep {
         guard found > 0 else { return }
         let (shown, uniforms, tokens) = (decision.shown.pointer, decision.uniforms.pointer, decision.tokens.pointer)
         let (needed, starts) = (decision.needed.pointer, decision.starts.pointer)
-        // A thread may take 0.1 ms to start, as long as 60 columns of 4096 neighbouring classes; but four where each class is in a line of memory of its
-        // own. Gathered columns are neighbours too.
+        // A thread takes 0.1 ms to start, on a busy host a millisecond: as long as some hundred columns of 4096 neighbouring classes, and tens where each class
+        // is in a line of memory of its own. Gathered columns are neighbours too.
         let work = found * p.classes
         let isDense = p.classStride == E.size || gathered
-        let threads = parallelism.threads(forWork: isDense ? work / 4 : work * 4)
+        let threads = parallelism.threads(forWork: isDense ? work / 8 : work / 2)
         // Chunks of needed columns; a chunk must not cross batch rows.
         let chunk = min(1024, max(4, (found + threads - 1) / threads))
         let perRow = (pixels + chunk - 1) / chunk

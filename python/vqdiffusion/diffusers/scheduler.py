@@ -34,6 +34,7 @@ from .noise import pixel_uniforms, restored_on_error, uniforms
 from .planned import check_plan, complete, index, make_plan
 
 _SAMPLING_METHODS = ("gumbel", "inverse_cdf")
+_FEW_DRAWS = 8192  # torch.rand takes less time for so many than the state of its generator takes to copy, both ways
 
 
 class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
@@ -404,7 +405,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             native_step(*self._schedule, one, one - 1, *given(rows), grid, source, out[rows], threads._num_threads)
 
         each = generator if isinstance(generator, list) else [generator]
-        if self._gumbel and can_continue(each):
+        draws = x.size + batch * pixels
+        if self._gumbel and draws > _FEW_DRAWS and can_continue(each):
             with engines(each) as sources:
                 if isinstance(generator, list):
                     for row, source in enumerate(sources):
