@@ -66,30 +66,35 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         }
     }
 
-    /// Combines a block of classes of some groups of neighbouring pixels, not exactly. Class by class: lines of memory that follow each other take half the time
-    /// of those that are a class row apart.
+    /// Combines a block of classes of some groups, not exactly. Of groups that are neighbours class by class: lines of memory that follow each other take half the
+    /// time of those that are a class row apart.
     @inline(never)
     private func combine(
         row: Int, groups: Range<Int>, first: Int, count: Int, into blocks: UnsafeMutablePointer<E.Real>, room: UnsafeMutablePointer<E.Real>
     ) {
         let size = blockOfClasses &* 16
-        // The last group of a row may be ragged.
-        var dense = groups
-        if !lanesOfUnconditional[groups.upperBound &- 1].isDense || !lanesOfConditional[groups.upperBound &- 1].isDense {
-            dense = groups.lowerBound..<groups.upperBound &- 1
-            combine(
-                row: row, group: dense.upperBound, first: first, count: count, exact: false, into: blocks + dense.count &* size, room: room)
+        let (lanesOfU, lanesOfC) = (lanesOfUnconditional.pointer + groups.lowerBound, lanesOfConditional.pointer + groups.lowerBound)
+        let (startOfU, startOfC) = (lanesOfU[0].offsets[0], lanesOfC[0].offsets[0])
+        // A selection has no neighbours, and the last group of a row may be ragged.
+        var neighbours = 0
+        while neighbours < groups.count && lanesOfU[neighbours].isDense && lanesOfC[neighbours].isDense
+            && lanesOfU[neighbours].offsets[0] == startOfU &+ neighbours &* 16 &* E.size
+            && lanesOfC[neighbours].offsets[0] == startOfC &+ neighbours &* 16 &* E.size
+        {
+            neighbours &+= 1
         }
-        guard dense.count > 0 else { return }
-        var u = unconditional.pointer(row: row, class: first) + lanesOfUnconditional[dense.lowerBound].offsets[0]
-        var c = conditional.pointer(row: row, class: first) + lanesOfConditional[dense.lowerBound].offsets[0]
+        for j in neighbours..<groups.count {
+            combine(row: row, group: groups.lowerBound &+ j, first: first, count: count, exact: false, into: blocks + j &* size, room: room)
+        }
+        var u = unconditional.pointer(row: row, class: first) + startOfU
+        var c = conditional.pointer(row: row, class: first) + startOfC
         let (aheadOfU, aheadOfC) = (blockOfClasses &* unconditional.classStride, blockOfClasses &* conditional.classStride)
         var i = 0
-        while i < count {
+        while i < count && neighbours > 0 {
             var (x, y) = (u, c)
             var target = blocks + i &* 16
             var j = 0
-            while j < dense.count {
+            while j < neighbours {
                 vqd_prefetch(x + aheadOfU)
                 vqd_prefetch(y + aheadOfC)
                 let (a, b) = (E.loadVector(x), E.loadVector(y))

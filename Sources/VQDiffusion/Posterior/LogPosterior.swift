@@ -41,19 +41,10 @@ extension ReverseStep {
             let row = task / runs
             for k in (task % runs * run)..<min(task % runs * run + run, classes + 1) {
                 let target = output + ((row * (classes + 1) + k) * p.pixels) * size
-                let source = p.pointer(row: row, class: min(k, classes - 1))
-                for first in stride(from: 0, to: p.pixels, by: 16) {
-                    let at = row * width + first
-                    let value: E.Real.Vector
-                    if k == classes {
-                        value = .loadUnaligned(plan.mask.pointer + at)
-                    } else {
-                        let x = groups.pointer[first / 16].load(E.self, row: source)
-                        value = .logPosterior(
-                            x, signal: .loadUnaligned(plan.signal.pointer + at), level: .loadUnaligned(plan.level.pointer + at),
-                            slope: .loadUnaligned(plan.slope.pointer + at), linear: linear)
-                    }
-                    value.store(to: target + first * size, count: min(16, p.pixels - first))
+                if k == classes {
+                    target.copyMemory(from: plan.mask.pointer + row * width, byteCount: p.pixels * size)
+                } else {
+                    plan.writeClass(E.self, of: p, k, row: row, groups: groups.pointer, linear: linear, to: target)
                 }
             }
         }
@@ -63,6 +54,39 @@ extension ReverseStep {
             for n in 0..<p.pixels where plan.classes[row * width + n] < maskClass {
                 result[(row * (classes + 1) + Int(plan.classes[row * width + n])) * p.pixels + n] = plan.own[row * width + n]
             }
+        }
+    }
+}
+
+extension PosteriorPlan {
+    /// Writes the logarithm of the posterior of one class at the pixels of a batch row that do not show it.
+    fileprivate func writeClass<E: FloatingElement>(
+        _: E.Type, of p: LogProbabilities, _ k: Int, row: Int, groups: UnsafePointer<LaneGroup>, linear: Bool, to target: UnsafeMutableRawPointer
+    ) where E.Real == Real {
+        let source = p.pointer(row: row, class: k)
+        let size = MemoryLayout<Real>.size
+        var first = 0
+        if p.pixelStride == E.size {
+            // A loop that does not ask each group where its pixels are: a tenth less time.
+            let start = row * width
+            let (signal, level, slope) = (signal.pointer + start, level.pointer + start, slope.pointer + start)
+            let output = target.assumingMemoryBound(to: Real.self)
+            while first &+ 16 <= p.pixels {
+                Real.Vector.logPosterior(
+                    E.loadVector(source + first &* E.size), signal: Real.Vector(at: signal + first), level: Real.Vector(at: level + first),
+                    slope: Real.Vector(at: slope + first), linear: linear
+                ).store(at: output + first)
+                first &+= 16
+            }
+        }
+        while first < p.pixels {
+            let at = row * width + first
+            let x = groups[first / 16].load(E.self, row: source)
+            Real.Vector.logPosterior(
+                x, signal: Real.Vector(at: signal.pointer + at), level: Real.Vector(at: level.pointer + at), slope: Real.Vector(at: slope.pointer + at),
+                linear: linear
+            ).store(to: target + first * size, count: min(16, p.pixels - first))
+            first += 16
         }
     }
 }

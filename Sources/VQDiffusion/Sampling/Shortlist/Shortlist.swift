@@ -20,9 +20,8 @@ extension ReverseStep {
         let pieces = StreamPieces(batch: p.batch, classRows: uniformRows, threads: threads)
         let width = (p.pixels + 15) / 16 * 16
         let lanes = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
-        let floor = Double(ShortlistRace<E>.floor)
+        let floor = Double(ShortlistRace.floor)
         let bounds = (ScoreBounds(self, showing: maskClass, floor: floor), ScoreBounds(self, showing: 0, floor: floor))
-        let race = ShortlistRace<E>(self, p, shown: shown, bounds: bounds)
         let bytes = (ShortlistPart.bytes(width: width) + 63) / 64 * 64
         let memory = try Scratch<UInt8>(pieces.places * bytes)
         let parts = try Scratch<ShortlistPart>(pieces.places)
@@ -49,11 +48,31 @@ extension ReverseStep {
                 if piece == pieces.count - 1 { engine.save(to: end.pointer) }
                 guard vqd_arrive(arrived.pointer + row) == pieces.perRow - 1 else { continue }
                 let all = RowParts(first: parts.pointer + (pieces.perRow > 1 ? row * pieces.perRow : place), count: pieces.perRow)
-                isProven[row] = try race.run(row: row, all, into: winners + row * p.pixels)
+                let race = ShortlistRace(self, bounds: bounds, pixels: p.pixels, shown: shown + row * p.pixels, all)
+                isProven[row] = try decide(E.self, race, p, row: row, shown: shown + row * p.pixels, into: winners + row * p.pixels)
             }
         }
         for row in 0..<p.batch where !isProven[row] { return false }
         state.update(from: end.pointer, count: MersenneTwister.stateSize)
         return true
+    }
+
+    /// Finds the winners of a batch row; of the few pixels where they depend on the masses of the columns, those are added up.
+    private func decide<E: FloatingElement>(
+        _: E.Type, _ race: ShortlistRace, _ p: LogProbabilities, row: Int, shown: UnsafePointer<Int32>, into winners: UnsafeMutablePointer<Int32>
+    ) throws(ArgumentError) -> Bool where E.Real == Float {
+        let unclear = try Scratch<Int32>(p.pixels)
+        guard let count = try race.run(into: winners, unclear: unclear.pointer) else { return false }
+        guard count > 0 else { return true }
+        let selection = PixelList.selection(unclear.pointer, count: count)
+        let classes = try Scratch<Int32>(count)
+        for c in 0..<count { classes[c] = shown[selection[c]] }
+        let plan = try PosteriorPlan<Float>(self, batch: 1, pixels: count, sample: classes, direct: drawsModelOutput)
+        let excluded = try excludedClasses(plan.classes.pointer, count: count)
+        let sums = try BlockSums<E>.of(p, row: row, columns: selection, excluded: excluded.pointer)
+        for c in 0..<count {
+            try plan.set(E.self, self, p, at: c, row: row, pixel: selection[c], own: excluded[c], others: sums.total(column: c))
+        }
+        return try race.runPlainly(selection, plan, into: winners)
     }
 }

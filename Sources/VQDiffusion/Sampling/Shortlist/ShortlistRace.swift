@@ -5,7 +5,7 @@ import CVQDiffusion
 /// A score depends on the mass of the column, of which only brackets are known at first: but the difference of any two scores is monotonic in it. So a class that
 /// wins at both ends, clearly enough for every rounding, wins. Where another does, a few pixels in a thousand, the mass is added up and the scores are those of
 /// the plain formula.
-struct ShortlistRace<E: FloatingElement>: ~Copyable where E.Real == Float {
+struct ShortlistRace {
     private typealias V = FloatVector
 
     /// The greatest score of a column of mass P is below with probability exp(-P e^2.75): 1.6e-7 at P = 1, 1.4e-6 at P = 0.86, 4e-4 at P = 0.5.
@@ -31,71 +31,74 @@ struct ShortlistRace<E: FloatingElement>: ~Copyable where E.Real == Float {
     }
 
     private let step: ReverseStep
-    private let p: LogProbabilities
-    private let shown: UnsafePointer<Int32>
     private let bounds: (masked: ScoreBounds, unmasked: ScoreBounds)
+    private let pixels: Int
+    /// The classes that the pixels show.
+    private let shown: UnsafePointer<Int32>
+    private let parts: RowParts
 
     /// - Parameters:
-    ///   - shown: the classes that the pixels of the batch show.
     ///   - bounds: those that the classes were listed by.
-    init(_ step: ReverseStep, _ p: LogProbabilities, shown: UnsafePointer<Int32>, bounds: (masked: ScoreBounds, unmasked: ScoreBounds)) {
-        (self.step, self.p, self.shown, self.bounds) = (step, p, shown, bounds)
+    ///   - shown: the classes that the pixels of the row show.
+    ///   - parts: what has been found in the classes of the row, in their order.
+    init(
+        _ step: ReverseStep, bounds: (masked: ScoreBounds, unmasked: ScoreBounds), pixels: Int, shown: UnsafePointer<Int32>, _ parts: RowParts
+    ) {
+        (self.step, self.bounds, self.pixels, self.shown, self.parts) = (step, bounds, pixels, shown, parts)
     }
 
-    /// - Parameter parts: what has been found in the classes of the row, in their order.
-    /// - Returns: false, and winners that mean nothing, when the lists prove nothing: one is full, a column is not what the bounds took for granted, or no score
-    ///   is above the floor.
-    func run(row: Int, _ parts: RowParts, into winners: UnsafeMutablePointer<Int32>) throws(ArgumentError) -> Bool {
-        let shown = shown + row * p.pixels
-        let own = try Scratch<Float>(p.pixels + 16, filledWith: -.infinity)
+    /// Sets the winners but at pixels where they depend on the mass.
+    ///
+    /// - Parameter unclear: room for all pixels; those pixels.
+    /// - Returns: how many those are. Nil, and winners that mean nothing, when the lists prove nothing: one is full, or a column is not what the bounds took for
+    ///   granted.
+    func run(into winners: UnsafeMutablePointer<Int32>, unclear: UnsafeMutablePointer<Int32>) throws(ArgumentError) -> Int? {
+        let own = try Scratch<Float>(pixels + 16, filledWith: -.infinity)
         for i in 0..<parts.count {
             let part = parts[i]
-            guard !part.isFull else { return false }
+            guard !part.isFull else { return nil }
             for j in 0..<part.count {
                 let entry = part[j]
                 let pixel = Int(entry.pixel)
                 let isOwn = shown[pixel] == entry.index
                 // This finds NaN and +∞, which are in the list.
-                guard (shown[pixel] == step.maskClass ? bounds.masked : bounds.unmasked).takes(entry.x) else { return false }
+                guard (shown[pixel] == step.maskClass ? bounds.masked : bounds.unmasked).takes(entry.x) else { return nil }
                 if isOwn { own[pixel] = entry.x }
             }
         }
-        let low = try Scratch<Double>(p.pixels)
-        let high = try Scratch<Double>(p.pixels)
-        guard bracketMasses(parts, shown, own.pointer, low.pointer, high.pointer) else { return false }
-        let leaders = try Scratch<(low: Leader, high: Leader)>(p.pixels)
+        let low = try Scratch<Double>(pixels)
+        let high = try Scratch<Double>(pixels)
+        guard bracketMasses(own.pointer, low.pointer, high.pointer) else { return nil }
+        let leaders = try Scratch<(low: Leader, high: Leader)>(pixels)
         let nobody = Leader(best: vqd_exp(Double(ShortlistRace.floor)), second: 0, winner: -1)
-        for n in 0..<p.pixels { leaders[n] = (nobody, nobody) }
+        for n in 0..<pixels { leaders[n] = (nobody, nobody) }
         let factors = step.drawsModelOutput ? (.direct, .direct) : (step.factors(of: step.maskClass), step.factors(of: 0))
-        for i in 0..<parts.count { enter(parts[i], shown, factors, low.pointer, high.pointer, leaders.pointer) }
-        if !step.drawsModelOutput { enterMask(parts.last, shown, factors, low.pointer, high.pointer, leaders.pointer) }
-        let unclear = try Scratch<Int32>(p.pixels)
+        for i in 0..<parts.count { enter(parts[i], factors, low.pointer, high.pointer, leaders.pointer) }
+        if !step.drawsModelOutput { enterMask(factors, low.pointer, high.pointer, leaders.pointer) }
         var found = 0
-        for n in 0..<p.pixels {
+        for n in 0..<pixels {
             let (low, high) = leaders[n]
             winners[n] = low.winner
             guard !low.isClear || !high.isClear || low.winner != high.winner else { continue }
             unclear[found] = Int32(truncatingIfNeeded: n)
             found &+= 1
         }
-        guard found > 0 else { return true }
-        return try runPlainly(row: row, parts, .selection(unclear.pointer, count: found), into: winners)
+        return found
     }
 
     /// Sets what S is at least and at most at every pixel; see `PosteriorFactors`.
     private func bracketMasses(
-        _ parts: RowParts, _ shown: UnsafePointer<Int32>, _ own: UnsafePointer<Float>, _ low: UnsafeMutablePointer<Double>,
-        _ high: UnsafeMutablePointer<Double>
+        _ own: UnsafePointer<Float>, _ low: UnsafeMutablePointer<Double>, _ high: UnsafeMutablePointer<Double>
     ) -> Bool {
         let (masked, unmasked) = (step.mass(of: step.maskClass), step.mass(of: 0))
-        for n in 0..<p.pixels { low[n] = 0 }
+        for n in 0..<pixels { low[n] = 0 }
         for i in 0..<parts.count {
             let sums = parts[i].sums
-            for n in 0..<p.pixels { low[n] += Double(sums[n]) }
+            for n in 0..<pixels { low[n] += Double(sums[n]) }
         }
-        for first in stride(from: 0, to: p.pixels, by: 16) {
+        for first in stride(from: 0, to: pixels, by: 16) {
             let exponentials = V.exp(V(at: own + first))
-            for n in first..<min(first + 16, p.pixels) {
+            for n in first..<min(first + 16, pixels) {
                 let isMasked = shown[n] == step.maskClass
                 guard let mass = (isMasked ? bounds.masked : bounds.unmasked).mass(sum: low[n]) else { return false }
                 let ownMass = own[n] > -.infinity ? exponentials[n - first].asDouble : 0
@@ -109,7 +112,7 @@ struct ShortlistRace<E: FloatingElement>: ~Copyable where E.Real == Float {
     }
 
     private func enter(
-        _ part: ShortlistPart, _ shown: UnsafePointer<Int32>, _ factors: (masked: PosteriorFactors, unmasked: PosteriorFactors),
+        _ part: ShortlistPart, _ factors: (masked: PosteriorFactors, unmasked: PosteriorFactors),
         _ low: UnsafePointer<Double>, _ high: UnsafePointer<Double>, _ leaders: UnsafeMutablePointer<(low: Leader, high: Leader)>
     ) {
         for first in stride(from: 0, to: part.count, by: 16) {
@@ -137,12 +140,12 @@ struct ShortlistRace<E: FloatingElement>: ~Copyable where E.Real == Float {
     }
 
     private func enterMask(
-        _ part: ShortlistPart, _ shown: UnsafePointer<Int32>, _ factors: (masked: PosteriorFactors, unmasked: PosteriorFactors),
+        _ factors: (masked: PosteriorFactors, unmasked: PosteriorFactors),
         _ low: UnsafePointer<Double>, _ high: UnsafePointer<Double>, _ leaders: UnsafeMutablePointer<(low: Leader, high: Leader)>
     ) {
-        for first in stride(from: 0, to: p.pixels, by: 16) {
-            let waits = FloatNoise.wait(V(repeating: 1) - V(at: part.maskComplements + first))
-            for n in first..<min(first + 16, p.pixels) {
+        for first in stride(from: 0, to: pixels, by: 16) {
+            let waits = FloatNoise.wait(V(repeating: 1) - V(at: parts.last.maskComplements + first))
+            for n in first..<min(first + 16, pixels) {
                 let rate = (shown[n] == step.maskClass ? factors.masked : factors.unmasked).mask / waits[n - first].asDouble
                 leaders[n].low.enter(rate * low[n], step.maskClass)
                 leaders[n].high.enter(rate * high[n], step.maskClass)
@@ -150,26 +153,19 @@ struct ShortlistRace<E: FloatingElement>: ~Copyable where E.Real == Float {
         }
     }
 
-    /// The winners at some pixels by the plain formula.
-    private func runPlainly(
-        row: Int, _ parts: RowParts, _ pixels: PixelList, into winners: UnsafeMutablePointer<Int32>
-    ) throws(ArgumentError) -> Bool {
-        let shown = shown + row * p.pixels
-        let width = (pixels.count + 15) / 16 * 16
-        let classes = try Scratch<Int32>(width)
-        for c in 0..<width { classes[c] = shown[pixels[min(c, pixels.count - 1)]] }
-        let excluded = try step.excludedClasses(classes.pointer, count: pixels.count)
-        let sums = try BlockSums<E>.of(p, row: row, columns: pixels, excluded: excluded.pointer)
-        let plan = try PosteriorPlan<Float>(step, batch: 1, pixels: pixels.count, sample: classes, direct: step.drawsModelOutput)
-        let place = try Scratch<Int32>(p.pixels, filledWith: -1)
-        let best = try Scratch<Float>(pixels.count, filledWith: ShortlistRace.floor)
-        for c in 0..<pixels.count {
-            try plan.set(E.self, step, p, at: c, row: row, pixel: pixels[c], own: excluded[c], others: sums.total(column: c))
-            place[pixels[c]] = Int32(truncatingIfNeeded: c)
-            winners[pixels[c]] = -1
+    /// Sets the winners at some pixels by the plain formula.
+    ///
+    /// - Parameter plan: of those pixels in a row.
+    /// - Returns: false when at one of them no score is above the floor.
+    func runPlainly(_ selection: PixelList, _ plan: borrowing PosteriorPlan<Float>, into winners: UnsafeMutablePointer<Int32>) throws(ArgumentError) -> Bool {
+        let place = try Scratch<Int32>(pixels, filledWith: -1)
+        let best = try Scratch<Float>(selection.count, filledWith: ShortlistRace.floor)
+        for c in 0..<selection.count {
+            place[selection[c]] = Int32(truncatingIfNeeded: c)
+            winners[selection[c]] = -1
         }
         func enter(_ score: Float, _ index: Int32, _ c: Int) {
-            let n = pixels[c]
+            let n = selection[c]
             guard score > best[c] || score == best[c] && index < winners[n] else { return }
             best[c] = score
             winners[n] = index
@@ -182,7 +178,7 @@ struct ShortlistRace<E: FloatingElement>: ~Copyable where E.Real == Float {
                 guard c >= 0 else { continue }
                 let noise = FloatNoise.noise(V(repeating: 1 - entry.complement))
                 let posterior =
-                    classes[c] == entry.index
+                    plan.classes[c] == entry.index
                     ? V(repeating: plan.own[c])
                     : .logPosterior(
                         V(repeating: entry.x), signal: V(repeating: plan.signal[c]), level: V(repeating: plan.level[c]),
@@ -190,12 +186,13 @@ struct ShortlistRace<E: FloatingElement>: ~Copyable where E.Real == Float {
                 enter((posterior + noise)[0], entry.index, c)
             }
         }
-        for c in 0..<pixels.count {
+        for c in 0..<selection.count {
+            let n = selection[c]
             if !step.drawsModelOutput {
-                let complement = parts.last.maskComplements[pixels[c]]
-                enter(plan.mask[c] + FloatNoise.noise(V(repeating: 1 - complement))[0], step.maskClass, c)
+                let noise = FloatNoise.noise(V(repeating: 1 - parts.last.maskComplements[n]))
+                enter(plan.mask[c] + noise[0], step.maskClass, c)
             }
-            guard winners[pixels[c]] >= 0 else { return false }
+            guard winners[n] >= 0 else { return false }
         }
         return true
     }
