@@ -5,6 +5,7 @@ import PackageDescription
 //   -enable-experimental-feature Embedded   no runtime, no reflection, typed throws only
 //   -wmo                                    Embedded Swift compiles a module at a time
 //   -Xcc -march=LEVEL                       code generation for one CPU level
+//   -Osize                                  the lowest CPU level, for CPUs that few have
 //   -D VQD_FMA                              the level has fused multiply-add as an instruction (see Numerics/FusedMultiplyAdd.swift)
 
 let package = Package(

@@ -25,9 +25,11 @@ from setuptools.errors import CompileError, PlatformError
 SWIFT_NEEDED = (6, 3)  # @export(interface), and `@implementation @_cdecl`
 EMBEDDED = ["-Xswiftc", "-enable-experimental-feature", "-Xswiftc", "Embedded", "-Xswiftc", "-wmo"]
 FMA = ["-Xswiftc", "-DVQD_FMA"]
+# For CPUs from before 2013: a tenth less of the package, at hardly any cost in time.
+SMALL = ["-Xswiftc", "-Osize"]
 LEVELS = {  # machine -> CPU level -> what `swift build` gets for it
     "x86_64": {
-        "x86-64": ["-Xcc", "-march=x86-64"],
+        "x86-64": ["-Xcc", "-march=x86-64", *SMALL],
         "x86-64-v3": ["-Xcc", "-march=x86-64-v3", *FMA],
         "x86-64-v4": ["-Xcc", "-march=x86-64-v4", *FMA],
     },
