@@ -52,7 +52,8 @@ extension ReverseStep {
 
     /// With uniforms given in double precision.
     private func race<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ uniforms: LogProbabilities, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ uniforms: LogProbabilities,
+        _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
     ) throws(ArgumentError) where E.Real == Double {
         try checkUniforms(Double.self, uniforms, parallelism: parallelism)
         let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, direct: drawsModelOutput, parallelism: parallelism)
@@ -65,7 +66,8 @@ extension ReverseStep {
 
     /// With scores in single precision. Where the uniforms are drawn here, the model output is hardly ever read twice.
     private func race<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>,
+        _ parallelism: Parallelism
     ) throws(ArgumentError) where E.Real == Float {
         guard case .mersenneTwister(let state) = uniforms else {
             return try race(E.self, FloatNoise.self, p, shown, uniforms, winners, parallelism)
@@ -76,7 +78,8 @@ extension ReverseStep {
 
     /// With uniforms in single precision.
     private func race<E: FloatingElement, Noise: GumbelNoise>(
-        _: E.Type, _: Noise.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+        _: E.Type, _: Noise.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ uniforms: UniformSource,
+        _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
     ) throws(ArgumentError) where Noise.Real == E.Real, Noise.Uniform == Float {
         if case .given(let uniforms) = uniforms { try checkUniforms(Float.self, uniforms, parallelism: parallelism) }
         // This finds out all that is wrong with the model output: no uniform is drawn before.
