@@ -3,7 +3,7 @@ import CVQDiffusion
 /// Finds the winners of a batch row among the classes that have been listed.
 ///
 /// A score depends on the mass of the column, of which only brackets are known at first: but the difference of any two scores is monotonic in it. So a class that
-/// wins at both ends, clearly enough for every rounding, wins. Where another does, a few pixels in a thousand, the mass is added up and the scores are those of
+/// wins at both ends, clearly enough for every rounding, wins. Where another does, at hardly one pixel in a thousand, the mass is added up and the scores are those of
 /// the plain formula.
 struct ShortlistRace {
     private typealias V = FloatVector
