@@ -1,7 +1,5 @@
 import CVQDiffusion
 
-import CVQDiffusion
-
 /// Columns of two model outputs combined by classifier-free guidance: ℓ = u + scale (c - u), and -∞ where either is -∞.
 struct GuidedColumns<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
@@ -66,8 +64,8 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         }
     }
 
-    /// Combines a block of classes of some groups, not exactly. Of groups that are neighbours class by class: lines of memory that follow each other take half the
-    /// time of those that are a class row apart.
+    /// Combines a block of classes of some groups, not exactly. Of groups that are neighbours it goes class by class: lines of memory that follow each other
+    /// take less time than those that are a class row apart.
     @inline(never)
     private func combine(
         row: Int, groups: Range<Int>, first: Int, count: Int, into blocks: UnsafeMutablePointer<E.Real>, room: UnsafeMutablePointer<E.Real>

@@ -2,9 +2,9 @@ import CVQDiffusion
 
 /// The posterior of one pixel as a function of its column, in logarithms.
 ///
-/// For every class k but the pixel's own, p(x_s = k | x_t) is a part that follows the model and a part that is the same for all (see `PosteriorFactors`). With
-/// x_k the log-probability of class k their logarithms are x_k + signal and level, and that of their sum is max(x_k + signal, level) + log(1 + e^-|x_k + slope|):
-/// nothing overflows or cancels. Where β̄_s = 0 the second part is absent and it is x_k + signal.
+/// For every class k but the pixel's own, p(x_s = k | x_t) is a part that follows the model and a part that is the same for all (see
+/// `PosteriorFactors`). With x_k the log-probability of class k their logarithms are x_k + signal and level, and that of their sum is
+/// max(x_k + signal, level) + log(1 + e^-|x_k + slope|): nothing overflows or cancels. Where β̄_s = 0 the second part is absent and it is x_k + signal.
 struct PixelCoefficients {
     var signal: Double
     var level: Double

@@ -18,11 +18,11 @@ struct EngineRows {
         between = pixels - chunk.count
     }
 
-    /// Writes the next class row's uniforms, or the complements 1 - u. May write fifteen more behind them.
-    mutating func next(into uniforms: UnsafeMutablePointer<Float>, complements: Bool = false) {
+    /// Writes the next class row's uniforms. May write fifteen more behind them.
+    mutating func next(into uniforms: UnsafeMutablePointer<Float>) {
         engine.skip(hasBegun ? between : before)
         hasBegun = true
-        engine.fill(uniforms, count: pixels, complements: complements)
+        engine.fill(uniforms, count: pixels)
     }
 
     /// Once all class rows have been drawn: saves the engine as it is at the end of the batch row.

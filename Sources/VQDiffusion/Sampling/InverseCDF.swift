@@ -45,19 +45,19 @@ extension ReverseStep {
         let total = column.others + column.own
         let own = column.own / total
         let others = column.others / total
-        let s = others / now.beta + own / now.keep
-        let keep = transition.keep * (earlier.alpha * own / now.keep + earlier.beta * s)
+        let s = mass(of: shown).of(own: own, others: others)
+        let factors = factors(of: shown)
+        let keep = factors.ownSignal * own + factors.ownLevel * s
         guard u >= keep else { return shown }
-        let each = transition.beta * earlier.beta * s
+        let each = factors.level * s
         let v = u - keep
         if v < Double(classes - 1) * each {
             let k = min(Int32(v / each), maskClass - 2)
             return k < shown ? k : k + 1
         }
-        let signal = transition.beta * earlier.alpha
         // Nothing left but rounding: the class could not have changed.
-        guard signal > 0 && others > 0 else { return shown }
-        return column.invert((v - Double(classes - 1) * each) * now.beta / signal * total)
+        guard factors.signal > 0 && others > 0 else { return shown }
+        return column.invert((v - Double(classes - 1) * each) / factors.signal * total)
     }
 }
 

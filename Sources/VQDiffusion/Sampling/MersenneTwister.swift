@@ -32,7 +32,7 @@ struct MersenneTwister {
         state[MersenneTwister.size] = UInt32(truncatingIfNeeded: position)
     }
 
-    /// Passes over `count` words. Costs a twist for every 624, a tenth of what drawing them takes.
+    /// Passes over `count` words. Costs a twist for every 624, a third of what drawing them takes.
     mutating func skip(_ count: Int) {
         var rest = count
         while rest > 0 {

@@ -34,7 +34,7 @@ from .noise import pixel_uniforms, restored_on_error, uniforms
 from .planned import check_plan, complete, index, make_plan
 
 _SAMPLING_METHODS = ("gumbel", "inverse_cdf")
-_FEW_DRAWS = 8192  # torch.rand takes less time for so many than the state of its generator takes to copy, both ways
+_FEW_DRAWS = 4096  # torch.rand takes less time for so many than the state of its generator takes to copy, both ways
 
 
 class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):

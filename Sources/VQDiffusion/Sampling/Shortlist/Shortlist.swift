@@ -30,7 +30,7 @@ extension ReverseStep {
         let arrived = try Scratch<Int64>(p.batch, filledWith: 0)
         let isProven = try Scratch<Bool>(p.batch, filledWith: false)
         let end = try Scratch<UInt32>(MersenneTwister.stateSize)
-        try parallel(tasks: threads, threads: threads) { (thread) throws(ArgumentError) in
+        try parallel(tasks: min(threads, pieces.count), threads: threads) { (thread) throws(ArgumentError) in
             let words = try Scratch<UInt32>(MersenneTwister.workingSize)
             var engine = try MersenneTwister(state: state, in: words.pointer)
             var reader = try ShortlistReader<E>(p, lanes: lanes.pointer)

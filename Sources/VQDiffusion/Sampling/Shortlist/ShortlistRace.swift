@@ -2,9 +2,9 @@ import CVQDiffusion
 
 /// Finds the winners of a batch row among the classes that have been listed.
 ///
-/// A score depends on the mass of the column, of which only brackets are known at first: but the difference of any two scores is monotonic in it. So a class that
-/// wins at both ends, clearly enough for every rounding, wins. Where another does, at hardly one pixel in a thousand, the mass is added up and the scores are those of
-/// the plain formula.
+/// A score depends on the mass of the column, of which only brackets are known at first: but the difference of any two scores is monotonic in
+/// it. So a class that wins at both ends, clearly enough for every rounding, wins. Where another does, at hardly one pixel in a thousand, the mass
+/// is added up and the scores are those of the plain formula.
 struct ShortlistRace {
     private typealias V = FloatVector
 
@@ -50,8 +50,8 @@ struct ShortlistRace {
     /// Sets the winners but at pixels where they depend on the mass.
     ///
     /// - Parameter unclear: room for all pixels; those pixels.
-    /// - Returns: how many those are. Nil, and winners that mean nothing, when the lists prove nothing: one is full, or a column is not what the bounds took for
-    ///   granted.
+    /// - Returns: how many those are. Nil, and winners that mean nothing, when the lists prove nothing: one is full, or a column is not what the
+    ///   bounds took for granted.
     func run(into winners: UnsafeMutablePointer<Int32>, unclear: UnsafeMutablePointer<Int32>) throws(ArgumentError) -> Int? {
         let own = try Scratch<Float>(pixels + 16, filledWith: -.infinity)
         for i in 0..<parts.count {
