@@ -114,7 +114,10 @@ def test_layouts_agree_bit_for_bit(rng, dtype):
     turned = [np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1) for x in (uncond, cond)]
     strided = [np.repeat(x, 2, axis=2)[:, :, ::2] for x in (uncond, cond)]
     guided, kept = vqdiffusion.guide(uncond, cond, 3.0), vqdiffusion.truncate(cond, 0.7)
-    for other in (turned, strided, [uncond, turned[1]], [turned[0], strided[1]]):
+    # Neighbouring pixels, class rows further apart, as a slice of a larger output has them.
+    sliced = [np.concatenate([x, x[:, :, :23]], axis=2)[:, :, : x.shape[2]] for x in (uncond, cond)]
+    mixed = [uncond, turned[1]], [turned[0], strided[1]], [uncond, sliced[1]], [sliced[0], cond]
+    for other in (turned, strided, sliced, *mixed):
         np.testing.assert_array_equal(vqdiffusion.guide(*other, 3.0), guided)
         np.testing.assert_array_equal(vqdiffusion.truncate(other[1], 0.7), kept)
 
