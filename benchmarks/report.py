@@ -214,7 +214,7 @@ Largest resident set during the call less that before it, at {place(results["ste
 ## Bytes per second
 
 `torch.sum` over a contiguous array larger than the cores' caches reads {bandwidths} threads. Counted is what a step has to
-move: its input once, for `q_posterior` its output too. Gumbel and `q_posterior` read the input twice, the second time partly from the caches; inverse_cdf reads only the columns that it needs, so it has no figure here.
+move: its input once, for `q_posterior` its output too. `q_posterior` reads its input twice, the second time partly from the caches; inverse_cdf reads only the columns that it needs, so it has no figure here.
 
 {bytes_per_second(results)}
 

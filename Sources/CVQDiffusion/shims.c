@@ -87,16 +87,14 @@ static int start(pthread_t *helper, share *all) {
     return pthread_create(helper, NULL, work, all);
 }
 
-enum { MAX_THREADS = 64 };
-
 void vqd_parallel(int64_t tasks, int32_t threads, void (*body)(void *, int64_t), void *context) {
     share all = {.body = body, .context = context, .tasks = tasks, .next = 0};
-    if (threads > MAX_THREADS) threads = MAX_THREADS;
+    if (threads > VQD_MAX_THREADS) threads = VQD_MAX_THREADS;
     if (threads > tasks) threads = (int32_t)tasks;
 #ifdef __GLIBC__
     if (sched_getaffinity(0, sizeof all.allowed, &all.allowed) != 0) CPU_ZERO(&all.allowed);
 #endif
-    pthread_t helpers[MAX_THREADS];
+    pthread_t helpers[VQD_MAX_THREADS];
     int32_t started = 0;
     while (started < threads - 1 && start(&helpers[started], &all) == 0) started++;
     work(&all);

@@ -1,5 +1,5 @@
 /* Arguments that are arrays, through the buffer protocol. */
-#include "call.h"
+#include "buffers.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -53,7 +53,7 @@ static PyObject *element_name(PyObject *object, const char *format) {
     return format ? PyUnicode_FromString(format) : PyType_GetName(Py_TYPE(object));
 }
 
-static bool wrong_dtype(PyObject *object, const char *format, const array_argument *argument) {
+bool wrong_dtype(PyObject *object, const char *format, const array_argument *argument) {
     PyObject *name = element_name(object, format);
     if (name) {
         PyErr_Format(PyExc_TypeError, "%s must be %s in native byte order, not '%U'", argument->name, argument->dtypes,
@@ -63,7 +63,7 @@ static bool wrong_dtype(PyObject *object, const char *format, const array_argume
     return false;
 }
 
-static bool wrong_shape(const Py_buffer *view, const char *name, const char *wanted) {
+bool wrong_shape(const Py_buffer *view, const char *name, const char *wanted) {
     PyObject *shape = PyTuple_New(view->ndim);
     for (int axis = 0; shape && axis < view->ndim; axis++) {
         PyObject *length = PyLong_FromSsize_t(view->shape[axis]);
@@ -105,8 +105,7 @@ static bool no_buffer(PyObject *object, const array_argument *argument, int flag
     return wrong_dtype(object, NULL, argument); /* NumPy exports no buffer of dates and the like */
 }
 
-/* Takes the next argument and holds its buffer. */
-static Py_buffer *take_buffer(call *self, const array_argument *argument, int flags, int32_t *dtype) {
+Py_buffer *take_buffer(call *self, const array_argument *argument, int flags, int32_t *dtype) {
     PyObject *object = *self->next++;
     Py_buffer *view = &self->buffers[self->held];
     self->left--;
@@ -166,7 +165,7 @@ bool take_optional_input(call *self, const array_argument *argument, vqd_tensor 
     return true;
 }
 
-static bool contiguous(const Py_buffer *view, const char *name) {
+bool contiguous(const Py_buffer *view, const char *name) {
     if ((view->shape[0] <= 1 || stride(view, 0) == view->itemsize) && (uintptr_t)view->buf % (size_t)view->itemsize == 0)
         return true;
     PyErr_Format(PyExc_ValueError, "%s must be contiguous and aligned", name);
@@ -198,19 +197,6 @@ bool take_output_table(call *self, const char *name, int64_t length, double **da
     const Py_buffer *view = take_table(self, name, length, PyBUF_WRITABLE);
     *data = view ? view->buf : NULL;
     return view != NULL;
-}
-
-bool take_engine(call *self, vqd_mt19937 **engine) {
-    static const array_argument argument = {"engine", "uint32", NULL};
-    int32_t dtype;
-    const Py_buffer *view = take_buffer(self, &argument, PyBUF_WRITABLE, &dtype);
-    if (!view)
-        return false;
-    if (dtype != VQD_UINT32)
-        return wrong_dtype(view->obj, view->format, &argument);
-    if (view->ndim != 1 || view->shape[0] != sizeof **engine / sizeof(uint32_t))
-        return wrong_shape(view, argument.name, "(625,)");
-    return contiguous(view, argument.name) && (*engine = view->buf);
 }
 
 bool take_schedule(call *self, vqd_schedule *schedule) {

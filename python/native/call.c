@@ -8,6 +8,7 @@ bool call_begin(call *self, const char *function, PyObject *const *arguments, Py
     self->next = arguments;
     self->left = count;
     self->held = 0;
+    self->torch_state = NULL;
     self->context.num_threads = 0;
     self->context.message[0] = '\0';
     if (count >= least && count <= most)
@@ -20,6 +21,8 @@ bool call_begin(call *self, const char *function, PyObject *const *arguments, Py
 }
 
 bool call_end(call *self, vqd_status status) {
+    if (self->torch_state && status == VQD_OK && !PyErr_Occurred())
+        advance_torch_state(self);
     while (self->held > 0)
         PyBuffer_Release(&self->buffers[--self->held]);
     switch (status) {

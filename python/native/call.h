@@ -20,6 +20,8 @@ typedef struct call {
     Py_ssize_t held;
     Py_buffer buffers[MAX_BUFFERS];
     vqd_context context;
+    unsigned char *torch_state; /* that `engine` was read from and, if all goes well, is written back to; or NULL */
+    vqd_mt19937 engine;
 } call;
 
 /* What a sentence about an array argument says. */
@@ -35,8 +37,8 @@ typedef struct array_argument {
 bool call_begin(call *self, const char *function, PyObject *const *arguments, Py_ssize_t count,
                 Py_ssize_t least, Py_ssize_t most);
 
-/* Releases the buffers. Returns true, or false with an exception set: the one already set, or the one that `status`
- * calls for. */
+/* Advances the torch_state, if all went well, and releases the buffers. Returns true, or false with an exception set: the
+ * one already set, or the one that `status` calls for. */
 bool call_end(call *self, vqd_status status);
 
 /* call_end for a function that returns None: that, or NULL. */
@@ -60,12 +62,16 @@ bool take_output_table(call *self, const char *name, int64_t length, double **da
 bool take_input(call *self, const array_argument *argument, vqd_tensor *tensor);
 bool take_output(call *self, const array_argument *argument, vqd_tensor *tensor);
 
-/* A writable vector of 625 uint32: the words of an MT19937 engine, and its position. */
+/* A writable vector of 625 uint32, the words of an MT19937 engine and its position, or of the 5056 bytes of a state of
+ * torch. */
 bool take_engine(call *self, vqd_mt19937 **engine);
 
-/* A source of Gumbel noise: uniforms in an array of three axes, an engine, or the capsule of a BitGenerator of numpy.random, whose
- * lock the caller has to hold. */
+/* A source of Gumbel noise: uniforms in an array of three axes, an engine, or the capsule of a BitGenerator of
+ * numpy.random, whose lock the caller has to hold. */
 bool take_noise(call *self, vqd_tensor *storage, vqd_noise *noise);
+
+/* Writes the engine of a call back to its torch_state. */
+void advance_torch_state(call *self);
 
 /* As take_input, but None gives *tensor == NULL, anything else *tensor == storage. */
 bool take_optional_input(call *self, const array_argument *argument, vqd_tensor *storage, const vqd_tensor **tensor);

@@ -81,6 +81,16 @@ def test_the_same_tokens_as_with_the_uniforms_given(rng, kind, t, schedule, thre
         np.testing.assert_array_equal(ours, given)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 200])
+@pytest.mark.parametrize("t", [0, 50])
+@pytest.mark.parametrize("pixels", [1040, 4096, 4097, 9000])
+def test_wide_rows(rng, pixels, t, threads):
+    """From 4097 pixels on a class row is read in parts."""
+    log_p = columns("normalised", rng, 2, 70, pixels)
+    ours, given = draw(log_p, t, random_classes(rng, 2, 70, pixels), engine_of(rng.integers(0, 2**32, 624, np.uint32), 5), threads=threads)
+    np.testing.assert_array_equal(ours, given)
+
+
 @pytest.mark.parametrize("t", [0, 50])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
 @pytest.mark.parametrize("inner", [False, True])
@@ -99,6 +109,44 @@ def test_the_lowest_of_equal_scores_wins(uniform):
     ours, given = draw(log_p, 0, np.zeros((1, 100), np.int64), engine_of(words))
     np.testing.assert_array_equal(ours, given)
     np.testing.assert_array_equal(ours, 0)
+
+
+def noised(log_p, words):
+    """The scores of the plain formula at t = 0."""
+    scores = np.empty_like(log_p)
+    _native.gumbel_noised(log_p, (words * 2.0**-24).astype(np.float32), scores)
+    return scores
+
+
+def test_scores_that_rounding_makes_equal():
+    """The second class is luckier everywhere, by 1.6e-6, but scores near 60 are multiples of 3.8e-6: where they are equal the first wins."""
+    pixels = 300
+    first = round(np.exp(-1) * 2**24) + 97 * np.arange(pixels)
+    words = np.stack([first, first + 10])[None].astype(np.uint32)
+    log_p = np.full((1, 2, pixels), 60, np.float32)
+    scores = noised(log_p, words)
+    equal = scores[:, 0] == scores[:, 1]
+    assert 100 < equal.sum() < 250
+    ours, given = draw(log_p, 0, np.zeros((1, pixels), np.int64), engine_of(words.ravel()))
+    np.testing.assert_array_equal(ours, np.where(equal, 0, 1))
+    np.testing.assert_array_equal(given, ours)
+
+
+def test_scores_that_rounding_makes_equal_in_normalised_columns():
+    """The second class has the greatest log-probability at which its score still rounds to that of the first."""
+    pixels = 200
+    luck = 2**24 - 700 + np.arange(pixels)
+    words = np.stack([luck, luck - 1, np.zeros_like(luck)])[None].astype(np.uint32)
+    log_p = np.full((1, 3, pixels), -1.5, np.float32)
+    target = noised(log_p, words)[:, 0]
+    tries = (log_p[:, 0] + np.arange(-20000, 20000)[:, None] * 2.0**-22).astype(np.float32)[:, None]
+    reached = noised(tries, np.broadcast_to(words[:, 1:2], tries.shape))[:, 0]
+    log_p[0, 1] = np.where(reached == target, tries[:, 0], -np.inf).max(axis=0)
+    log_p[0, 2] = np.log1p(-np.exp(log_p[0, :2].astype(float)).sum(axis=0))  # the rest, without luck
+    assert np.isfinite(log_p).all()
+    ours, given = draw(log_p, 0, np.zeros((1, pixels), np.int64), engine_of(words.ravel()))
+    np.testing.assert_array_equal(ours, 0)
+    np.testing.assert_array_equal(given, 0)
 
 
 def test_the_pixels_own_class_wins_ties_with_higher_ones(rng):

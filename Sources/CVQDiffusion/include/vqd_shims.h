@@ -16,8 +16,11 @@ int32_t vqd_format_double(double x, char *buffer, size_t capacity);
 void *vqd_allocate(size_t bytes);
 void vqd_free(void *memory);
 
-/* Runs body(context, task) for every task in 0 … tasks - 1 on at most `threads` threads, the caller's included, and returns when all have
- * ended. Threads live for this call only: a pool would not survive fork(). If a thread cannot be had its share runs on the others. */
+/* Threads that one call may have, its own included. */
+enum { VQD_MAX_THREADS = 64 };
+
+/* Runs body(context, task) for every task in 0 … tasks - 1 on at most `threads` (and VQD_MAX_THREADS) threads, the caller's included, and
+ * returns when all have ended. Threads live for this call only: a pool would not survive fork(). If a thread cannot be had its share runs on the others. */
 void vqd_parallel(int64_t tasks, int32_t threads, void (*body)(void *context, int64_t task), void *context);
 
 /* Counts on, for threads that share out what is left among themselves: returns the count before. */

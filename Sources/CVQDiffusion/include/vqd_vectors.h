@@ -120,8 +120,9 @@ VQD_INLINE uint16_t vqd_any_beyond_double(vqd_double16 a, vqd_double16 b) { VQD_
 VQD_INLINE uint16_t vqd_within(vqd_float16 x, vqd_float16 t, vqd_float16 u) { VQD_LANES((x > t) & (x <= u)); }
 VQD_INLINE uint16_t vqd_within_double(vqd_double16 x, vqd_double16 t, vqd_double16 u) { VQD_LANES((x > t) & (x <= u)); }
 
-/* Lane by lane rounded to an integer; 2^31 for NaN and what is not below that, as the instructions of x86-64 have it. C leaves that open. */
-VQD_INLINE vqd_uint16 vqd_rounded_up_to_31_bits(vqd_float16 a) {
+/* Lane by lane as an integer, rounded or cut off; 2^31 for NaN and what is not below that, as the instructions of x86-64 have it. C leaves that
+ * open. */
+VQD_INLINE vqd_uint16 vqd_to_31_bits(vqd_float16 a) {
 #ifdef VQD_CONVERTED
     union { vqd_float16 whole; VQD_NATIVE_FLOAT parts[VQD_NATIVE_PARTS]; } from = {a};
     union { VQD_NATIVE_INT parts[VQD_NATIVE_PARTS]; vqd_uint16 whole; } to;

@@ -13,7 +13,7 @@ public struct Parallelism: Sendable {
     /// The threads to use for a call that evaluates `work` exponentials.
     func threads(forWork work: Int) -> Int {
         guard threads != 1, work >= Parallelism.worthwhile else { return 1 }
-        return threads > 0 ? threads : Int(vqd_available_cores())
+        return min(threads > 0 ? threads : Int(vqd_available_cores()), Int(VQD_MAX_THREADS))
     }
 }
 

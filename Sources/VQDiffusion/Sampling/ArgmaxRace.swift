@@ -22,7 +22,7 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
         let best = try Scratch<Noise.Real>(width, filledWith: -.infinity)
         let threshold = try Scratch<Noise.Real>(width, filledWith: -.infinity)
         let token = try Scratch<Int32>(width, filledWith: 0)
-        let showing = try PixelsByClass(classes, count: chunk.count, maskClass: maskClass)
+        let showing = try PixelsByClass(classes, count: chunk.count, among: 0..<maskClass + 1)
         self.row = row
         self.chunk = chunk
         self.classes = classes

@@ -72,7 +72,12 @@ extension ReverseStep {
         guard case .mersenneTwister(let state) = uniforms else {
             return try race(E.self, FloatNoise.self, p, shown, uniforms, winners, parallelism)
         }
-        if try drawFromShortlists(E.self, p, shown: shown.pointer, engine: state, winners, parallelism) { return }
+        do throws(ArgumentError) {
+            if try drawFromShortlists(E.self, p, shown: shown.pointer, engine: state, winners, parallelism) { return }
+        } catch {
+            // The race does with less memory.
+            guard case .outOfMemory = error.problem else { throw error }
+        }
         try race(E.self, FloatNoise.self, p, shown, uniforms, winners, parallelism)
     }
 

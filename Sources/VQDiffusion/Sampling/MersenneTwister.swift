@@ -1,5 +1,15 @@
 import CVQDiffusion
 
+/// Lines of memory that are read soon, asked for while there is something to compute: one for every sixteen words that are drawn.
+struct LinesAhead {
+    let first: UnsafeRawPointer
+    /// Bytes from a line to the next.
+    let step: Int
+
+    @inline(__always)
+    func ask(for line: Int) { vqd_prefetch(first + line &* step) }
+}
+
 /// MT19937, sixteen words at a time (Matsumoto and Nishimura 1998): the engine of torch's generators on the CPU, whose uniforms of 24 bits it continues.
 ///
 /// The state of an engine between calls is 625 words: 624 of the twister, then how many of them have been given out, 624 when it has to be twisted
@@ -45,7 +55,7 @@ struct MersenneTwister {
 
     /// Writes `count` uniforms u on [0, 1), of every word the lower 24 bits times 2⁻²⁴, or the complements 1 - u, which are exact as well. May write
     /// fifteen more behind them.
-    mutating func fill(_ uniforms: UnsafeMutablePointer<Float>, count: Int, complements: Bool = false) {
+    mutating func fill(_ uniforms: UnsafeMutablePointer<Float>, count: Int, complements: Bool = false, ahead: LinesAhead? = nil) {
         let unit = SIMD16<Float>(repeating: complements ? -0x1p-24 : 0x1p-24)
         let origin = SIMD16<Float>(repeating: complements ? 1 : 0)
         var at = 0
@@ -54,6 +64,7 @@ struct MersenneTwister {
             let part = min(count &- at, MersenneTwister.size &- position)
             var i = 0
             while i < part {
+                if let ahead { ahead.ask(for: (at &+ i) / 16) }
                 let y = MersenneTwister.tempered(load(position &+ i)) & SIMD16(repeating: 0xff_ffff)
                 let u = vqd_converted(unsafeBitCast(y, to: SIMD16<Int32>.self)).times(unit, plus: origin)
                 UnsafeMutableRawPointer(uniforms + (at &+ i)).storeBytes(of: u, as: SIMD16<Float>.self)

@@ -1,16 +1,17 @@
-/// The pixels of a chunk by the class that they show.
+/// The pixels of a chunk that show one of some classes, by the class.
 struct PixelsByClass: ~Copyable {
-    /// `first[k]` is one of the pixels that show class k, `next` leads to the others, -1 ends.
+    /// `first[k - classes.lowerBound]` is the first pixel that shows class k, `next` leads to the others in rising order, -1 ends.
     let first, next: Scratch<Int32>
 
-    /// - Parameter classes: one for every pixel, up to `maskClass`.
-    init(_ classes: UnsafePointer<Int32>, count: Int, maskClass: Int) throws(ArgumentError) {
-        let first = try Scratch<Int32>(maskClass + 1, filledWith: -1)
+    /// - Parameter shown: a class for every pixel.
+    init(_ shown: UnsafePointer<Int32>, count: Int, among classes: Range<Int>) throws(ArgumentError) {
+        let first = try Scratch<Int32>(classes.count, filledWith: -1)
         let next = try Scratch<Int32>(count)
-        for n in 0..<count {
-            let shown = Int(classes[n])
-            next[n] = first[shown]
-            first[shown] = Int32(truncatingIfNeeded: n)
+        for n in (0..<count).reversed() {
+            let k = Int(shown[n])
+            guard classes.contains(k) else { continue }
+            next[n] = first[k - classes.lowerBound]
+            first[k - classes.lowerBound] = Int32(truncatingIfNeeded: n)
         }
         self.first = first
         self.next = next

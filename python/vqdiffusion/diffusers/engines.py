@@ -14,10 +14,7 @@ from torch import Generator
 
 from ..torch_memory import memory
 
-Engine = npt.NDArray[np.uint32]  # the 624 words of an MT19937 state, and how many have been given out since it was twisted
-
-# Offsets in the bytes of `Generator.get_state()`: int32 words left plus 1, uint64 words given out, 624 uint64 words.
-_SIZE, _LEFT, _NEXT, _WORDS = 5056, 8, 16, 24
+State = npt.NDArray[np.uint8]  # the bytes of `Generator.get_state()`, which the native module reads and advances
 
 # Between reading torch's global generator and writing it back no other thread may do the same, or both draw alike.
 _global_lock = threading.Lock()
@@ -42,13 +39,13 @@ class engines:
         self._generators = [one or torch.default_generator for one in generators]
         self._lock = _global_lock if torch.default_generator in self._generators else None
 
-    def __enter__(self) -> list[Engine]:
+    def __enter__(self) -> list[State]:
         if self._lock:
             self._lock.acquire()
         # A generator that occurs twice has one engine, which serves both in turn.
         self._states = {one: one.get_state() for one in self._generators}
-        self._engines = {one: _read(state.numpy()) for one, state in self._states.items()}
-        return [self._engines[one] for one in self._generators]
+        arrays = {one: state.numpy() for one, state in self._states.items()}
+        return [arrays[one] for one in self._generators]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -56,10 +53,7 @@ class engines:
         try:
             if kind is None:
                 for generator, state in self._states.items():
-                    engine = self._engines[generator]
-                    if not np.array_equal(engine, _read(state.numpy())):
-                        _write(engine, state.numpy())
-                        generator.set_state(state)
+                    generator.set_state(state)
         finally:
             if self._lock:
                 self._lock.release()
@@ -74,17 +68,3 @@ def can_continue(generators: Sequence[Generator | None]) -> bool:
         if memory(torch.rand(0, generator=one, device="cpu"), "uniforms") is None:
             return False
     return True
-
-
-def _read(state: npt.NDArray[np.uint8]) -> Engine:
-    engine = np.empty(625, np.uint32)
-    engine[:624] = state[_WORDS : _WORDS + 8 * 624].view(np.uint64)
-    # The engine of a fresh seed, which has to be twisted first, counts as used up: one left.
-    engine[624] = 625 - state[_LEFT : _LEFT + 4].view(np.int32)[0]
-    return engine
-
-
-def _write(engine: Engine, state: npt.NDArray[np.uint8]) -> None:
-    state[_WORDS : _WORDS + 8 * 624].view(np.uint64)[:] = engine[:624]
-    state[_LEFT : _LEFT + 4].view(np.int32)[0] = 625 - int(engine[624])
-    state[_NEXT : _NEXT + 8].view(np.uint64)[0] = engine[624]

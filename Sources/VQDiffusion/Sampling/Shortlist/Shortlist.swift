@@ -12,6 +12,7 @@ extension ReverseStep {
     ///   - shown: the classes that the pixels show.
     ///   - state: of the engine; advanced when this succeeds.
     /// - Returns: false, with the engine as it was and winners that mean nothing, when the lists of a batch row prove nothing, or a column is bad.
+    /// - Throws: `ArgumentError` when there is not the memory for the lists.
     func drawFromShortlists<E: FloatingElement>(
         _: E.Type, _ p: LogProbabilities, shown: UnsafePointer<Int32>, engine state: UnsafeMutablePointer<UInt32>,
         _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
@@ -22,10 +23,11 @@ extension ReverseStep {
         let lanes = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
         let floor = Double(ShortlistRace.floor)
         let bounds = (ScoreBounds(self, showing: maskClass, floor: floor), ScoreBounds(self, showing: 0, floor: floor))
-        let bytes = (ShortlistPart.bytes(width: width) + 63) / 64 * 64
+        let room = ShortlistPart.roomPerPixel(in: pieces)
+        let bytes = (ShortlistPart.bytes(width: width, roomPerPixel: room) + 63) / 64 * 64
         let memory = try Scratch<UInt8>(pieces.places * bytes)
         let parts = try Scratch<ShortlistPart>(pieces.places)
-        for place in 0..<pieces.places { parts[place] = ShortlistPart(in: memory.pointer + place * bytes, width: width) }
+        for place in 0..<pieces.places { parts[place] = ShortlistPart(in: memory.pointer + place * bytes, width: width, roomPerPixel: room) }
         let next = try Scratch<Int64>(1, filledWith: 0)
         let arrived = try Scratch<Int64>(p.batch, filledWith: 0)
         let isProven = try Scratch<Bool>(p.batch, filledWith: false)

@@ -1,4 +1,4 @@
-/// What one thread finds in its classes of a batch row: the sums of the columns, and the classes that can win. In memory of another owner.
+/// What is found in a piece of the stream: sums that bracket those of the columns, and the classes that can win. In memory of another owner.
 struct ShortlistPart {
     /// A class that can win at a pixel: its log-probability and the complement 1 - u of its uniform.
     struct Entry {
@@ -6,8 +6,6 @@ struct ShortlistPart {
         var x, complement: Float
     }
 
-    /// Room for each pixel. Some 17 classes are listed where all of a column's mass takes part (t = 0), one or two in the middle of the chain.
-    private static var roomPerPixel: Int { 24 }
 
     /// For each pixel the sum of the floats that `ScoreBounds` speaks of.
     let sums: UnsafeMutablePointer<Float>
@@ -17,13 +15,20 @@ struct ShortlistPart {
     private let capacity: Int
     private(set) var count = 0
 
-    /// Bytes for pixels rounded up to whole vectors.
-    static func bytes(width: Int) -> Int { 4 * width + 4 * (width + 16) + roomPerPixel * width * MemoryLayout<Entry>.stride }
+    /// Entries to have room for, for each pixel. Of a whole batch row some 17 classes are listed where all of a column's mass takes part (t = 0), one or two in
+    /// the middle of the chain. A piece has room for its share, one of chance and one for the pixel's own class; where all of its classes can be listed, that is
+    /// one too many: a list that is full proves nothing.
+    static func roomPerPixel(in pieces: StreamPieces) -> Int {
+        min(pieces.mostClassRows + 1, 2 + (24 + pieces.perRow - 1) / pieces.perRow)
+    }
 
-    init(in memory: UnsafeMutableRawPointer, width: Int) {
+    /// Bytes for pixels rounded up to whole vectors.
+    static func bytes(width: Int, roomPerPixel: Int) -> Int { 4 * width + 4 * (width + 16) + roomPerPixel * width * MemoryLayout<Entry>.stride }
+
+    init(in memory: UnsafeMutableRawPointer, width: Int, roomPerPixel: Int) {
         sums = memory.bindMemory(to: Float.self, capacity: width)
         maskComplements = (memory + 4 * width).bindMemory(to: Float.self, capacity: width + 16)
-        capacity = ShortlistPart.roomPerPixel * width
+        capacity = roomPerPixel * width
         entries = (memory + 4 * width + 4 * (width + 16)).bindMemory(to: Entry.self, capacity: capacity)
     }
 

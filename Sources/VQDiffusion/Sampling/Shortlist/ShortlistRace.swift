@@ -3,14 +3,14 @@ import CVQDiffusion
 /// Finds the winners of a batch row among the classes that have been listed.
 ///
 /// A score depends on the mass of the column, of which only brackets are known at first: but the difference of any two scores is monotonic in
-/// it. So a class that wins at both ends, clearly enough for every rounding, wins. Where another does, at hardly one pixel in a thousand, the mass
+/// it. So a class that wins at both ends, clearly enough for every rounding, wins. Where none does, at hardly one pixel in a thousand, the mass
 /// is added up and the scores are those of the plain formula.
 struct ShortlistRace {
     private typealias V = FloatVector
 
     /// The greatest score of a column of mass P is below with probability exp(-P e^2.75): 1.6e-7 at P = 1, 1.4e-6 at P = 0.86, 4e-4 at P = 0.5.
     static var floor: Float { -2.75 }
-    /// What e^score may err by and the plain formula with it: many roundings of logarithms up to 20.
+    /// What e^score may err by and the plain formula with it: many roundings of logarithms up to 70, the log-probability of a mass of 1e30.
     private static var clearly: Double { 1.0005 }
 
     /// The two best of a pixel at one end, as e^score.

@@ -29,9 +29,23 @@ struct ShortlistScan: ~Copyable {
         }
     }
 
-    /// Four classes are looked at with one branch: hardly any can win.
+    /// Looks at some classes of groups of neighbours, which `x` and `v` point to the first of.
     @inline(never)
     func read<Element: FloatingElement>(
+        _: Element.Type, _ x: UnsafeRawPointer, _ classStride: Int, _ v: UnsafePointer<Float>, _ classes: Range<Int>, groups: Range<Int>,
+        shown: UnsafePointer<Int32>, into part: inout ShortlistPart
+    ) where Element.Real == Float {
+        var (x, v) = (x, v)
+        for group in groups {
+            read(Element.self, x, classStride, v, classes, group: group, shown: shown, into: &part)
+            x += 16 &* Element.size
+            v += 16
+        }
+    }
+
+    /// Four classes are looked at with one branch: hardly any can win.
+    @inline(__always)
+    private func read<Element: FloatingElement>(
         _: Element.Type, _ x: UnsafeRawPointer, _ classStride: Int, _ v: UnsafePointer<Float>, _ classes: Range<Int>, group: Int,
         shown: UnsafePointer<Int32>, into part: inout ShortlistPart
     ) where Element.Real == Float {
@@ -47,7 +61,6 @@ struct ShortlistScan: ~Copyable {
             let b = bound(Element.self, x + classStride, signal, level)
             let c = bound(Element.self, x + 2 &* classStride, signal, level)
             let d = bound(Element.self, x + 3 &* classStride, signal, level)
-            for i in 4..<8 { vqd_prefetch(x + i &* classStride) }
             sum = vqd_sum_of_patterns(sum, a, b, c, d)
             let any = vqd_any_exceeds(
                 a, load(v), b, load(v + step), c, load(v + 2 &* step), d, load(v + 3 &* step))
@@ -77,7 +90,7 @@ struct ShortlistScan: ~Copyable {
         _: Element.Type, _ x: UnsafeRawPointer, _ signal: SIMD16<Float>, _ level: SIMD16<Float>
     ) -> SIMD16<UInt32> where Element.Real == Float {
         let pattern = Element.loadVector(x).lanes.times(SIMD16(repeating: ScoreBounds.scale), plus: signal)
-        return vqd_rounded_up_to_31_bits(vqd_greater(pattern, level))
+        return vqd_to_31_bits(vqd_greater(pattern, level))
     }
 
     /// Lists the pixels of a group at which a class can win: its bound exceeds the complement of its uniform. So does that of NaN and +∞.

@@ -4,6 +4,8 @@
 /// it, which costs a twist of the engine but nothing else: a fifth of reading it.
 struct StreamPieces {
     private static var piecesPerThread: Int { 6 }
+    /// Fewer class rows than these are not worth the memory for what is found in them, unless a thread had none.
+    private static var leastRows: Int { 32 }
 
     /// Class rows of a batch row.
     let classRows: Int
@@ -14,7 +16,8 @@ struct StreamPieces {
 
     init(batch: Int, classRows: Int, threads: Int) {
         (self.batch, self.classRows, self.threads) = (batch, classRows, threads)
-        perRow = threads == 1 ? 1 : min(classRows, max(1, StreamPieces.piecesPerThread * threads / batch))
+        let most = max(classRows / StreamPieces.leastRows, min(threads, classRows))
+        perRow = threads == 1 ? 1 : min(most, max(1, StreamPieces.piecesPerThread * threads / batch))
     }
 
     var count: Int { batch * perRow }
@@ -31,4 +34,7 @@ struct StreamPieces {
     func place(of piece: Int, thread: Int) -> Int { perRow > 1 ? piece : thread }
 
     var places: Int { perRow > 1 ? count : threads }
+
+    /// Class rows of the longest piece.
+    var mostClassRows: Int { (classRows + perRow - 1) / perRow }
 }
