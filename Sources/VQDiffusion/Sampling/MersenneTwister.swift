@@ -64,7 +64,7 @@ struct MersenneTwister {
             let part = min(count &- at, MersenneTwister.size &- position)
             var i = 0
             while i < part {
-                if let ahead { ahead.ask(for: (at &+ i) / 16) }
+                if let ahead { ahead.ask(for: (at &+ i) &>> 4) }
                 let y = MersenneTwister.tempered(load(position &+ i)) & SIMD16(repeating: 0xff_ffff)
                 let u = vqd_converted(unsafeBitCast(y, to: SIMD16<Int32>.self)).times(unit, plus: origin)
                 UnsafeMutableRawPointer(uniforms + (at &+ i)).storeBytes(of: u, as: SIMD16<Float>.self)

@@ -19,7 +19,7 @@ struct ShortlistPart {
     /// the middle of the chain. A piece has room for its share, one of chance and one for the pixel's own class; where all of its classes can be listed, that is
     /// one too many: a list that is full proves nothing.
     static func roomPerPixel(in pieces: StreamPieces) -> Int {
-        min(pieces.mostClassRows + 1, 2 + (24 + pieces.perRow - 1) / pieces.perRow)
+        min(pieces.mostClassRows + 1, 2 + (24 * pieces.mostClassRows + pieces.classRows - 1) / pieces.classRows)
     }
 
     /// Bytes for pixels rounded up to whole vectors.
