@@ -22,9 +22,10 @@ import torch
 
 import vqdiffusion
 from cases import SHAPES, TIMESTEPS
-from measure import memory, scaling, small, steps_and_posteriors, without_pause
+from measure import memory, scaling, small, steps_and_posteriors
 from plot import draw
 from report import checks, everything, number, place, readme, targets
+from spinning import spinning_times
 from timing import bandwidth
 from vqdiffusion import _native
 
@@ -96,8 +97,7 @@ def main():
         "bandwidth": {str(n): bandwidth(8 if quick else 1024, n) for n in (1, 2)},
     }
     results |= steps_and_posteriors(shapes, timesteps, seconds, with_compile, log)
-    results["without pause"] = without_pause(shapes[0], seconds)
-    log(results["without pause"])
+    results["spinning"] = spinning_times(seconds, shapes[0])
     results["small"] = small()
     results["scaling"] = scaling(QUICK_CURVES if quick else CURVES, seconds / 2, with_compile, log)
     results["memory"] = memory(shapes[0])

@@ -3,6 +3,7 @@
 import diffusers
 import numpy as np
 import torch
+from diffusers.schedulers.scheduling_vq_diffusion import VQDiffusionSchedulerOutput
 
 import vqdiffusion
 from peers import Compiled, Law, numpy_inverse_cdf, numpy_log_posterior, numpy_step, pipeline_step
@@ -42,6 +43,18 @@ class Contestants:
             shape = array.shape[0], array.shape[1] + (t > 0), array.shape[2]
             functions["numpy"] = lambda: numpy_step(array, grid, t, rng.random(shape, np.float32), law)
         return functions
+
+    def limits(self, log_p, sample):
+        """What no implementation of `step` or `q_posterior` behind these interfaces does without: torch's own calls, and one copy."""
+        generator = torch.Generator()
+
+        def interface():
+            uniforms = torch.rand(sample.shape, generator=generator.manual_seed(0), dtype=torch.float64)
+            for tensor in log_p, sample, uniforms:
+                tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+            return VQDiffusionSchedulerOutput(prev_sample=torch.empty(sample.shape, dtype=torch.int64))
+
+        return {"interface": interface, "copy": log_p.clone}
 
     def check_steps(self, functions, case, layout, t, sample):
         """{check: (holds, in words)}."""

@@ -16,6 +16,15 @@ def checked(checks):
     return {name: {"holds": bool(holds), "says": says} for name, (holds, says) in checks.items()}
 
 
+def share_of_lines(scheduler, t, sample, layout):
+    """Of the lines of memory of a model output in float32, how many hold an element that "inverse_cdf" needs."""
+    needed = np.asarray(scheduler.plan(t, sample, torch.Generator().manual_seed(0)).needed)
+    if layout == "inner":
+        return float(needed.mean())
+    padded = np.pad(needed, ((0, 0), (0, -needed.shape[1] % 16)))
+    return float(padded.reshape(len(needed), -1, 16).any(axis=2).mean())
+
+
 def steps_and_posteriors(shapes, timesteps, seconds, with_compile, log):
     """`step` at every shape, layout and timestep, and `q_posterior` and the guided step at t = 50."""
     steps, posteriors, guided, compilation = [], [], [], []
@@ -34,14 +43,15 @@ def steps_and_posteriors(shapes, timesteps, seconds, with_compile, log):
                 functions = contestants.steps(log_p, t, sample)
                 checks = contestants.check_steps(functions, case, layout, t, sample)
                 longer = 4 * seconds if shape == shapes[0] and t == 50 else seconds
-                plan = contestants.inverse.plan(t, sample, torch.Generator().manual_seed(0))
-                needed = float(torch.as_tensor(plan.needed).double().mean())
-                steps.append(row | {"times": by_turns(functions, longer), "needed": needed, "checks": checked(checks)})
+                functions |= contestants.limits(log_p, sample) if t == 50 else {}
+                share = share_of_lines(contestants.inverse, t, sample, layout)
+                steps.append(row | {"times": by_turns(functions, longer), "share of lines": share, "checks": checked(checks)})
                 log(steps[-1])
                 if t != 50:
                     continue
                 functions = contestants.posteriors(log_p, t, sample)
                 checks = contestants.check_posteriors(functions)
+                functions["copy"] = contestants.limits(log_p, sample)["copy"]
                 posteriors.append(row | {"times": by_turns(functions, longer), "checks": checked(checks)})
                 log(posteriors[-1])
                 if layout == "outer":
@@ -52,23 +62,6 @@ def steps_and_posteriors(shapes, timesteps, seconds, with_compile, log):
                     guided.append(row | {"times": times, "checks": checked(checks)})
                     log(guided[-1])
     return {"steps": steps, "posteriors": posteriors, "guided": guided, "compilation": compilation}
-
-
-def without_pause(shape, seconds):
-    """As `steps_and_posteriors` at t = 50, each call right after one of torch, whose threads may then still be spinning."""
-    case = Case(*shape)
-    contestants, sample = Contestants(case.embeddings), case.sample(50)
-    functions = contestants.steps(case.outer, 50, sample, with_numpy=False)
-    checks = contestants.check_steps(functions, case, "outer", 50, sample)
-    functions["inverse, inner"] = contestants.steps(case.model_output("inner"), 50, sample, with_numpy=False)["inverse"]
-    functions["q_posterior"] = contestants.posteriors(case.outer, 50, sample)["q_posterior"]
-    functions["guided"] = contestants.guided(case.unconditional(), case.outer, 50, sample)["gumbel"]
-    times = {}
-    for name, function in functions.items():
-        if name != "sum":
-            pair = {"sum": functions["sum"], name: function}
-            times |= by_turns(pair, seconds, pause=0)
-    return {"shape": shape, "layout": "outer", "t": 50, "times": times, "checks": checked(checks)}
 
 
 def scaling(variants, seconds, with_compile, log):
@@ -125,5 +118,5 @@ def small():
 
     same = np.array_equal(again, numpy_inverse_cdf(array, grid, 50, uniforms, Law.of(19, 50)))
     checks["NumPy class"] = (same, "tokens equal to float64's" if same else "tokens DIFFER from float64's")
-    alone = {name: by_turns({name: function}, seconds=0.2, most=2000, pause=0)[name] for name, function in functions.items()}
-    return {"times": by_turns(functions, seconds=1, most=500, pause=0), "alone": alone, "checks": checked(checks)}
+    alone = {name: by_turns({name: function}, seconds=0.2, most=2000)[name] for name, function in functions.items()}
+    return {"times": by_turns(functions, seconds=1, most=500), "alone": alone, "checks": checked(checks)}

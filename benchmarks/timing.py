@@ -5,15 +5,11 @@ import time
 
 import torch
 
-PAUSE = 0.005
-
-
-def by_turns(functions, seconds=1.0, most=25, least=3, pause=PAUSE):
+def by_turns(functions, seconds=1.0, most=25, least=3):
     """Call functions by turns and time them: {name: {"ms": median, "calls": number}}.
 
     Of up to `most` rounds each function takes part in as many as come to about `seconds`, spread evenly, but in `least` at any rate.
-    One call of each comes before and is not counted. Before every call there is a pause of so many seconds: for some milliseconds after an
-    operation torch's threads wait for another by spinning, and whoever comes next has to share the cores with them.
+    One call of each comes before and is not counted.
     """
     calls = {}
     for name, function in functions.items():
@@ -25,8 +21,6 @@ def by_turns(functions, seconds=1.0, most=25, least=3, pause=PAUSE):
     for turn in range(rounds):
         for name, function in functions.items():
             if (turn + 1) * calls[name] // rounds > turn * calls[name] // rounds:
-                if pause:
-                    time.sleep(pause)
                 start = time.perf_counter()
                 function()
                 times[name].append(time.perf_counter() - start)
