@@ -205,3 +205,49 @@ def test_a_bad_column_leaves_the_engine_alone(rng, inner, bad):
         _native.step_gumbel(150, ALPHA, GAMMA, 50, 49, log_p, random_classes(rng, 1, 150, 1000), engine, out)
     assert (out == -7).all()
     np.testing.assert_array_equal(engine, before)
+
+
+def torch_state(engine):
+    """What torch.Generator.get_state() gives on the CPU for an engine: words left plus 1, words given out, the words, and numbers of no matter here."""
+    state = np.full(5056, 7, np.uint8)
+    state[8:12] = np.frombuffer(np.int32(625 - engine[624]).tobytes(), np.uint8)
+    state[16:24] = np.frombuffer(np.uint64(engine[624]).tobytes(), np.uint8)
+    state[24 : 24 + 8 * 624] = np.frombuffer(engine[:624].astype(np.uint64).tobytes(), np.uint8)
+    return state
+
+
+@pytest.mark.parametrize("position", [0, 1, 623, 624])
+def test_a_state_of_torch(rng, position):
+    """It stands for the engine, is advanced as that is, and keeps all else."""
+    log_p, sample = columns("normalised", rng, 1, 30, 40), random_classes(rng, 1, 30, 40)
+    engine = engine_of(rng.integers(0, 2**32, 624, np.uint32), position)
+    state, (ours, expected) = torch_state(engine), np.empty((2, 1, 40), np.int64)
+    _native.step_gumbel(30, ALPHA, GAMMA, 50, 49, log_p, sample, state, ours)
+    _native.step_gumbel(30, ALPHA, GAMMA, 50, 49, log_p, sample, engine, expected)
+    np.testing.assert_array_equal(ours, expected)
+    np.testing.assert_array_equal(state, torch_state(engine))
+
+
+def test_bad_engines(rng):
+    log_p, sample = columns("normalised", rng, 1, 30, 40), random_classes(rng, 1, 30, 40)
+    engine, out = engine_of(np.arange(624, dtype=np.uint32)), np.full((1, 40), -7)
+    overdrawn, far = torch_state(engine), torch_state(engine)
+    overdrawn[8:12], far[8:12] = 0, 255  # 0 and -1 words left plus 1
+    twice = np.repeat(engine, 2)[::2]
+    for bad, error, says in (
+        (engine[:624], ValueError, r"engine must have shape \(625,\), not \(624,\)"),
+        (torch_state(engine)[:5055], ValueError, r"engine must have shape \(5056,\), not \(5055,\)"),
+        (engine.astype(np.int64), TypeError, "engine must be uint32, or uint8 as torch has it, in native byte order, not 'int64'"),
+        (twice, ValueError, "engine must be contiguous"),
+        (overdrawn, ValueError, "engine"),
+        (far, ValueError, "engine"),
+    ):
+        before = bad.copy()
+        with pytest.raises(error, match=says):
+            _native.step_gumbel(30, ALPHA, GAMMA, 50, 49, log_p, sample, bad, out)
+        np.testing.assert_array_equal(bad, before)
+    read_only = torch_state(engine)
+    read_only.flags.writeable = False
+    with pytest.raises(ValueError, match="engine must be writable"):
+        _native.step_gumbel(30, ALPHA, GAMMA, 50, 49, log_p, sample, read_only, out)
+    assert (out == -7).all()

@@ -65,6 +65,6 @@ extension ReverseStep {
 /// log(e^a + e^b).
 func logAddExp(_ a: Double, _ b: Double) -> Double {
     let largest = max(a, b)
-    guard largest > -.infinity else { return largest }
+    guard min(a, b) > -.infinity else { return largest }
     return largest + vqd_log(1 + vqd_exp(-abs(a - b)))
 }
