@@ -27,17 +27,16 @@ struct ScoreBounds {
     private let massTaken: Double
 
     /// - Parameters:
-    ///   - shown: any class of the kind, or the mask.
+    ///   - factors, mass: of the kind of pixels.
     ///   - floor: of the scores that matter.
-    init(_ step: ReverseStep, showing shown: Int32, floor: Double) {
-        let factors = step.drawsModelOutput ? .direct : step.factors(of: shown)
+    init(_ factors: PosteriorFactors, _ mass: ColumnMass, classes: Int, floor: Double) {
         let signalLog = max(vqd_log(factors.signal), ScoreBounds.leastSignal)
-        let levelLog = vqd_log(factors.level * step.mass(of: shown).of(own: 0, others: ScoreBounds.largestMass))
+        let levelLog = vqd_log(factors.level * mass.of(own: 0, others: ScoreBounds.largestMass))
         var (signalBound, levelBound) = (signalLog - floor + ScoreBounds.margin, -Double.infinity)
         if levelLog > -.infinity {
             // a + b > c needs a > (1 - share) c or b > share c, whatever the share. The fewest classes are listed when the shares are as the square roots of
             // what the two parts come to over all classes.
-            let ratio = vqd_exp(0.5 * (signalLog - vqd_log(Double(step.classes)) - levelLog))
+            let ratio = vqd_exp(0.5 * (signalLog - vqd_log(Double(classes)) - levelLog))
             let share = min(max(1 / (1 + ratio), 1e-3), 0.999)
             signalBound -= vqd_log(1 - share)
             levelBound = levelLog - vqd_log(share) - floor + ScoreBounds.margin
@@ -47,20 +46,20 @@ struct ScoreBounds {
         // No pattern may be negative; that of the least normal float is far below any complement.
         level = Float(max(levelBound * scale + one, Double(0x80_0000)))
         perSum = vqd_exp(-(Double(signal) - one) / scale)
-        slack = Double(step.classes) * vqd_exp((Double(level) - Double(signal)) / scale)
+        slack = Double(classes) * vqd_exp((Double(level) - Double(signal)) / scale)
         massTaken = levelLog > -.infinity ? ScoreBounds.largestMass : .infinity
         // Of the patterns 1e-5, and of the sum half an ulp for each of its terms.
-        roundings = 1e-4 + Double(step.classes) * 0x1p-24
+        roundings = 1e-4 + Double(classes) * 0x1p-24
     }
 
     /// A column's mass, all classes together, from the sum of its floats: not less and not more than. Nil when the bounds do not hold for that.
     ///
     /// Every float counts at least the level, which `slack` makes up for.
     @inline(__always)
-    func mass(sum: Double) -> (low: Double, high: Double)? {
+    func mass(sum: Double) -> Bracket? {
         let sum = sum * perSum
         let (low, high) = (sum * (1 - roundings) / ScoreBounds.curve - slack, sum * (1 + roundings))
-        return low > 1e-30 && high <= massTaken && high < 1e30 ? (low, high) : nil
+        return low > 1e-30 && high <= massTaken && high < 1e30 ? Bracket(low: low, high: high) : nil
     }
 
     /// Whether the float of this log-probability was within the range of floats, as that of NaN and +∞ is not.

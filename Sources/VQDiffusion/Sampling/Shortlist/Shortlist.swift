@@ -4,9 +4,9 @@ extension ReverseStep {
     /// Draws x_s by Gumbel-max with the uniforms of an engine, in one reading of the model output: the pass that draws the uniforms also brackets the masses of
     /// the columns and lists the classes that can win, one in a hundred or fewer.
     ///
-    /// The greatest score of a pixel is log Σ_k p_k plus Gumbel noise, so that a class whose score is below a floor hardly ever wins. Which scores may be above
-    /// is seen from the log-probability and the uniform alone (`ScoreBounds`). Threads take pieces of the stream of the engine as they come (`StreamPieces`);
-    /// whoever completes a batch row finds its winners (`ShortlistRace`). They are those of the plain formula.
+    /// The greatest score of a pixel is log Σ_k p_k plus Gumbel noise, so that a class whose score is below a floor hardly ever wins. Which scores may be
+    /// above is seen from the log-probability and the uniform alone (`ScoreBounds`). Threads take pieces of the stream of the engine as they come
+    /// (`StreamPieces`); whoever completes a batch row finds its winners (`ShortlistRace`). They are those of the plain formula.
     ///
     /// - Parameters:
     ///   - shown: the classes that the pixels show.
@@ -21,8 +21,7 @@ extension ReverseStep {
         let pieces = StreamPieces(batch: p.batch, classRows: uniformRows, threads: threads)
         let width = (p.pixels + 15) / 16 * 16
         let lanes = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
-        let floor = Double(ShortlistRace.floor)
-        let bounds = (ScoreBounds(self, showing: maskClass, floor: floor), ScoreBounds(self, showing: 0, floor: floor))
+        let kinds = PixelKinds(self, floor: Double(ShortlistRace.floor))
         let room = ShortlistPart.roomPerPixel(in: pieces)
         let bytes = (ShortlistPart.bytes(width: width, roomPerPixel: room) + 63) / 64 * 64
         let memory = try Scratch<UInt8>(pieces.places * bytes)
@@ -46,12 +45,12 @@ extension ReverseStep {
                 engine.skip((row * uniformRows + classRows.lowerBound - passed) * p.pixels)
                 passed = row * uniformRows + classRows.upperBound
                 let place = pieces.place(of: piece, thread: thread)
-                try reader.read(row: row, classRows, shown: shown + row * p.pixels, bounds: bounds, &engine, into: &parts.pointer[place])
+                try reader.read(row: row, classRows, shown: shown + row * p.pixels, kinds, &engine, into: &parts.pointer[place])
                 if piece == pieces.count - 1 { engine.save(to: end.pointer) }
                 guard vqd_arrive(arrived.pointer + row) == pieces.perRow - 1 else { continue }
                 let all = RowParts(first: parts.pointer + (pieces.perRow > 1 ? row * pieces.perRow : place), count: pieces.perRow)
-                let race = ShortlistRace(self, bounds: bounds, pixels: p.pixels, shown: shown + row * p.pixels, all)
-                isProven[row] = try decide(E.self, race, p, row: row, shown: shown + row * p.pixels, into: winners + row * p.pixels)
+                let race = ShortlistRace(self, kinds: kinds, pixels: p.pixels, shown: shown + row * p.pixels, all)
+                isProven[row] = try decide(E.self, race, all, p, row: row, shown: shown + row * p.pixels, into: winners + row * p.pixels)
             }
         }
         for row in 0..<p.batch where !isProven[row] { return false }
@@ -61,12 +60,13 @@ extension ReverseStep {
 
     /// Finds the winners of a batch row; of the few pixels where they depend on the masses of the columns, those are added up.
     private func decide<E: FloatingElement>(
-        _: E.Type, _ race: ShortlistRace, _ p: LogProbabilities, row: Int, shown: UnsafePointer<Int32>, into winners: UnsafeMutablePointer<Int32>
+        _: E.Type, _ race: ShortlistRace, _ parts: RowParts, _ p: LogProbabilities, row: Int, shown: UnsafePointer<Int32>,
+        into winners: UnsafeMutablePointer<Int32>
     ) throws(ArgumentError) -> Bool where E.Real == Float {
-        let unclear = try Scratch<Int32>(p.pixels)
-        guard let count = try race.run(into: winners, unclear: unclear.pointer) else { return false }
+        let open = try Scratch<Int32>(p.pixels)
+        guard let count = try race.run(into: winners, open: open.pointer) else { return false }
         guard count > 0 else { return true }
-        let selection = PixelList.selection(unclear.pointer, count: count)
+        let selection = PixelList.selection(open.pointer, count: count)
         let classes = try Scratch<Int32>(count)
         for c in 0..<count { classes[c] = shown[selection[c]] }
         let plan = try PosteriorPlan<Float>(self, batch: 1, pixels: count, sample: classes, direct: drawsModelOutput)
@@ -75,6 +75,6 @@ extension ReverseStep {
         for c in 0..<count {
             try plan.set(E.self, self, p, at: c, row: row, pixel: selection[c], own: excluded[c], others: sums.total(column: c))
         }
-        return try race.runPlainly(selection, plan, into: winners)
+        return try PlainRace(self, selection: selection, pixels: p.pixels).run(parts, plan, into: winners)
     }
 }

@@ -16,8 +16,8 @@ struct ShortlistReader<E: FloatingElement>: ~Copyable where E.Real == Float {
     /// - Parameter lanes: the groups of the pixels of a batch row.
     init(_ p: LogProbabilities, lanes: UnsafePointer<LaneGroup>) throws(ArgumentError) {
         let width = (p.pixels + 15) / 16 * 16
-        // Where pixels are neighbours, four class rows of up to 1024 uniforms stay in the first-level cache, of up to 4096 in the second; of more a part of one. Where the classes
-        // of a pixel are, several lines of it are read in turn.
+        // Where pixels are neighbours, four class rows of up to 1024 uniforms stay in the first-level cache, of up to 4096 in the second; of more, a part.
+        // Where the classes of a pixel are, several lines of it are read in turn.
         let together = p.pixelStride == E.size ? (width <= 4096 ? 4 : 1) : max(1, min(4, 65536 / width / 16)) * blockOfClasses
         let block = together > 1 ? width : 4096
         let noise = try Scratch<Float>(together * block + 16)
@@ -38,10 +38,10 @@ struct ShortlistReader<E: FloatingElement>: ~Copyable where E.Real == Float {
     ///   - shown: the classes that the row's pixels show.
     ///   - engine: at the first of their uniforms; it is left behind the last.
     mutating func read(
-        row: Int, _ classRows: Range<Int>, shown: UnsafePointer<Int32>, bounds: (masked: ScoreBounds, unmasked: ScoreBounds),
+        row: Int, _ classRows: Range<Int>, shown: UnsafePointer<Int32>, _ kinds: PixelKinds,
         _ engine: inout MersenneTwister, into part: inout ShortlistPart
     ) throws(ArgumentError) {
-        scan.begin(shown: shown, maskClass: Int32(truncatingIfNeeded: p.classes), bounds)
+        scan.begin(shown: shown, kinds)
         part.begin(width: width)
         let end = min(classRows.upperBound, p.classes)
         let showing = try PixelsByClass(shown, count: p.pixels, among: classRows.lowerBound..<end)

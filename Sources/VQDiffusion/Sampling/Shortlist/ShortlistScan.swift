@@ -21,11 +21,11 @@ struct ShortlistScan: ~Copyable {
     }
 
     /// Begins a batch row, whose pixels show some classes.
-    func begin(shown: UnsafePointer<Int32>, maskClass: Int32, _ bounds: (masked: ScoreBounds, unmasked: ScoreBounds)) {
+    func begin(shown: UnsafePointer<Int32>, _ kinds: PixelKinds) {
         for n in 0..<width {
-            let kind = shown[min(n, pixels &- 1)] == maskClass ? bounds.masked : bounds.unmasked
-            signal[n] = kind.signal
-            level[n] = kind.level
+            let bounds = kinds[shown[min(n, pixels &- 1)]].bounds
+            signal[n] = bounds.signal
+            level[n] = bounds.level
         }
     }
 
