@@ -18,7 +18,7 @@ extension ReverseStep {
         _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
     ) throws(ArgumentError) -> Bool where E.Real == Float {
         let threads = parallelism.threads(forWork: p.batch * p.classes * p.pixels)
-        let pieces = StreamPieces(batch: p.batch, classRows: uniformRows, threads: threads)
+        let pieces = try StreamPieces(batch: p.batch, classRows: uniformRows, threads: threads)
         let width = (p.pixels + 15) / 16 * 16
         let lanes = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
         let kinds = PixelKinds(self, floor: Double(ShortlistRace.floor))
@@ -27,28 +27,28 @@ extension ReverseStep {
         let memory = try Scratch<UInt8>(pieces.places * bytes)
         let parts = try Scratch<ShortlistPart>(pieces.places)
         for place in 0..<pieces.places { parts[place] = ShortlistPart(in: memory.pointer + place * bytes, width: width, roomPerPixel: room) }
-        let next = try Scratch<Int64>(1, filledWith: 0)
         let arrived = try Scratch<Int64>(p.batch, filledWith: 0)
         let isProven = try Scratch<Bool>(p.batch, filledWith: false)
         let end = try Scratch<UInt32>(MersenneTwister.stateSize)
-        try parallel(tasks: min(threads, pieces.count), threads: threads) { (thread) throws(ArgumentError) in
+        try parallel(tasks: pieces.shares, threads: threads) { (share) throws(ArgumentError) in
             let words = try Scratch<UInt32>(MersenneTwister.workingSize)
             var engine = try MersenneTwister(state: state, in: words.pointer)
             var reader = try ShortlistReader<E>(p, lanes: lanes.pointer)
             // Class rows that the engine has passed.
             var passed = 0
-            while true {
-                let piece = Int(vqd_next(next.pointer))
-                guard piece < pieces.count else { return }
-                let row = pieces.row(of: piece)
-                let classRows = pieces.classRows(of: piece)
-                engine.skip((row * uniformRows + classRows.lowerBound - passed) * p.pixels)
-                passed = row * uniformRows + classRows.upperBound
-                let place = pieces.place(of: piece, thread: thread)
+            while let piece = pieces.take(share: share) {
+                if pieces.start(of: piece) < passed {
+                    engine = try MersenneTwister(state: state, in: words.pointer)
+                    passed = 0
+                }
+                engine.skip((pieces.start(of: piece) - passed) * p.pixels)
+                passed = pieces.end(of: piece)
+                let (row, place) = (pieces.row(of: piece), pieces.place(of: piece, share: share))
+                let (classRows, ofRow) = (pieces.classRows(of: piece), pieces.pieces(ofRow: row))
                 try reader.read(row: row, classRows, shown: shown + row * p.pixels, kinds, &engine, into: &parts.pointer[place])
                 if piece == pieces.count - 1 { engine.save(to: end.pointer) }
-                guard vqd_arrive(arrived.pointer + row) == pieces.perRow - 1 else { continue }
-                let all = RowParts(first: parts.pointer + (pieces.perRow > 1 ? row * pieces.perRow : place), count: pieces.perRow)
+                guard vqd_arrive(arrived.pointer + row) == ofRow.count - 1 else { continue }
+                let all = RowParts(first: parts.pointer + pieces.place(of: ofRow.lowerBound, share: share), count: ofRow.count)
                 let race = ShortlistRace(self, kinds: kinds, pixels: p.pixels, shown: shown + row * p.pixels, all)
                 isProven[row] = try decide(E.self, race, all, p, row: row, shown: shown + row * p.pixels, into: winners + row * p.pixels)
             }

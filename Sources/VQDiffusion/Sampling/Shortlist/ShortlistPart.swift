@@ -18,8 +18,8 @@ struct ShortlistPart {
     /// Entries to have room for, for each pixel. Of a whole batch row some 17 classes are listed where all of a column's mass takes part (t = 0), one or two in
     /// the middle of the chain. A piece has room for its share, one of chance and one for the pixel's own class; where all of its classes can be listed,
     /// that is one too many: a list that is full proves nothing.
-    static func roomPerPixel(in pieces: StreamPieces) -> Int {
-        min(pieces.mostClassRows + 1, 2 + (24 * pieces.mostClassRows + pieces.classRows - 1) / pieces.classRows)
+    static func roomPerPixel(in pieces: borrowing StreamPieces) -> Int {
+        min(pieces.longest + 1, 2 + (24 * pieces.longest + pieces.classRows - 1) / pieces.classRows)
     }
 
     /// Bytes for pixels rounded up to whole vectors.
