@@ -65,7 +65,8 @@ def columns(kind, rng, batch, classes, pixels):
 
 
 KINDS = ["normalised", "truncated", "impossible classes", "one class", "equal"]
-# Columns that the floor and the bounds of the short list do not fit: the winner is below it, everything is above it, the level is beyond its bound.
+# Columns that the floor and the bounds of the short list do not fit: the winner is below it, everything is above it, the
+# level is beyond its bound.
 UNFIT = ["light", "lighter", "heavy", "heaviest", "some light, some heavy"]
 
 
@@ -74,7 +75,7 @@ UNFIT = ["light", "lighter", "heavy", "heaviest", "some light, some heavy"]
 @pytest.mark.parametrize("t", [0, 1, 10, 50, 99])
 @pytest.mark.parametrize("kind", KINDS + UNFIT)
 def test_the_same_tokens_as_with_the_uniforms_given(rng, kind, t, schedule, threads):
-    for classes, pixels in ((300, 333), (17, 64), (1, 5)):
+    for classes, pixels in ((1030 if t == 0 else 300, 333), (17, 64), (1, 5), (17, 9000)):
         log_p = columns(kind, rng, 2, classes, pixels)
         sample = random_classes(rng, 2, classes, pixels)
         ours, given = draw(log_p, t, sample, engine_of(rng.integers(0, 2**32, 624, np.uint32), 600), *schedule, threads)
@@ -86,8 +87,9 @@ def test_the_same_tokens_as_with_the_uniforms_given(rng, kind, t, schedule, thre
 @pytest.mark.parametrize("pixels", [1040, 4096, 4097, 9000])
 def test_wide_rows(rng, pixels, t, threads):
     """From 4097 pixels on a class row is read in parts."""
-    log_p = columns("normalised", rng, 2, 70, pixels)
-    ours, given = draw(log_p, t, random_classes(rng, 2, 70, pixels), engine_of(rng.integers(0, 2**32, 624, np.uint32), 5), threads=threads)
+    classes = 1030 if t == 0 else 260  # fewer would not be listed
+    log_p, sample = columns("normalised", rng, 1, classes, pixels), random_classes(rng, 1, classes, pixels)
+    ours, given = draw(log_p, t, sample, engine_of(rng.integers(0, 2**32, 624, np.uint32), 5), threads=threads)
     np.testing.assert_array_equal(ours, given)
 
 
@@ -119,7 +121,8 @@ def noised(log_p, words):
 
 
 def test_scores_that_rounding_makes_equal():
-    """The second class is luckier everywhere, by 1.6e-6, but scores near 60 are multiples of 3.8e-6: where they are equal the first wins."""
+    """The second class is luckier everywhere, by 1.6e-6, but scores near 60 are multiples of 3.8e-6: where they are equal
+    the first wins."""
     pixels = 300
     first = round(np.exp(-1) * 2**24) + 97 * np.arange(pixels)
     words = np.stack([first, first + 10])[None].astype(np.uint32)
@@ -150,7 +153,8 @@ def test_scores_that_rounding_makes_equal_in_normalised_columns():
 
 
 def test_the_pixels_own_class_wins_ties_with_higher_ones(rng):
-    """Its score follows a formula of its own; it is listed out of turn where no bound lists it, as with these uniforms below 0.4."""
+    """Its score follows a formula of its own; it is listed out of turn where no bound lists it, as with these uniforms
+    below 0.4."""
     pixels, tries, t = 200, 3000, 1
     schedule = np.array([0.985, 0.97]), np.array([0.005, 0.01])
     log_p = np.empty((1, 2, pixels), np.float32)
@@ -178,7 +182,8 @@ def test_the_pixels_own_class_wins_ties_with_higher_ones(rng):
 
 @pytest.mark.parametrize("mass", [0, 1, 2, 3, 6])
 def test_a_uniform_part_beyond_its_bound(mass):
-    """All of the mass is with one class of no luck; another, impossible for the model, has the luck that its uniform part needs."""
+    """All of the mass is with one class of no luck; another, impossible for the model, has the luck that its uniform part
+    needs."""
     classes, pixels, t = 5, 100, 50
     log_p = np.full((1, classes, pixels), -np.inf, np.float32)
     log_p[:, 1] = mass
@@ -208,7 +213,8 @@ def test_a_bad_column_leaves_the_engine_alone(rng, inner, bad):
 
 
 def torch_state(engine):
-    """What torch.Generator.get_state() gives on the CPU for an engine: words left plus 1, words given out, the words, and numbers of no matter here."""
+    """What torch.Generator.get_state() gives on the CPU for an engine: words left plus 1, words given out, the words, and
+    numbers of no matter here."""
     state = np.full(5056, 7, np.uint8)
     state[8:12] = np.frombuffer(np.int32(625 - engine[624]).tobytes(), np.uint8)
     state[16:24] = np.frombuffer(np.uint64(engine[624]).tobytes(), np.uint8)
@@ -237,7 +243,7 @@ def test_bad_engines(rng):
     for bad, error, says in (
         (engine[:624], ValueError, r"engine must have shape \(625,\), not \(624,\)"),
         (torch_state(engine)[:5055], ValueError, r"engine must have shape \(5056,\), not \(5055,\)"),
-        (engine.astype(np.int64), TypeError, "engine must be uint32, or uint8 as torch has it, in native byte order, not 'int64'"),
+        (engine.astype(np.int64), TypeError, "engine must be uint32, or uint8 as torch has it, .* not 'int64'"),
         (twice, ValueError, "engine must be contiguous"),
         (overdrawn, ValueError, "engine"),
         (far, ValueError, "engine"),
