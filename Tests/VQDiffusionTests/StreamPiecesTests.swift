@@ -28,17 +28,24 @@ struct StreamPiecesTests {
         }
     }
 
-    /// Whoever takes them: each once, and those of a share in their order.
-    @Test(arguments: [0, 1, 7], [1, 2, 8]) func everyPieceIsTakenOnce(first: Int, threads: Int) throws {
+    /// However threads take turns: each piece once, and none before one that the same thread has had.
+    @Test(arguments: [1, 3, 5, 7], [1, 2, 8]) func everyPieceIsTakenOnce(stride: Int, threads: Int) throws {
         let pieces = try StreamPieces(batch: 3, classRows: 1000, threads: threads)
         var taken: [Int] = []
-        var share = first % threads
-        while let piece = pieces.take(share: share) {
-            taken.append(piece)
-            share = (share * 5 + 3) % threads
+        var last = [Int](repeating: -1, count: threads)
+        var (share, idle) = (0, 0)
+        while idle < threads {
+            if let piece = pieces.take(share: share) {
+                #expect(piece > last[share])
+                last[share] = piece
+                taken.append(piece)
+                idle = 0
+            } else {
+                idle += 1
+            }
+            share = (share + stride) % threads
         }
         #expect(taken.sorted() == Array(0..<pieces.count))
-        for share in 0..<threads { #expect(pieces.take(share: share) == nil) }
     }
 
     /// Of two threads that take turns none is at work for long alone, passing over what lies before its share included.
@@ -48,7 +55,6 @@ struct StreamPiecesTests {
         while true {
             let share = time.indices.min { time[$0] < time[$1] }!
             guard let piece = pieces.take(share: share) else { break }
-            if pieces.start(of: piece) < passed[share] { passed[share] = 0 }
             time[share] += 0.2 * Double(pieces.start(of: piece) - passed[share]) + Double(pieces.classRows(of: piece).count)
             passed[share] = pieces.end(of: piece)
         }

@@ -21,11 +21,12 @@ def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
         return None
     if not isinstance(value, Tensor):
         return as_array(value, name)
-    if not value.is_cpu:
-        return None
     try:
-        if value.requires_grad:
-            value = value.detach()
+        return value.numpy()
+    except (RuntimeError, TypeError):
+        pass
+    try:
+        value = value.detach()
         if value.dtype is torch.bfloat16:
             return value.view(torch.int16).numpy().view(_BFLOAT16)
         return value.numpy()

@@ -1,8 +1,9 @@
 import CVQDiffusion
 
 extension ReverseStep {
-    /// Whether lists take less time than the race among all classes. Not of few classes, of which many are listed: with 256 they take half the time in the middle
-    /// of the chain, with 64 as long, and at t = 0, where some 17 are listed, they take longer up to 1024. In small calls it makes a tenth of a millisecond.
+    /// Whether lists take less time than the race among all classes. Not of few classes, of which many are listed: with 256 they take half the time in the
+    /// middle of the chain, with 64 as long, and at t = 0, where some 17 are listed, they take longer up to 1024. In small calls it makes a tenth of a
+    /// millisecond.
     func shortlistsPay(_ p: LogProbabilities) -> Bool {
         p.classes >= (drawsModelOutput ? 1024 : 256) || Parallelism.isSmall(p.batch * p.classes * p.pixels)
     }
@@ -43,10 +44,6 @@ extension ReverseStep {
             // Class rows that the engine has passed.
             var passed = 0
             while let piece = pieces.take(share: share) {
-                if pieces.start(of: piece) < passed {
-                    engine = try MersenneTwister(state: state, in: words.pointer)
-                    passed = 0
-                }
                 engine.skip((pieces.start(of: piece) - passed) * p.pixels)
                 passed = pieces.end(of: piece)
                 let (row, place) = (pieces.row(of: piece), pieces.place(of: piece, share: share))
