@@ -2,7 +2,7 @@ import CVQDiffusion
 
 extension ReverseStep {
     /// Whether lists take less time than the race among all classes. Not of few classes, of which many are listed: with 256 they take half the time in the
-    /// middle of the chain, with 64 as long, and at t = 0, where some 17 are listed, they take longer up to 1024. In small calls it makes a tenth of a
+    /// middle of the chain, with 64 as much, and at t = 0, where some 17 are listed, they take longer up to 1024. In small calls it makes a tenth of a
     /// millisecond.
     func shortlistsPay(_ p: LogProbabilities) -> Bool {
         p.classes >= (drawsModelOutput ? 1024 : 256) || Parallelism.isSmall(p.batch * p.classes * p.pixels)
