@@ -120,9 +120,9 @@ def losses(results):
     return "\n".join(lines)
 
 
-AT_BEST = """*At best* is what no implementation behind the same interface comes above: torch's own calls (random numbers, the memory of the result, its
-object) and reading, at the rate of `torch.sum`, what has to be read: all of it for gumbel, both outputs for the guided step, the lines of memory that
-hold a needed column for inverse_cdf; for `q_posterior` a copy of its input by torch. All of it measured in the same run."""
+AT_BEST = """*At best* is an estimate, no proof of a limit: torch's own calls (random numbers, the memory of the result, its object) and reading, at the rate of
+`torch.sum`, what has to be read: all of it for gumbel, both outputs for the guided step, the lines of memory that hold a needed column for inverse_cdf; for
+`q_posterior` a copy of its input by torch. The memory can give twice that rate, so that more may be possible."""
 
 
 def spinning(results):
