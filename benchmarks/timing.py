@@ -5,6 +5,7 @@ import time
 
 import torch
 
+
 def by_turns(functions, seconds=1.0, most=25, least=3):
     """Call functions by turns and time them: {name: {"ms": median, "calls": number}}.
 

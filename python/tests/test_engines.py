@@ -64,6 +64,16 @@ def columns(kind, rng, batch, classes, pixels):
     return log_p
 
 
+def least(t):
+    """Of fewer classes none are listed."""
+    return 1024 if t == 0 else 64
+
+
+def padded(log_p, t):
+    """With impossible classes behind, so that lists are made."""
+    return np.pad(log_p, ((0, 0), (0, least(t) - log_p.shape[1]), (0, 0)), constant_values=-np.inf)
+
+
 KINDS = ["normalised", "truncated", "impossible classes", "one class", "equal"]
 # Columns that the floor and the bounds of the short list do not fit: the winner is below it, everything is above it, the
 # level is beyond its bound.
@@ -75,7 +85,7 @@ UNFIT = ["light", "lighter", "heavy", "heaviest", "some light, some heavy"]
 @pytest.mark.parametrize("t", [0, 1, 10, 50, 99])
 @pytest.mark.parametrize("kind", KINDS + UNFIT)
 def test_the_same_tokens_as_with_the_uniforms_given(rng, kind, t, schedule, threads):
-    for classes, pixels in ((1030 if t == 0 else 300, 333), (17, 64), (1, 5), (17, 9000)):
+    for classes, pixels in ((least(t) + 6, 333), (least(t), 5), (17, 64), (1, 5), (17, 9000)):
         log_p = columns(kind, rng, 2, classes, pixels)
         sample = random_classes(rng, 2, classes, pixels)
         ours, given = draw(log_p, t, sample, engine_of(rng.integers(0, 2**32, 624, np.uint32), 600), *schedule, threads)
@@ -87,7 +97,7 @@ def test_the_same_tokens_as_with_the_uniforms_given(rng, kind, t, schedule, thre
 @pytest.mark.parametrize("pixels", [1040, 4096, 4097, 9000])
 def test_wide_rows(rng, pixels, t, threads):
     """From 4097 pixels on a class row is read in parts."""
-    classes = 1030 if t == 0 else 260  # fewer would not be listed
+    classes = least(t) + 3
     log_p, sample = columns("normalised", rng, 1, classes, pixels), random_classes(rng, 1, classes, pixels)
     ours, given = draw(log_p, t, sample, engine_of(rng.integers(0, 2**32, 624, np.uint32), 5), threads=threads)
     np.testing.assert_array_equal(ours, given)
@@ -97,16 +107,17 @@ def test_wide_rows(rng, pixels, t, threads):
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
 @pytest.mark.parametrize("inner", [False, True])
 def test_every_dtype_and_layout(rng, inner, dtype, t):
-    log_p = columns("normalised", rng, 2, 150, 77).astype(dtype)
+    classes = least(t) + 86
+    log_p = columns("normalised", rng, 2, classes, 77).astype(dtype)
     if inner:
         log_p = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
-    ours, given = draw(log_p, t, random_classes(rng, 2, 150, 77), engine_of(np.arange(624, dtype=np.uint32)))
+    ours, given = draw(log_p, t, random_classes(rng, 2, classes, 77), engine_of(np.arange(624, dtype=np.uint32)))
     np.testing.assert_array_equal(ours, given)
 
 
 @pytest.mark.parametrize("uniform", [0, 0.1, 0.5, 0.9, 1 - 2**-24])
 def test_the_lowest_of_equal_scores_wins(uniform):
-    log_p = np.full((1, 4, 100), -np.log(4), np.float32)
+    log_p = padded(np.full((1, 4, 100), -np.log(4), np.float32), 0)
     words = np.full(624, round(uniform * 2**24), np.uint32)
     ours, given = draw(log_p, 0, np.zeros((1, 100), np.int64), engine_of(words))
     np.testing.assert_array_equal(ours, given)
@@ -130,7 +141,7 @@ def test_scores_that_rounding_makes_equal():
     scores = noised(log_p, words)
     equal = scores[:, 0] == scores[:, 1]
     assert 100 < equal.sum() < 250
-    ours, given = draw(log_p, 0, np.zeros((1, pixels), np.int64), engine_of(words.ravel()))
+    ours, given = draw(padded(log_p, 0), 0, np.zeros((1, pixels), np.int64), engine_of(words.ravel()))
     np.testing.assert_array_equal(ours, np.where(equal, 0, 1))
     np.testing.assert_array_equal(given, ours)
 
@@ -147,7 +158,7 @@ def test_scores_that_rounding_makes_equal_in_normalised_columns():
     log_p[0, 1] = np.where(reached == target, tries[:, 0], -np.inf).max(axis=0)
     log_p[0, 2] = np.log1p(-np.exp(log_p[0, :2].astype(float)).sum(axis=0))  # the rest, without luck
     assert np.isfinite(log_p).all()
-    ours, given = draw(log_p, 0, np.zeros((1, pixels), np.int64), engine_of(words.ravel()))
+    ours, given = draw(padded(log_p, 0), 0, np.zeros((1, pixels), np.int64), engine_of(words.ravel()))
     np.testing.assert_array_equal(ours, 0)
     np.testing.assert_array_equal(given, 0)
 
@@ -159,9 +170,11 @@ def test_the_pixels_own_class_wins_ties_with_higher_ones(rng):
     schedule = np.array([0.985, 0.97]), np.array([0.005, 0.01])
     log_p = np.empty((1, 2, pixels), np.float32)
     log_p[:, 0], log_p[:, 1] = -12, rng.uniform(-0.2, 0, pixels)
+    log_p = padded(log_p, t)
+    classes = log_p.shape[1]
     sample = np.zeros((1, pixels), np.int64)
-    posterior = np.empty((1, 3, pixels), np.float32)
-    _native.q_posterior(2, *schedule, t, t - 1, log_p, sample, posterior)
+    posterior = np.empty((1, classes + 1, pixels), np.float32)
+    _native.q_posterior(classes, *schedule, t, t - 1, log_p, sample, posterior)
     words = rng.integers(0, int(0.4 * 2**24), (2, tries), np.uint32)
     scores = np.empty((2, pixels, tries), np.float32)
     for k in range(2):
@@ -174,7 +187,7 @@ def test_the_pixels_own_class_wins_ties_with_higher_ones(rng):
         for score, i, j in zip(equal, first, second, strict=True):
             if score > -2:  # else the short list would not do
                 found += 1
-                engine = engine_of(np.array([words[0, i], words[1, j], 0], np.uint32))
+                engine = engine_of(np.array([words[0, i], words[1, j], *(classes - 1) * [0]], np.uint32))
                 ours, given = draw(log_p[:, :, n : n + 1], t, sample[:, :1], engine, *schedule)
                 assert ours == given == 0
     assert found > 5
@@ -184,13 +197,13 @@ def test_the_pixels_own_class_wins_ties_with_higher_ones(rng):
 def test_a_uniform_part_beyond_its_bound(mass):
     """All of the mass is with one class of no luck; another, impossible for the model, has the luck that its uniform part
     needs."""
-    classes, pixels, t = 5, 100, 50
+    classes, pixels, t = least(50), 9, 50
     log_p = np.full((1, classes, pixels), -np.inf, np.float32)
     log_p[:, 1] = mass
     words = np.zeros((classes + 1, pixels), np.uint32)
     words[3] = np.exp(-np.exp(-np.linspace(-1.4, 9, pixels))) * 2**24
     tokens = []
-    for shown in range(classes + 1):
+    for shown in [*range(5), classes]:
         ours, given = draw(log_p, t, np.full((1, pixels), shown), engine_of(words.ravel()), *UNIFORM)
         np.testing.assert_array_equal(ours, given)
         tokens += np.unique(ours).tolist()
@@ -199,12 +212,15 @@ def test_a_uniform_part_beyond_its_bound(mass):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("inner", [False, True])
-def test_a_bad_column_leaves_the_engine_alone(rng, inner, bad):
+@pytest.mark.parametrize("of_torch", [False, True])
+def test_a_bad_column_leaves_the_engine_alone(rng, of_torch, inner, bad):
     log_p = columns("normalised", rng, 1, 150, 1000)
     log_p[0, slice(None) if bad < 0 else 149, 999] = bad
     if inner:
         log_p = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
     engine, out = engine_of(np.arange(624, dtype=np.uint32)), np.full((1, 1000), -7)
+    if of_torch:
+        engine = torch_state(engine)
     before = engine.copy()
     with pytest.raises(ValueError, match="model_output"):
         _native.step_gumbel(150, ALPHA, GAMMA, 50, 49, log_p, random_classes(rng, 1, 150, 1000), engine, out)
@@ -230,6 +246,11 @@ def test_a_state_of_torch(rng, position):
     state, (ours, expected) = torch_state(engine), np.empty((2, 1, 40), np.int64)
     _native.step_gumbel(30, ALPHA, GAMMA, 50, 49, log_p, sample, state, ours)
     _native.step_gumbel(30, ALPHA, GAMMA, 50, 49, log_p, sample, engine, expected)
+    np.testing.assert_array_equal(ours, expected)
+    np.testing.assert_array_equal(state, torch_state(engine))
+    guided = 30, ALPHA, GAMMA, 50, 49, None, log_p, 1.0, 0.9, -70.0, sample
+    _native.guided_step_gumbel(*guided, state, ours)
+    _native.guided_step_gumbel(*guided, engine, expected)
     np.testing.assert_array_equal(ours, expected)
     np.testing.assert_array_equal(state, torch_state(engine))
 

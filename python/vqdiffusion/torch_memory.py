@@ -16,11 +16,13 @@ _BFLOAT16 = np.dtype([("bfloat16", "u2")])  # how the native module is told: Num
 
 def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
     """The elements of a tensor or an array in the memory where they are, or None for a tensor whose memory is out of
-    reach, being on another device or standing for something else, as under vmap and torch.compile."""
+    reach, being on another device or standing for something else, as under vmap, functionalize and torch.compile."""
     if traced():
         return None
     if not isinstance(value, Tensor):
         return as_array(value, name)
+    if torch._is_functional_tensor(value):  # would show memory that means nothing
+        return None
     try:
         return value.numpy()
     except (RuntimeError, TypeError):

@@ -10,12 +10,9 @@ public struct Parallelism: Sendable {
     /// Below this many exponentials, starting a thread (0.02 to 0.1 ms) costs more than it saves.
     private static var worthwhile: Int { 1 << 17 }
 
-    /// Whether a call that evaluates `work` exponentials is too small for threads.
-    static func isSmall(_ work: Int) -> Bool { work < worthwhile }
-
     /// The threads to use for a call that evaluates `work` exponentials.
     func threads(forWork work: Int) -> Int {
-        guard threads != 1, !Parallelism.isSmall(work) else { return 1 }
+        guard threads != 1, work >= Parallelism.worthwhile else { return 1 }
         return min(threads > 0 ? threads : Int(vqd_available_cores()), Int(VQD_MAX_THREADS))
     }
 }

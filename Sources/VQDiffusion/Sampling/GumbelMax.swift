@@ -69,7 +69,7 @@ extension ReverseStep {
         _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>,
         _ parallelism: Parallelism
     ) throws(ArgumentError) where E.Real == Float {
-        guard case .mersenneTwister(let state) = uniforms, shortlistsPay(p) else {
+        guard case .mersenneTwister(let state) = uniforms, shortlistsPay else {
             return try race(E.self, FloatNoise.self, p, shown, uniforms, winners, parallelism)
         }
         do throws(ArgumentError) {

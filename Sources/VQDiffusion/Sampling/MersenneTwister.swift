@@ -1,6 +1,6 @@
 import CVQDiffusion
 
-/// Lines of memory that are read soon, asked for while there is something to compute: one for every sixteen words that are drawn.
+/// Lines of memory that are read soon, asked for while there is something to compute: one with about every sixteen words that are drawn.
 struct LinesAhead {
     let first: UnsafeRawPointer
     /// Bytes from a line to the next.
@@ -44,6 +44,7 @@ struct MersenneTwister {
 
     /// Passes over `count` words. Costs a twist for every 624, a third of what drawing them takes.
     mutating func skip(_ count: Int) {
+        assert(count >= 0, "an engine cannot go back")
         var rest = count
         while rest > 0 {
             if position == MersenneTwister.size { twist() }

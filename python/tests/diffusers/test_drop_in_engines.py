@@ -10,6 +10,7 @@ import torch
 import vqdiffusion
 from vqdiffusion import _native
 from vqdiffusion.diffusers import VQDiffusionScheduler
+from vqdiffusion.diffusers import engines as module
 
 BATCH, CLASSES, PIXELS = 2, 300, 333  # enough work for threads to be started
 
@@ -99,6 +100,28 @@ def test_timesteps_of_their_own_draw_in_turn():
     prev_sample = scheduler.step(log_p, torch.tensor([0, 70]), sample, together).prev_sample
     assert torch.equal(prev_sample, torch.cat(rows))
     assert torch.equal(together.get_state(), apart.get_state())
+
+
+def test_a_bad_row_leaves_the_generators_of_all_rows_alone():
+    scheduler = VQDiffusionScheduler(CLASSES + 1)
+    log_p, sample = inputs()
+    log_p[1, 3, 5] = torch.nan
+    generators = [torch.Generator().manual_seed(i) for i in range(BATCH)]
+    before = [one.get_state() for one in generators]
+    with pytest.raises(ValueError, match="model_output"):
+        scheduler.step(log_p, 50, sample, generators)
+    assert all(torch.equal(one.get_state(), state) for one, state in zip(generators, before))
+
+
+def test_a_generator_that_fails_does_not_keep_the_lock():
+    class Failing(torch.Generator):
+        def get_state(self):
+            raise RuntimeError("no state")
+
+    log_p, sample = inputs()
+    with pytest.raises(RuntimeError, match="no state"):
+        VQDiffusionScheduler(CLASSES + 1).step(log_p, 50, sample, [torch.default_generator, Failing()])
+    assert not module._global_lock.locked()
 
 
 def test_threads_never_draw_alike_from_the_global_generator():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers_case import Ours, both, generator, random_classes, random_log_p, same_cells
 from torch.autograd import forward_ad
-from torch.func import grad, hessian, jacfwd, jacrev, vmap
+from torch.func import functionalize, grad, hessian, jacfwd, jacrev, vmap
 
 from vqdiffusion import _native, torch_formulas, torch_inverse_cdf
 
@@ -146,6 +146,15 @@ def test_vmap_over_nothing_draws_several_times(case, dtype, method):
     for t in (0, 7):
         tokens = vmap(lambda _: ours.step(log_p, t, x).prev_sample, randomness="different")(torch.zeros(50))
         assert tokens.shape == (50, *x.shape) and (tokens != tokens[:1]).any()
+
+
+@pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
+@pytest.mark.parametrize("t", [0, 7])
+def test_functionalize(case, t, method):
+    """Its tensors give NumPy memory that means nothing."""
+    ours, (log_p, x) = Ours(K + 1, T, sampling_method=method), case
+    draw = lambda a, b: ours.step(a, t, b, torch.Generator().manual_seed(3)).prev_sample  # noqa: E731
+    assert torch.equal(functionalize(draw)(log_p, x), draw(log_p, x))
 
 
 def test_vmap_over_timesteps(case):

@@ -42,9 +42,14 @@ class engines:
     def __enter__(self) -> list[State]:
         if self._lock:
             self._lock.acquire()
-        # A generator that occurs twice has one engine, which serves both in turn.
-        self._states = {one: one.get_state() for one in self._generators}
-        arrays = {one: state.numpy() for one, state in self._states.items()}
+        try:
+            # A generator that occurs twice has one engine, which serves both in turn.
+            self._states = {one: one.get_state() for one in self._generators}
+            arrays = {one: state.numpy() for one, state in self._states.items()}
+        except BaseException:
+            if self._lock:
+                self._lock.release()
+            raise
         return [arrays[one] for one in self._generators]
 
     def __exit__(

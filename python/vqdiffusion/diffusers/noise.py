@@ -34,7 +34,7 @@ def pixel_uniforms(
     batch: int, pixels: int, generator: Generator | list[Generator] | None, device: torch.device | str
 ) -> Tensor:
     """One uniform for each pixel, in float64 where the device has that."""
-    # Nearly always it is "cpu", and after a network has emptied the caches `torch.device` takes 0.03 ms to say so.
+    # The native step says "cpu": after a network has emptied the caches `torch.device` takes 0.03 ms to understand it.
     has_float64 = device == "cpu" or torch.device(device).type != "mps"
     dtype = torch.float64 if has_float64 else torch.float32
     return uniforms((batch, pixels), generator, device, dtype)

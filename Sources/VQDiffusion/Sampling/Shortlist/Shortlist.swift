@@ -1,12 +1,9 @@
 import CVQDiffusion
 
 extension ReverseStep {
-    /// Whether lists take less time than the race among all classes. Not of few classes, of which many are listed: with 256 they take half the time in the
-    /// middle of the chain, with 64 as much, and at t = 0, where some 17 are listed, they take longer up to 1024. In small calls it makes a tenth of a
-    /// millisecond.
-    func shortlistsPay(_ p: LogProbabilities) -> Bool {
-        p.classes >= (drawsModelOutput ? 1024 : 256) || Parallelism.isSmall(p.batch * p.classes * p.pixels)
-    }
+    /// Whether lists take less time than the race among all classes: in the middle of the chain from 64 classes on; at t = 0, where some 17 are listed, from
+    /// 1024 on.
+    var shortlistsPay: Bool { classes >= (drawsModelOutput ? 1024 : 64) }
 
     /// Draws x_s by Gumbel-max with the uniforms of an engine, in one reading of the model output: the pass that draws the uniforms also brackets the masses of
     /// the columns and lists the classes that can win, one in a hundred or fewer.

@@ -6,7 +6,6 @@ struct ShortlistPart {
         var x, complement: Float
     }
 
-
     /// For each pixel the sum of the floats that `ScoreBounds` speaks of.
     let sums: UnsafeMutablePointer<Float>
     /// The complements of the uniforms of the mask, where its row is among the classes.

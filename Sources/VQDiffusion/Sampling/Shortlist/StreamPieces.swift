@@ -2,9 +2,9 @@ import CVQDiffusion
 
 /// How the stream of uniforms of a batch is cut into pieces, each some class rows of one batch row, for threads to share out.
 ///
-/// Whoever takes a piece has to pass over what lies before it, which costs a twist of the engine but nothing else: a fifth of reading it. So the pieces of a
-/// share follow each other, and later shares are shorter, that all may end at once. A thread that has come to the end of its share helps with later ones;
-/// towards the end of a share pieces become shorter, so that none is at work for long when there is nothing left to help with.
+/// Whoever takes a piece has to pass over what lies before it, which costs a twist of the engine but nothing else: a fifth of drawing and reading it. So the
+/// pieces of a share follow each other, and later shares are shorter, that all may end at once. A thread that has come to the end of its share helps with later
+/// ones; towards the end of a share pieces become shorter, so that none is at work for long when there is nothing left to help with.
 struct StreamPieces: ~Copyable {
     /// Of passing over a class row, where reading it costs 1.
     private static var costOfPassing: Double { 0.2 }
@@ -77,8 +77,8 @@ struct StreamPieces: ~Copyable {
         return min(total, start + max(0, Int(time - costOfPassing * Double(start))))
     }
 
-    /// The next piece for the owner of a share, of that or a later one, or nil when all of those have been taken. None comes before the one taken last. For any
-    /// number of threads at once.
+    /// The next piece for the owner of a share, of that or a later one, or nil when all of those have been taken. None comes before the one that owner took
+    /// last. For any number of threads at once.
     func take(share: Int) -> Int? {
         for from in share..<shares {
             let piece = vqd_next(next.pointer + from)
