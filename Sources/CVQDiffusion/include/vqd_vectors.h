@@ -15,28 +15,24 @@
 #endif
 #if defined(__AVX512DQ__)
 #define VQD_NATIVE_PARTS 1
-#define VQD_NATIVE_FLOAT __m512
-#define VQD_NATIVE_INT __m512i
 #define VQD_CONVERTED(x) _mm512_cvtps_epi32(x)
-#define VQD_ANY_NEGATIVE(x) _mm512_movepi32_mask(x)
+#define VQD_ANY_NEGATIVE(x) _mm512_movepi32_mask((__m512i)(x))
 #elif defined(__AVX2__)
 #define VQD_NATIVE_PARTS 2
-#define VQD_NATIVE_FLOAT __m256
-#define VQD_NATIVE_INT __m256i
 #define VQD_CONVERTED(x) _mm256_cvtps_epi32(x)
 #define VQD_ANY_NEGATIVE(x) (!_mm256_testz_ps((__m256)(x), (__m256)(x)))
 #elif defined(__SSE2__)
 #define VQD_NATIVE_PARTS 4
-#define VQD_NATIVE_FLOAT __m128
-#define VQD_NATIVE_INT __m128i
 #define VQD_CONVERTED(x) _mm_cvtps_epi32(x)
 #define VQD_ANY_NEGATIVE(x) _mm_movemask_ps((__m128)(x))
 #else
-typedef int32_t vqd_int4 __attribute__((ext_vector_type(4)));
 #define VQD_NATIVE_PARTS 4
-#define VQD_NATIVE_INT vqd_int4
-#define VQD_ANY_NEGATIVE(x) (__builtin_reduce_min(x) < 0)
+#define VQD_CONVERTED(x) __builtin_convertvector((x) < 0x1p31f ? (x) : (vqd_native_float)0x1p31f, vqd_native_word)
+#define VQD_ANY_NEGATIVE(x) (__builtin_reduce_min((vqd_native_int)(x)) < 0)
 #endif
+typedef float vqd_native_float __attribute__((ext_vector_type(16 / VQD_NATIVE_PARTS)));
+typedef int32_t vqd_native_int __attribute__((ext_vector_type(16 / VQD_NATIVE_PARTS)));
+typedef uint32_t vqd_native_word __attribute__((ext_vector_type(16 / VQD_NATIVE_PARTS)));
 
 typedef float vqd_float16 __attribute__((ext_vector_type(16)));
 typedef double vqd_double16 __attribute__((ext_vector_type(16)));
@@ -122,31 +118,43 @@ VQD_INLINE uint16_t vqd_within_double(vqd_double16 x, vqd_double16 t, vqd_double
 
 /* Lane by lane as an integer, rounded or cut off; 2^31 for NaN and what is not below that, as the instructions of x86-64 have it. C leaves that
  * open. */
+VQD_INLINE vqd_native_word vqd_native_to_31_bits(vqd_native_float a) { return (vqd_native_word)VQD_CONVERTED(a); }
 VQD_INLINE vqd_uint16 vqd_to_31_bits(vqd_float16 a) {
-#ifdef VQD_CONVERTED
-    union { vqd_float16 whole; VQD_NATIVE_FLOAT parts[VQD_NATIVE_PARTS]; } from = {a};
-    union { VQD_NATIVE_INT parts[VQD_NATIVE_PARTS]; vqd_uint16 whole; } to;
-    for (int i = 0; i < VQD_NATIVE_PARTS; i++) to.parts[i] = VQD_CONVERTED(from.parts[i]);
+    const union { vqd_float16 whole; vqd_native_float parts[VQD_NATIVE_PARTS]; } from = {a};
+    union { vqd_native_word parts[VQD_NATIVE_PARTS]; vqd_uint16 whole; } to;
+    for (int i = 0; i < VQD_NATIVE_PARTS; i++) to.parts[i] = vqd_native_to_31_bits(from.parts[i]);
     return to.whole;
-#else
-    return __builtin_convertvector(a < 0x1p31f ? a : (vqd_float16)0x1p31f, vqd_uint16);
-#endif
-}
-
-/* The sum and four more, given as bit patterns. (Of additions in Swift clang makes pieces here.) */
-VQD_INLINE vqd_float16 vqd_sum_of_patterns(vqd_float16 sum, vqd_uint16 a, vqd_uint16 b, vqd_uint16 c, vqd_uint16 d) {
-    return sum + (((vqd_float16)a + (vqd_float16)b) + ((vqd_float16)c + (vqd_float16)d));
 }
 
 /* The lanes in which the pattern a, of 31 bits or 2^31, exceeds the pattern b of a float in (0, 1]. */
 VQD_INLINE uint16_t vqd_exceeds(vqd_uint16 a, vqd_uint16 b) { VQD_LANES(a > b); }
 
-/* Not 0 when in some lane one of four does. By the sign of the difference: clang makes long detours of comparisons joined by `or`. */
-VQD_INLINE int32_t vqd_any_exceeds(vqd_uint16 a, vqd_uint16 a2, vqd_uint16 b, vqd_uint16 b2, vqd_uint16 c, vqd_uint16 c2, vqd_uint16 d, vqd_uint16 d2) {
-    const union { vqd_uint16 whole; VQD_NATIVE_INT parts[VQD_NATIVE_PARTS]; } any = {(a2 - a) | (b2 - b) | (c2 - c) | (d2 - d)};
-    VQD_NATIVE_INT joined = any.parts[0];
-    for (int i = 1; i < VQD_NATIVE_PARTS; i++) joined |= any.parts[i];
-    return VQD_ANY_NEGATIVE(joined);
+/* Of four classes in one go: adds the patterns max(x * scale + signal, level), read as floats, to the sums. Not 0 when in some lane one of them exceeds the
+ * pattern at v, which lies some bytes further for each class. Native part by native part: of whole vectors clang keeps more than there are registers. By the
+ * sign of differences: clang makes long detours of comparisons joined by `or`. */
+VQD_INLINE int32_t vqd_scan_four(
+    vqd_float16 a, vqd_float16 b, vqd_float16 c, vqd_float16 d, float scale, const float *signal, const float *level, float *sums, const void *v,
+    long step) {
+    enum { LANES = 16 / VQD_NATIVE_PARTS };
+    const union { vqd_float16 whole; vqd_native_float parts[VQD_NATIVE_PARTS]; } x[4] = {{a}, {b}, {c}, {d}};
+    vqd_native_word any = 0;
+    _Pragma("unroll") for (int i = 0; i < VQD_NATIVE_PARTS; i++) {
+        vqd_native_float from, least, sum, bounds[4];
+        __builtin_memcpy(&from, signal + i * LANES, sizeof from);
+        __builtin_memcpy(&least, level + i * LANES, sizeof least);
+        __builtin_memcpy(&sum, sums + i * LANES, sizeof sum);
+        _Pragma("unroll") for (int j = 0; j < 4; j++) {
+            const vqd_native_float bound = x[j].parts[i] * scale + from;
+            const vqd_native_word pattern = vqd_native_to_31_bits(least > bound ? least : bound);
+            vqd_native_word complement;
+            __builtin_memcpy(&complement, (const char *)v + j * step + i * (long)sizeof complement, sizeof complement);
+            any |= complement - pattern;
+            bounds[j] = (vqd_native_float)pattern;
+        }
+        sum += (bounds[0] + bounds[1]) + (bounds[2] + bounds[3]);
+        __builtin_memcpy(sums + i * LANES, &sum, sizeof sum);
+    }
+    return VQD_ANY_NEGATIVE(any);
 }
 
 /* Transposes a matrix of 16 x 16 in place: four rounds of interleaving its upper half with its lower. */

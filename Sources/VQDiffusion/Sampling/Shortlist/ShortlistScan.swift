@@ -35,50 +35,56 @@ struct ShortlistScan: ~Copyable {
         _: Element.Type, _ x: UnsafeRawPointer, _ classStride: Int, _ v: UnsafePointer<Float>, _ classes: Range<Int>, groups: Range<Int>,
         shown: UnsafePointer<Int32>, into part: inout ShortlistPart
     ) where Element.Real == Float {
-        var (x, v) = (x, v)
-        for group in groups {
-            read(Element.self, x, classStride, v, classes, group: group, shown: shown, into: &part)
-            x += 16 &* Element.size
-            v += 16
-        }
-    }
-
-    /// Four classes are looked at with one branch: hardly any can win.
-    @inline(__always)
-    private func read<Element: FloatingElement>(
-        _: Element.Type, _ x: UnsafeRawPointer, _ classStride: Int, _ v: UnsafePointer<Float>, _ classes: Range<Int>, group: Int,
-        shown: UnsafePointer<Int32>, into part: inout ShortlistPart
-    ) where Element.Real == Float {
-        let at = group &* 16
-        let signal = V(at: signal.pointer + at).lanes
-        let level = V(at: level.pointer + at).lanes
-        var sum = V(at: part.sums + at).lanes
         var (x, v) = (x, UnsafeRawPointer(v))
         let step = noiseWidth &* Float.size
         var k = classes.lowerBound
         while k &+ 4 <= classes.upperBound {
-            let a = bound(Element.self, x, signal, level)
-            let b = bound(Element.self, x + classStride, signal, level)
-            let c = bound(Element.self, x + 2 &* classStride, signal, level)
-            let d = bound(Element.self, x + 3 &* classStride, signal, level)
-            sum = vqd_sum_of_patterns(sum, a, b, c, d)
-            let any = vqd_any_exceeds(
-                a, load(v), b, load(v + step), c, load(v + 2 &* step), d, load(v + 3 &* step))
-            if any != 0 {
-                for i in 0..<4 { list(Element.self, k &+ i, at: at, x + i &* classStride, v + i &* step, shown: shown, into: &part) }
-            }
+            readFour(Element.self, x, classStride, v, k, groups: groups, shown: shown, into: &part)
             x += 4 &* classStride
             v += 4 &* step
             k &+= 4
         }
         while k < classes.upperBound {
-            sum += SIMD16<Float>(bits: bound(Element.self, x, signal, level))
-            list(Element.self, k, at: at, x, v, shown: shown, into: &part)
+            for i in 0..<groups.count {
+                let at = (groups.lowerBound &+ i) &* 16
+                let (x, v) = (x + i &* 16 &* Element.size, v + i &* 16 &* Float.size)
+                let sums = part.sums + at
+                V(V(at: sums).lanes + SIMD16<Float>(bits: bound(Element.self, x, at: at))).store(at: sums)
+                list(Element.self, k, at: at, x, v, shown: shown, into: &part)
+            }
             x += classStride
             v += step
             k &+= 1
         }
-        V(sum).store(at: part.sums + at)
+    }
+
+    /// Four classes are looked at with one branch: hardly any can win.
+    @inline(__always)
+    private func readFour<Element: FloatingElement>(
+        _: Element.Type, _ x: UnsafeRawPointer, _ classStride: Int, _ v: UnsafeRawPointer, _ k: Int, groups: Range<Int>,
+        shown: UnsafePointer<Int32>, into part: inout ShortlistPart
+    ) where Element.Real == Float {
+        let (signal, level, sums, step) = (signal.pointer, level.pointer, part.sums, noiseWidth &* Float.size)
+        var (x, v) = (x, v)
+        var at = groups.lowerBound &* 16
+        let end = groups.upperBound &* 16
+        while at < end {
+            let any = vqd_scan_four(
+                Element.loadVector(x).lanes, Element.loadVector(x + classStride).lanes, Element.loadVector(x + 2 &* classStride).lanes,
+                Element.loadVector(x + 3 &* classStride).lanes, ScoreBounds.scale, signal + at, level + at, sums + at, v, step)
+            if any != 0 { listFour(Element.self, k, at: at, x, classStride, v, shown: shown, into: &part) }
+            x += 16 &* Element.size
+            v += 16 &* Float.size
+            at &+= 16
+        }
+    }
+
+    @inline(never)
+    private func listFour<Element: FloatingElement>(
+        _: Element.Type, _ k: Int, at: Int, _ x: UnsafeRawPointer, _ classStride: Int, _ v: UnsafeRawPointer, shown: UnsafePointer<Int32>,
+        into part: inout ShortlistPart
+    ) where Element.Real == Float {
+        for i in 0..<4 { list(Element.self, k &+ i, at: at, x + i &* classStride, v + i &* noiseWidth &* Float.size, shown: shown, into: &part) }
     }
 
     @inline(__always)
@@ -86,9 +92,8 @@ struct ShortlistScan: ~Copyable {
 
     /// The bit patterns of the bounds of sixteen scores; see `ScoreBounds`.
     @inline(__always)
-    private func bound<Element: FloatingElement>(
-        _: Element.Type, _ x: UnsafeRawPointer, _ signal: SIMD16<Float>, _ level: SIMD16<Float>
-    ) -> SIMD16<UInt32> where Element.Real == Float {
+    private func bound<Element: FloatingElement>(_: Element.Type, _ x: UnsafeRawPointer, at: Int) -> SIMD16<UInt32> where Element.Real == Float {
+        let (signal, level) = (V(at: signal.pointer + at).lanes, V(at: level.pointer + at).lanes)
         let pattern = Element.loadVector(x).lanes.times(SIMD16(repeating: ScoreBounds.scale), plus: signal)
         return vqd_to_31_bits(vqd_greater(pattern, level))
     }
@@ -98,7 +103,7 @@ struct ShortlistScan: ~Copyable {
     private func list<Element: FloatingElement>(
         _: Element.Type, _ k: Int, at: Int, _ x: UnsafeRawPointer, _ v: UnsafeRawPointer, shown: UnsafePointer<Int32>, into part: inout ShortlistPart
     ) where Element.Real == Float {
-        var bits = vqd_exceeds(bound(Element.self, x, V(at: signal.pointer + at).lanes, V(at: level.pointer + at).lanes), load(v))
+        var bits = vqd_exceeds(bound(Element.self, x, at: at), load(v))
         while bits != 0 {
             let lane = bits.trailingZeroBitCount
             bits &= bits &- 1
