@@ -5,9 +5,6 @@ struct LinesAhead {
     let first: UnsafeRawPointer
     /// Bytes from a line to the next.
     let step: Int
-
-    @inline(__always)
-    func ask(for line: Int) { vqd_prefetch(first + line &* step) }
 }
 
 /// MT19937, sixteen words at a time (Matsumoto and Nishimura 1998): the engine of torch's generators on the CPU, whose uniforms of 24 bits it continues.
@@ -57,15 +54,19 @@ struct MersenneTwister {
     /// Writes `count` uniforms u on [0, 1), of every word the lower 24 bits times 2⁻²⁴, or the complements 1 - u, which are exact as well. May write
     /// fifteen more behind them.
     mutating func fill(_ uniforms: UnsafeMutablePointer<Float>, count: Int, complements: Bool = false, ahead: LinesAhead? = nil) {
+        // Nobody minds being asked for what is there.
+        let ahead = ahead ?? LinesAhead(first: uniforms, step: 0)
         let unit = SIMD16<Float>(repeating: complements ? -0x1p-24 : 0x1p-24)
         let origin = SIMD16<Float>(repeating: complements ? 1 : 0)
         var at = 0
         while at < count {
             if position == MersenneTwister.size { twist() }
             let part = min(count &- at, MersenneTwister.size &- position)
+            var line = ahead.first + (at &>> 4) &* ahead.step
             var i = 0
             while i < part {
-                if let ahead { ahead.ask(for: (at &+ i) &>> 4) }
+                vqd_prefetch(line)
+                line += ahead.step
                 let y = MersenneTwister.tempered(load(position &+ i)) & SIMD16(repeating: 0xff_ffff)
                 let u = vqd_converted(unsafeBitCast(y, to: SIMD16<Int32>.self)).times(unit, plus: origin)
                 UnsafeMutableRawPointer(uniforms + (at &+ i)).storeBytes(of: u, as: SIMD16<Float>.self)
