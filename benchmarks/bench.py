@@ -81,11 +81,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="tiny shapes and few calls")
     parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which needs a C++ compiler")
-    parser.add_argument("--seconds", type=float, help="for each slow function at each point (default: 0.6, quick 0.01)")
+    parser.add_argument("--seconds", type=float, help="for each slow function at each point (default: 0.2, quick 0.01)")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write results.json, results.md and speed.svg there alone")
     arguments = parser.parse_args()
     quick, with_compile = arguments.quick, not arguments.no_compile
-    seconds = arguments.seconds or (0.01 if quick else 0.6)
+    effort = {"seconds": arguments.seconds or (0.01 if quick else 0.2), "most": 2 if quick else 25}
     shapes, timesteps = (QUICK_SHAPES, [50, 1, 0]) if quick else (SHAPES, TIMESTEPS)
 
     start = time.perf_counter()
@@ -96,10 +96,10 @@ def main():
         "machine": this_machine(),
         "bandwidth": {str(n): bandwidth(8 if quick else 1024, n) for n in (1, 2)},
     }
-    results |= steps_and_posteriors(shapes, timesteps, seconds, with_compile, log)
-    results["spinning"] = spinning_times(seconds, shapes[0])
+    results |= steps_and_posteriors(shapes, timesteps, effort, with_compile, log)
+    results["spinning"] = spinning_times(effort, shapes[0])
     results["small"] = small()
-    results["scaling"] = scaling(QUICK_CURVES if quick else CURVES, seconds / 2, with_compile, log)
+    results["scaling"] = scaling(QUICK_CURVES if quick else CURVES, effort, with_compile, log)
     results["memory"] = memory(shapes[0])
     results["seconds"] = time.perf_counter() - start
 

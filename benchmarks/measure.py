@@ -16,17 +16,16 @@ def checked(checks):
     return {name: {"holds": bool(holds), "says": says} for name, (holds, says) in checks.items()}
 
 
-def share_of_lines(scheduler, t, sample, layout):
-    """Of the lines of memory of a model output in float32, how many hold an element that "inverse_cdf" needs."""
-    needed = np.asarray(scheduler.plan(t, sample, torch.Generator().manual_seed(0)).needed)
+def share_of_lines(needed, layout):
+    """Of the lines of memory of a model output in float32, how many hold an element of a needed pixel (mask (B, N))."""
     if layout == "inner":
         return float(needed.mean())
     padded = np.pad(needed, ((0, 0), (0, -needed.shape[1] % 16)))
     return float(padded.reshape(len(needed), -1, 16).any(axis=2).mean())
 
 
-def steps_and_posteriors(shapes, timesteps, seconds, with_compile, log):
-    """`step` at every shape, layout and timestep, and `q_posterior` and the guided step at t = 50."""
+def steps_and_posteriors(shapes, timesteps, effort, with_compile, log):
+    """`step` at every shape, layout and timestep, and `q_posterior` and the guided step at t = 50. `effort` is for `by_turns`."""
     steps, posteriors, guided, compilation = [], [], [], []
     for shape in shapes:
         case = Case(*shape)
@@ -42,30 +41,30 @@ def steps_and_posteriors(shapes, timesteps, seconds, with_compile, log):
                 row = {"shape": shape, "layout": layout, "t": t}
                 functions = contestants.steps(log_p, t, sample)
                 checks = contestants.check_steps(functions, case, layout, t, sample)
-                longer = 4 * seconds if shape == shapes[0] and t == 50 else seconds
+                often = {name: 4 * value for name, value in effort.items()} if shape == shapes[0] and t == 50 else effort
                 if t == 50:
-                    functions["interface"] = contestants.limits(log_p, sample)["interface"]
-                share = share_of_lines(contestants.inverse, t, sample, layout)
-                steps.append(row | {"times": by_turns(functions, longer), "share of lines": share, "checks": checked(checks)})
+                    functions["interface"] = contestants.interface(log_p, sample)
+                needed = contestants.inverse.plan(t, sample, torch.Generator().manual_seed(0)).needed
+                share = share_of_lines(np.asarray(needed), layout)
+                steps.append(row | {"times": by_turns(functions, **often), "share of lines": share, "checks": checked(checks)})
                 log(steps[-1])
                 if t != 50:
                     continue
                 functions = contestants.posteriors(log_p, t, sample)
                 checks = contestants.check_posteriors(functions)
-                functions["copy"] = contestants.limits(log_p, sample)["copy"]
-                posteriors.append(row | {"times": by_turns(functions, longer), "checks": checked(checks)})
+                posteriors.append(row | {"times": by_turns(functions, **often), "checks": checked(checks)})
                 log(posteriors[-1])
                 if layout == "outer":
                     uncond = case.unconditional()
                     functions = contestants.guided(uncond, log_p, t, sample)
                     checks = contestants.check_guided(functions, uncond, log_p, t, sample)
-                    times = by_turns(functions, longer, least=3 if shape == shapes[0] else 1)
+                    times = by_turns(functions, **often, least=3 if shape == shapes[0] else 1)
                     guided.append(row | {"times": times, "checks": checked(checks)})
                     log(guided[-1])
     return {"steps": steps, "posteriors": posteriors, "guided": guided, "compilation": compilation}
 
 
-def scaling(variants, seconds, with_compile, log):
+def scaling(variants, effort, with_compile, log):
     """At t = 50, along one axis at a time. {axis: [{"at": value, "times": …}]}; by name of axis a list of (value, shape)."""
     curves = {}
     for axis, points in variants.items():
@@ -87,7 +86,7 @@ def scaling(variants, seconds, with_compile, log):
                 guided = contestants.guided(case.unconditional(), case.outer, 50, sample)
                 functions["guided"] = guided["gumbel"]
             checks = checked({"gumbel": (same, "tokens equal to diffusers'" if same else "tokens DIFFER")})
-            curves[axis].append({"at": value, "shape": shape, "times": by_turns(functions, seconds), "checks": checks})
+            curves[axis].append({"at": value, "shape": shape, "times": by_turns(functions, **effort), "checks": checks})
             log(curves[axis][-1] | {"layout": axis, "t": 50})
             torch.set_num_threads(threads)
             vqdiffusion.set_num_threads(None)
@@ -102,7 +101,7 @@ def memory(shape):
 def small():
     """18 classes and the mask, 64 pixels: the class on NumPy arrays beside the drop-in and diffusers', in milliseconds.
 
-    "times" are those by turns, where each call finds the caches of the cores as the others leave them; "alone" those of one call after another.
+    "times" are those by turns, where each call finds the caches as the others leave them; "alone" those of one call after another.
     """
     case = Case(1, 19, 64)
     contestants = Contestants(19)
@@ -119,5 +118,5 @@ def small():
 
     same = np.array_equal(again, numpy_inverse_cdf(array, grid, 50, uniforms, Law.of(19, 50)))
     checks["NumPy class"] = (same, "tokens equal to float64's" if same else "tokens DIFFER from float64's")
-    alone = {name: by_turns({name: function}, seconds=0.2, most=2000)[name] for name, function in functions.items()}
-    return {"times": by_turns(functions, seconds=1, most=500), "alone": alone, "checks": checked(checks)}
+    alone = {name: by_turns({name: function}, seconds=0.2, most=2000, cold=False)[name] for name, function in functions.items()}
+    return {"times": by_turns(functions, seconds=1, most=500, cold=False), "alone": alone, "checks": checked(checks)}

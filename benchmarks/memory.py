@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 T = 50
+UNCERTAIN = 200_000  # bytes that the method may err by
 
 
 def extra_memory(call, shape):

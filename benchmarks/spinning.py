@@ -1,6 +1,7 @@
 """How long the calls take where torch's threads wait as they do by default: for some milliseconds after an operation they spin on all cores.
 
-Run as `python spinning.py SECONDS B K+1 N`, a process of its own, since the policy is read once: each call comes right after `torch.sum`.
+Run as `python spinning.py EFFORT B K+1 N`, a process of its own, since the policy is read once: each call comes right after an operation of torch on all
+cores.
 """
 
 import json
@@ -9,31 +10,41 @@ import subprocess
 import sys
 
 T = 50
+POLICIES = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY"}
 
 
-def spinning_times(seconds, shape):
-    """{name: {"ms": median, "calls": number}}."""
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    command = [sys.executable, "-W", "ignore", __file__, str(seconds), *map(str, shape)]
+def spinning_times(effort, shape):
+    """{threads: {name: {"ms": median, "calls": number}}}. `effort` is for `by_turns`."""
+    environment = {name: value for name, value in os.environ.items() if name not in POLICIES}
+    command = [sys.executable, "-W", "ignore", __file__, json.dumps(effort), *map(str, shape)]
     return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def main(seconds, *shape):
+def main(effort, *shape):
+    import vqdiffusion
     from cases import Case
     from contestants import Contestants
     from timing import by_turns
 
     case = Case(*map(int, shape))
     contestants, sample = Contestants(case.embeddings), case.sample(T)
-    functions = contestants.steps(case.outer, T, sample, with_numpy=False)
-    functions["inverse, inner"] = contestants.steps(case.model_output("inner"), T, sample, with_numpy=False)["inverse"]
-    functions["q_posterior"] = contestants.posteriors(case.outer, T, sample)["q_posterior"]
-    functions["guided"] = contestants.guided(case.unconditional(), case.outer, T, sample)["gumbel"]
-    one_read = functions.pop("sum")
-    times = {}
-    for name, function in functions.items():
-        times |= by_turns({"sum": one_read, name: function}, float(seconds))
-    print(json.dumps(times))
+    steps = contestants.steps(case.outer, T, sample, with_numpy=False)
+    inner = contestants.steps(case.model_output("inner"), T, sample, with_numpy=False)
+    functions = {
+        "gumbel": steps["gumbel"],
+        "inverse": steps["inverse"],
+        "inverse, inner": inner["inverse"],
+        "q_posterior": contestants.posteriors(case.outer, T, sample)["q_posterior"],
+        "guided": contestants.guided(case.unconditional(), case.outer, T, sample)["gumbel"],
+    }
+
+    def on(threads, function):
+        vqdiffusion.set_num_threads(threads)
+        function()
+
+    both = {(n, name): lambda n=n, f=f: on(n, f) for n in (1, 2) for name, f in functions.items()}
+    times = by_turns(both, **json.loads(effort))
+    print(json.dumps({n: {name: times[n, name] for name in functions} for n in (1, 2)}))
 
 
 if __name__ == "__main__":
