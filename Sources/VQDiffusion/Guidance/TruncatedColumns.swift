@@ -11,11 +11,15 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     private let keptStride: Int
     /// What is taken off the guided log-probabilities of each pixel.
     private let normalisers: Scratch<E.Real>
-    private let floor: E.Real.Vector
+    private let least: E.Real.Vector
 
     var classes: Int { guided.conditional.classes }
 
     var roomPerGroup: Int { 0 }
+    var floor: E.Real.Vector? { least }
+
+    @inline(__always)
+    func isAtFloor(_ classRow: ClassRow, group: Int) -> Bool { classRow.kept[group &* keptStride] == 0 }
 
     @inline(__always)
     func classRow(_ k: Int, row: Int, groups: Range<Int>, room: UnsafeMutablePointer<E.Real>) -> ClassRow {
@@ -28,9 +32,9 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     @inline(__always)
     func load(_ classRow: ClassRow, group: Int) -> E.Real.Vector {
         let bits = classRow.kept[group &* keptStride]
-        guard bits != 0 else { return floor }
+        guard bits != 0 else { return least }
         let x = guided.load(unconditional: classRow.unconditional, conditional: classRow.conditional, group: group)
-        return (x - E.Real.Vector(at: classRow.normalisers + group &* 16)).kept(where: bits, else: floor)
+        return (x - E.Real.Vector(at: classRow.normalisers + group &* 16)).kept(where: bits, else: least)
     }
 
     /// Guides and truncates a model's output and enters its columns into a plan, in one go over it.
@@ -72,6 +76,6 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
             }
         }
         for at in 0..<p.batch * groups where unreliable[at] { return nil }
-        return TruncatedColumns(guided: guided, groups: groups, kept: kept, keptStride: keptStride, normalisers: normalisers, floor: floor)
+        return TruncatedColumns(guided: guided, groups: groups, kept: kept, keptStride: keptStride, normalisers: normalisers, least: floor)
     }
 }

@@ -40,29 +40,31 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
         _ columns: borrowing Columns, _ uniforms: inout UniformRows<Noise.Uniform>, signal: UnsafePointer<Noise.Real>, level: UnsafePointer<Noise.Real>,
         slope: UnsafePointer<Noise.Real>, own: UnsafePointer<Noise.Real>, mask: UnsafePointer<Noise.Real>?, linear: Bool
     ) throws(ArgumentError) where Columns.Real == Noise.Real {
-        let zero = V(repeating: 0)
         // What a bound is relative to.
         let reference = linear ? signal : level
         let (uniformLanes, uniformStride) = (uniforms.groups, uniforms.pixelStride)
         let groups = chunk.lowerBound / 16..<(chunk.upperBound &+ 15) / 16
         let room = try Scratch<Noise.Real>(groups.count * columns.roomPerGroup)
+        let limits = try FloorLimits<Noise>(groups: columns.floor == nil ? 0 : groups.count)
+        if let floor = columns.floor {
+            for g in 0..<groups.count { limits.set(bound(floor, slope + g &* 16, linear: linear), at: g &* 16) }
+        }
         for k in 0..<columns.classes {
             let index = Int32(truncatingIfNeeded: k)
             let classRow = columns.classRow(k, row: row, groups: groups, room: room.pointer)
             let noise = uniforms.next()
-            enterOwn(index, own: own, reference: reference, noise: noise, stride: uniformStride)
+            enterOwn(index, own: own, reference: reference, noise: noise, stride: uniformStride, limits)
             for g in 0..<groups.count {
                 let at = g &* 16
-                let x = columns.load(classRow, group: groups.lowerBound &+ g)
                 let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
-                // Both sides less the level; where there is none (linear), less the signal.
-                let y = linear ? x : .greater(x + .load(slope + at), zero)
-                guard (y + Noise.bound(u)).lanes(above: .load(threshold.pointer + at)) != 0 else { continue }
+                guard !columns.isAtFloor(classRow, group: groups.lowerBound &+ g) || limits.areExceeded(by: u, at: at) else { continue }
+                let x = columns.load(classRow, group: groups.lowerBound &+ g)
+                guard (bound(x, slope + at, linear: linear) + Noise.bound(u)).lanes(above: .load(threshold.pointer + at)) != 0 else { continue }
                 let posterior = V.logPosterior(
                     x, signal: .load(signal + at), level: .load(level + at), slope: .load(slope + at), linear: linear)
                 let others = posterior + Noise.noise(u)
                 let shown = SIMD16<Int32>.load(classes + at)
-                enter(others.replacing(with: V(repeating: -.infinity), where: shown, equals: index), index, at: at, reference: .load(reference + at))
+                enter(others.replacing(with: V(repeating: -.infinity), where: shown, equals: index), index, at: at, reference: .load(reference + at), limits)
             }
         }
         guard let mask else { return }
@@ -71,13 +73,20 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
             let at = g &* 16
             let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
             let score = .load(mask + at) + Noise.noise(u)
-            enter(score, Int32(truncatingIfNeeded: columns.classes), at: at, reference: .load(reference + at))
+            enter(score, Int32(truncatingIfNeeded: columns.classes), at: at, reference: .load(reference + at), limits)
         }
     }
 
+    /// What a posterior less the level is at most, or where there is none (linear) less the signal; but for log 2.
+    @inline(__always)
+    private func bound(_ x: V, _ slope: UnsafePointer<Noise.Real>, linear: Bool) -> V { linear ? x : .greater(x + .load(slope), V(repeating: 0)) }
+
     /// The one class of a pixel that follows a formula of its own.
     @inline(__always)
-    private func enterOwn(_ index: Int32, own: UnsafePointer<Noise.Real>, reference: UnsafePointer<Noise.Real>, noise: UnsafeRawPointer, stride: Int) {
+    private func enterOwn(
+        _ index: Int32, own: UnsafePointer<Noise.Real>, reference: UnsafePointer<Noise.Real>, noise: UnsafeRawPointer, stride: Int,
+        _ limits: borrowing FloorLimits<Noise>
+    ) {
         var n = showing.first[Int(index)]
         while n >= 0 {
             let pixel = Int(n)
@@ -86,20 +95,24 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
             if score > best[pixel] {
                 best[pixel] = score
                 token[pixel] = index
-                threshold[pixel] = thresholdFor(V(repeating: score), reference: V(repeating: reference[pixel]))[0]
+                let least = thresholdFor(V(repeating: score), reference: V(repeating: reference[pixel]))
+                threshold[pixel] = least[0]
+                limits.raise(pixel: pixel, threshold: least)
             }
             n = showing.next[pixel]
         }
     }
 
     @inline(__always)
-    private func enter(_ score: V, _ index: Int32, at: Int, reference: V) {
+    private func enter(_ score: V, _ index: Int32, at: Int, reference: V, _ limits: borrowing FloorLimits<Noise>) {
         var leader = V.load(best.pointer + at)
         var tokens = SIMD16<Int32>.load(token.pointer + at)
         leader.takeGreater(score, index: index, into: &tokens)
         leader.store(best.pointer + at)
         tokens.store(token.pointer + at)
-        thresholdFor(leader, reference: reference).store(threshold.pointer + at)
+        let least = thresholdFor(leader, reference: reference)
+        least.store(threshold.pointer + at)
+        limits.raise(at: at, threshold: least)
     }
 
     /// best - reference - log 2, less a margin for the roundings of a score (at most some 1e-5 at the magnitudes of these logarithms).

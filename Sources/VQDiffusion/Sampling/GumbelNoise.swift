@@ -11,6 +11,8 @@ protocol GumbelNoise {
     static func noise(_ u: Uniform.Real.Vector) -> Real.Vector
     /// Not less than `noise(u)`.
     static func bound(_ u: Uniform.Real.Vector) -> Real.Vector
+    /// A uniform up to which no noise is greater than this.
+    static func uniform(boundedBy noise: Real.Vector) -> Uniform.Real.Vector
 }
 
 enum FloatNoise: GumbelNoise {
@@ -32,6 +34,10 @@ enum FloatNoise: GumbelNoise {
         let pattern = vqd_converted((1 - u.lanes).signedBits)
         return FloatVector(pattern.times(SIMD16(repeating: -0.693_147_2 / 8_388_608), plus: SIMD16(repeating: 127 * 0.693_147_2 + 0.001)))
     }
+
+    /// By the same inequality. The factor is for the roundings of `noise`, the last difference for those of this.
+    @inline(__always)
+    static func uniform(boundedBy noise: FloatVector) -> FloatVector { FloatVector(1 - 1.001 * .exp(0 - noise.lanes) - 0x1p-24) }
 }
 
 /// Noise in float32 for scores in double precision.
@@ -44,6 +50,9 @@ enum WidenedFloatNoise: GumbelNoise {
 
     @inline(__always)
     static func bound(_ u: FloatVector) -> DoubleVector { DoubleVector(repeating: 17) }
+
+    @inline(__always)
+    static func uniform(boundedBy noise: DoubleVector) -> FloatVector { FloatVector(repeating: -1) }
 }
 
 enum DoubleNoise: GumbelNoise {
@@ -58,4 +67,7 @@ enum DoubleNoise: GumbelNoise {
     /// The noise of the largest double below one is 36.74.
     @inline(__always)
     static func bound(_ u: DoubleVector) -> DoubleVector { DoubleVector(repeating: 37) }
+
+    @inline(__always)
+    static func uniform(boundedBy noise: DoubleVector) -> DoubleVector { DoubleVector(repeating: -1) }
 }

@@ -9,6 +9,9 @@ protocol RaceColumns: ~Copyable {
     var classes: Int { get }
     /// Working memory for each group of sixteen pixels, in elements.
     var roomPerGroup: Int { get }
+    /// What every class of a group holds that `isAtFloor` is true of; nil where it never is.
+    var floor: Real.Vector? { get }
+    func isAtFloor(_ classRow: ClassRow, group: Int) -> Bool
     /// Gets ready for reading a class of some groups. Called for one class after the other, with the same memory.
     func classRow(_ k: Int, row: Int, groups: Range<Int>, room: UnsafeMutablePointer<Real>) -> ClassRow
     /// The log-probabilities of the class at a group, whose spare lanes repeat the last pixel.
@@ -34,6 +37,10 @@ struct StoredColumns<E: FloatingElement>: RaceColumns, ~Copyable {
 
     var classes: Int { p.classes }
     var roomPerGroup: Int { transposes ? blockOfClasses * 16 : 0 }
+    var floor: E.Real.Vector? { nil }
+
+    @inline(__always)
+    func isAtFloor(_ classRow: ClassRow, group: Int) -> Bool { false }
 
     @inline(__always)
     func classRow(_ k: Int, row: Int, groups: Range<Int>, room: UnsafeMutablePointer<E.Real>) -> ClassRow {
