@@ -86,15 +86,12 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         }
         var u = unconditional.pointer(row: row, class: first) + startOfU
         var c = conditional.pointer(row: row, class: first) + startOfC
-        let (aheadOfU, aheadOfC) = (blockOfClasses &* unconditional.classStride, blockOfClasses &* conditional.classStride)
         var i = 0
         while i < count && neighbours > 0 {
             var (x, y) = (u, c)
             var target = blocks + i &* 16
             var j = 0
             while j < neighbours {
-                vqd_prefetch(x + aheadOfU)
-                vqd_prefetch(y + aheadOfC)
                 let (a, b) = (E.loadVector(x), E.loadVector(y))
                 (a + scale * (b - a)).store(at: target)
                 x += 16 &* E.size
@@ -106,6 +103,17 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             c += conditional.classStride
             i &+= 1
         }
+    }
+
+    /// Two class rows of both inputs at some groups, of which `add` asks for a line each with every class that it adds: the blocks of eight groups make
+    /// sixteen rows. Lines that follow each other take less time than those that are a class row apart.
+    @inline(__always)
+    private func rowsAhead(row: Int, groups: Range<Int>, classes first: Int) -> (RowsAhead, RowsAhead) {
+        let (u, c) = (unconditional.pointer(row: row, class: first), conditional.pointer(row: row, class: first))
+        return (
+            RowsAhead(first: u + lanesOfUnconditional.pointer[groups.lowerBound].offsets[0], step: 16 &* E.size, rowStride: unconditional.classStride),
+            RowsAhead(first: c + lanesOfConditional.pointer[groups.lowerBound].offsets[0], step: 16 &* E.size, rowStride: conditional.classStride)
+        )
     }
 
     /// ℓ of one class at sixteen pixels, of which no input is -∞ where the result matters.
@@ -141,7 +149,8 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
                     for i in 0..<some.count {
                         let at = group &+ i &- groups.lowerBound
                         let block = block.pointer + i &* blockOfClasses &* 16
-                        masses.add(block, count: count, to: at)
+                        let ahead = rowsAhead(row: row, groups: some, classes: first &+ blockOfClasses &+ i &* 2)
+                        masses.add(block, count: count, to: at, ahead: ahead)
                         each(at, block, first, count, masses.largest(at))
                     }
                 }
@@ -199,6 +208,16 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     }
 }
 
+/// Eight lines of memory of a class row and eight of the next.
+private struct RowsAhead {
+    let first: UnsafeRawPointer
+    /// Bytes from a line to the next, and from a row to the next.
+    let step, rowStride: Int
+
+    @inline(__always)
+    func ask(for i: Int) { vqd_prefetch(first + (i & 7) &* step + (i &>> 3) &* rowStride) }
+}
+
 /// Σ e^ℓ of groups of sixteen columns as their classes come in, relative to the largest so far.
 private struct RunningMasses<V: RealVector>: ~Copyable {
     private let largest: Scratch<V.Scalar>
@@ -219,8 +238,13 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
     }
 
     /// Sixteen classes are added in the precision of the elements and those sums in double precision.
+    ///
+    /// - Parameter ahead: what is read soon, asked for here: memory and arithmetic then take their time together.
     @inline(never)
-    func add(_ block: UnsafePointer<V.Scalar>, count: Int, to group: Int) {
+    func add(_ block: UnsafePointer<V.Scalar>, count: Int, to group: Int, ahead: (RowsAhead, RowsAhead)? = nil) {
+        // It does not hurt to ask for what is there.
+        let here = RowsAhead(first: block, step: 0, rowStride: 0)
+        let (rowsOfU, rowsOfC) = ahead ?? (here, here)
         let before = V(at: largest.pointer + group &* 16)
         var sum = DoubleVector(at: sums.pointer + group &* 16)
         var top = before
@@ -236,6 +260,8 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
         var part = V(repeating: 0)
         at = 0
         while at < count &* 16 {
+            rowsOfU.ask(for: at &>> 4)
+            rowsOfC.ask(for: at &>> 4)
             part = part + .exp(V(at: block + at) - top)
             at &+= 16
         }

@@ -64,7 +64,6 @@ OUT_OF_REACH = {
     "sparse rows": lambda: X.to_sparse_csr(),
     "wrapper": lambda: Wrapper(X),
     "fake": fake,
-    "quantized": lambda: torch.quantize_per_tensor(X, 0.1, 0, torch.qint8),
     "8 bits": lambda: X.to(torch.float8_e4m3fn),
 }
 
@@ -74,7 +73,7 @@ def test_reached(kind):
     tensor = REACHED[kind]()
     result = memory(tensor, "x")
     np.testing.assert_array_equal(result, tensor.detach().numpy())
-    assert result.ctypes.data == tensor.data_ptr()
+    assert result.ctypes.data == tensor.data_ptr() or result.size == 0
 
 
 @pytest.mark.parametrize("kind", OUT_OF_REACH)
