@@ -1,5 +1,8 @@
 """Gumbel noise drawn from an engine, in one reading of the model output, against the same noise given."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from reference import random_classes, random_log_p
@@ -278,3 +281,44 @@ def test_bad_engines(rng):
     with pytest.raises(ValueError, match="engine must be writable"):
         _native.step_gumbel(30, ALPHA, GAMMA, 50, 49, log_p, sample, read_only, out)
     assert (out == -7).all()
+
+
+OUT_OF_MEMORY = """
+import resource
+import sys
+from pathlib import Path
+
+import subprocess
+import sys
+
+import numpy as np
+from vqdiffusion import _native, alpha_schedules, gamma_schedules
+
+classes, pixels = 64, 1 << 19
+column = np.log(np.random.default_rng(0).dirichlet(np.ones(classes))).astype(np.float32)
+log_p = np.broadcast_to(column[None, :, None], (1, classes, pixels))
+sample, out = np.full((1, pixels), classes), np.full((1, pixels), -7)
+engine = np.r_[np.arange(624), 624].astype(np.uint32)
+before = engine.copy()
+if sys.argv[1] != "all":
+    used = resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20,) * 2)
+schedule = [table(100)[1][:100] for table in (alpha_schedules, gamma_schedules)]
+try:
+    _native.step_gumbel(classes, *schedule, 50, 49, log_p, sample, engine, out, 1)
+    print(*out[0, ::1000], *engine[::100])
+except MemoryError:
+    assert (out == -7).all() and (engine == before).all()
+    print("MemoryError")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of the address space, as Linux has them")
+def test_where_there_is_no_memory_for_lists_they_are_done_without():
+    """Here the lists take some 290 MB, the race that stands in for them 80."""
+
+    def run(limit):
+        return subprocess.run([sys.executable, "-c", OUT_OF_MEMORY, limit], check=True, capture_output=True, text=True).stdout
+
+    assert run("all") == run("160") != "MemoryError\n"
+    assert run("20") == "MemoryError\n"
