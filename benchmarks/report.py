@@ -206,6 +206,8 @@ As they do for some milliseconds after an operation unless `OMP_WAIT_POLICY` ask
 
 ## Small calls
 
+Nothing is written before these calls: each finds the caches as the one before has left them.
+
 {small_table(results)}
 
 ## Memory

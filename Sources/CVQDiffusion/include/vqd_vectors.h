@@ -116,22 +116,26 @@ VQD_INLINE uint16_t vqd_any_beyond_double(vqd_double16 a, vqd_double16 b) { VQD_
 VQD_INLINE uint16_t vqd_within(vqd_float16 x, vqd_float16 t, vqd_float16 u) { VQD_LANES((x > t) & (x <= u)); }
 VQD_INLINE uint16_t vqd_within_double(vqd_double16 x, vqd_double16 t, vqd_double16 u) { VQD_LANES((x > t) & (x <= u)); }
 
-/* Lane by lane as an integer, rounded or cut off; 2^31 for NaN and what is not below that, as the instructions of x86-64 have it. C leaves that
- * open. */
-VQD_INLINE vqd_native_word vqd_native_to_31_bits(vqd_native_float a) { return (vqd_native_word)VQD_CONVERTED(a); }
-VQD_INLINE vqd_uint16 vqd_to_31_bits(vqd_float16 a) {
-    const union { vqd_float16 whole; vqd_native_float parts[VQD_NATIVE_PARTS]; } from = {a};
-    union { vqd_native_word parts[VQD_NATIVE_PARTS]; vqd_uint16 whole; } to;
-    for (int i = 0; i < VQD_NATIVE_PARTS; i++) to.parts[i] = vqd_native_to_31_bits(from.parts[i]);
-    return to.whole;
+/* Lane by lane max(x * scale + signal, level) as an integer, rounded or cut off; 2^31 for NaN and what is not below that, as the instructions of x86-64 have
+ * it. C leaves that open. */
+VQD_INLINE vqd_native_word vqd_native_bound(vqd_native_float x, float scale, vqd_native_float signal, vqd_native_float level) {
+    const vqd_native_float bound = x * scale + signal;
+    return (vqd_native_word)VQD_CONVERTED(level > bound ? level : bound);
+}
+VQD_INLINE vqd_uint16 vqd_bound(vqd_float16 x, float scale, vqd_float16 signal, vqd_float16 level) {
+    typedef union { vqd_float16 whole; vqd_native_float parts[VQD_NATIVE_PARTS]; } split;
+    const split xs = {x}, signals = {signal}, levels = {level};
+    union { vqd_native_word parts[VQD_NATIVE_PARTS]; vqd_uint16 whole; } bounds;
+    for (int i = 0; i < VQD_NATIVE_PARTS; i++) bounds.parts[i] = vqd_native_bound(xs.parts[i], scale, signals.parts[i], levels.parts[i]);
+    return bounds.whole;
 }
 
 /* The lanes in which the pattern a, of 31 bits or 2^31, exceeds the pattern b of a float in (0, 1]. */
 VQD_INLINE uint16_t vqd_exceeds(vqd_uint16 a, vqd_uint16 b) { VQD_LANES(a > b); }
 
-/* Of four classes in one go: adds the patterns max(x * scale + signal, level), read as floats, to the sums. Not 0 when in some lane one of them exceeds the
- * pattern at v, which lies some bytes further for each class. Native part by native part: of whole vectors clang keeps more than there are registers. By the
- * sign of differences: clang makes long detours of comparisons joined by `or`. */
+/* Of four classes in one go: adds the bounds, read as floats, to the sums. Not 0 when in some lane one of them exceeds the pattern at v, which lies some bytes
+ * further for each class. Native part by native part: of whole vectors clang keeps more than there are registers. By the sign of differences: clang makes
+ * long detours of comparisons joined by `or`. */
 VQD_INLINE int32_t vqd_scan_four(
     vqd_float16 a, vqd_float16 b, vqd_float16 c, vqd_float16 d, float scale, const float *signal, const float *level, float *sums, const void *v,
     long step) {
@@ -144,12 +148,11 @@ VQD_INLINE int32_t vqd_scan_four(
         __builtin_memcpy(&least, level + i * LANES, sizeof least);
         __builtin_memcpy(&sum, sums + i * LANES, sizeof sum);
         _Pragma("unroll") for (int j = 0; j < 4; j++) {
-            const vqd_native_float bound = x[j].parts[i] * scale + from;
-            const vqd_native_word pattern = vqd_native_to_31_bits(least > bound ? least : bound);
+            const vqd_native_word bound = vqd_native_bound(x[j].parts[i], scale, from, least);
             vqd_native_word complement;
             __builtin_memcpy(&complement, (const char *)v + j * step + i * (long)sizeof complement, sizeof complement);
-            any |= complement - pattern;
-            bounds[j] = (vqd_native_float)pattern;
+            any |= complement - bound;
+            bounds[j] = (vqd_native_float)bound;
         }
         sum += (bounds[0] + bounds[1]) + (bounds[2] + bounds[3]);
         __builtin_memcpy(sums + i * LANES, &sum, sizeof sum);

@@ -93,9 +93,7 @@ struct ShortlistScan: ~Copyable {
     /// The bit patterns of the bounds of sixteen scores; see `ScoreBounds`.
     @inline(__always)
     private func bound<Element: FloatingElement>(_: Element.Type, _ x: UnsafeRawPointer, at: Int) -> SIMD16<UInt32> where Element.Real == Float {
-        let (signal, level) = (V(at: signal.pointer + at).lanes, V(at: level.pointer + at).lanes)
-        let pattern = Element.loadVector(x).lanes.times(SIMD16(repeating: ScoreBounds.scale), plus: signal)
-        return vqd_to_31_bits(vqd_greater(pattern, level))
+        vqd_bound(Element.loadVector(x).lanes, ScoreBounds.scale, V(at: signal.pointer + at).lanes, V(at: level.pointer + at).lanes)
     }
 
     /// Lists the pixels of a group at which a class can win: its bound exceeds the complement of its uniform. So does that of NaN and +∞.
