@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from reference import LOG_ZERO, LogReference, Reference, random_classes, random_log_p
+from reference import LOG_ZERO, LogReference, Reference, gumbel, random_classes, random_log_p
 
-from vqdiffusion import VQDiffusionScheduler
+from vqdiffusion import VQDiffusionScheduler, _native
 
 
 def worst(values, expected):
@@ -132,6 +132,36 @@ def test_without_substitutions_an_unmasked_pixel_is_carried_over(rng):
     # Masked: γ̄ is 0.5 at t = 2 and 0.625 at t = 3.
     np.testing.assert_allclose(out[0, :5, 0], log_p[0, :, 0] + np.log(0.2), atol=1e-5)
     np.testing.assert_allclose(out[0, 5, 0], mass[0, 0] + np.log(0.8), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("t", [1, 2])
+def test_where_nothing_is_left_of_the_clean_classes(rng, t, dtype):
+    """ᾱ = 0 from t = 1 on: at t = 2 the model has no say."""
+    classes, pixels = 7, 400
+    alpha_bar, gamma_bar = np.array([0.5, 0, 0]), np.array([0.1, 0.2, 0.3])
+    truth = Reference(classes + 1, 3)
+    truth.alpha_bar, truth.gamma_bar = np.append(alpha_bar, 1).astype(np.longdouble), np.append(gamma_bar, 0)
+    truth.beta_bar = (1 - truth.alpha_bar - truth.gamma_bar) / classes
+    truth.alpha = np.array([0.5, 0, 0])  # of 0/0 the last
+    truth.gamma = 1 - (1 - gamma_bar) / (1 - truth.gamma_bar[[-1, 0, 1]])
+    truth.beta = (1 - truth.alpha - truth.gamma) / classes
+    log_p, x_t = random_log_p(rng, 1, classes, pixels, dtype=dtype), random_classes(rng, 1, classes, pixels)
+    log_p[0, 0, :9] = -np.inf
+    expected = truth.posterior(log_p, x_t, t).astype(np.float64)
+    out = np.empty((1, classes + 1, pixels), dtype)
+    _native.q_posterior(classes, alpha_bar, gamma_bar, t, t - 1, log_p, x_t, out)
+    np.testing.assert_allclose(np.exp(out.astype(np.float64)), expected, rtol=1e-5, atol=1e-20)
+    uniforms, drawn = rng.random(out.shape, np.float32), np.empty((1, pixels), np.int64)
+    _native.step_gumbel(classes, alpha_bar, gamma_bar, t, t - 1, log_p, x_t, uniforms, drawn)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_array_equal(drawn, (np.log(expected) + gumbel(uniforms)).argmax(axis=1))
+    if dtype == np.float32:
+        guided = np.empty_like(drawn)
+        _native.guided_step_gumbel(
+            classes, alpha_bar, gamma_bar, t, t - 1, None, log_p, 1.0, 2.0, -np.inf, x_t, uniforms, guided
+        )
+        np.testing.assert_array_equal(guided, drawn)
 
 
 def test_arguments_are_left_alone(rng):

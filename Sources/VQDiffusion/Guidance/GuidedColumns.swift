@@ -105,14 +105,17 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         }
     }
 
-    /// Two class rows of both inputs at some groups, of which `add` asks for a line each with every class that it adds: the blocks of eight groups make
-    /// sixteen rows. Lines that follow each other take less time than those that are a class row apart.
+    /// A block of classes of some groups of neighbours in both inputs, of which `add` asks for a line each with every class that it adds: as many as the blocks
+    /// of all these groups have vectors. In the order of memory: lines that follow each other take less time than those that are a class row apart.
     @inline(__always)
-    private func rowsAhead(row: Int, groups: Range<Int>, classes first: Int) -> (RowsAhead, RowsAhead) {
-        let (u, c) = (unconditional.pointer(row: row, class: first), conditional.pointer(row: row, class: first))
+    private func rowsAhead(row: Int, groups: Range<Int>, _ i: Int, first: Int) -> (RowsAhead, RowsAhead) {
+        let (place, line) = (i &* blockOfClasses).quotientAndRemainder(dividingBy: groups.count)
+        let (u, c) = (unconditional.pointer(row: row, class: first &+ place), conditional.pointer(row: row, class: first &+ place))
+        let (atU, atC) = (lanesOfUnconditional.pointer[groups.lowerBound].offsets[0], lanesOfConditional.pointer[groups.lowerBound].offsets[0])
+        let size = 16 &* E.size
         return (
-            RowsAhead(first: u + lanesOfUnconditional.pointer[groups.lowerBound].offsets[0], step: 16 &* E.size, rowStride: unconditional.classStride),
-            RowsAhead(first: c + lanesOfConditional.pointer[groups.lowerBound].offsets[0], step: 16 &* E.size, rowStride: conditional.classStride)
+            RowsAhead(u + atU, step: size, rowStride: unconditional.classStride, line: line, of: groups.count),
+            RowsAhead(c + atC, step: size, rowStride: conditional.classStride, line: line, of: groups.count)
         )
     }
 
@@ -149,7 +152,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
                     for i in 0..<some.count {
                         let at = group &+ i &- groups.lowerBound
                         let block = block.pointer + i &* blockOfClasses &* 16
-                        let ahead = rowsAhead(row: row, groups: some, classes: first &+ blockOfClasses &+ i &* 2)
+                        let ahead = rowsAhead(row: row, groups: some, i, first: first &+ blockOfClasses)
                         masses.add(block, count: count, to: at, ahead: ahead)
                         each(at, block, first, count, masses.largest(at))
                     }
@@ -208,14 +211,34 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     }
 }
 
-/// Eight lines of memory of a class row and eight of the next.
+/// Lines of memory of some class rows, as many of each, asked for one by one.
 private struct RowsAhead {
-    let first: UnsafeRawPointer
-    /// Bytes from a line to the next, and from a row to the next.
-    let step, rowStride: Int
+    private var next: UnsafeRawPointer
+    private var left: Int
+    private let step, toNextRow, linesOfRow: Int
+
+    /// - Parameters:
+    ///   - first: the first line of a row; it need not be readable, nor any other.
+    ///   - step, rowStride: bytes from a line to the next, and from a row to the next.
+    ///   - line: of the row, which has `lines`, to begin with.
+    init(_ first: UnsafeRawPointer, step: Int, rowStride: Int, line: Int, of lines: Int) {
+        next = first + line &* step
+        left = lines &- line
+        self.step = step
+        toNextRow = rowStride &- lines &* step
+        linesOfRow = lines
+    }
 
     @inline(__always)
-    func ask(for i: Int) { vqd_prefetch(first + (i & 7) &* step + (i &>> 3) &* rowStride) }
+    mutating func askForNext() {
+        vqd_prefetch(next)
+        next += step
+        left &-= 1
+        if left == 0 {
+            next += toNextRow
+            left = linesOfRow
+        }
+    }
 }
 
 /// Σ e^ℓ of groups of sixteen columns as their classes come in, relative to the largest so far.
@@ -243,8 +266,8 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
     @inline(never)
     func add(_ block: UnsafePointer<V.Scalar>, count: Int, to group: Int, ahead: (RowsAhead, RowsAhead)? = nil) {
         // It does not hurt to ask for what is there.
-        let here = RowsAhead(first: block, step: 0, rowStride: 0)
-        let (rowsOfU, rowsOfC) = ahead ?? (here, here)
+        let here = RowsAhead(block, step: 0, rowStride: 0, line: 0, of: 1)
+        var (rowsOfU, rowsOfC) = ahead ?? (here, here)
         let before = V(at: largest.pointer + group &* 16)
         var sum = DoubleVector(at: sums.pointer + group &* 16)
         var top = before
@@ -260,8 +283,8 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
         var part = V(repeating: 0)
         at = 0
         while at < count &* 16 {
-            rowsOfU.ask(for: at &>> 4)
-            rowsOfC.ask(for: at &>> 4)
+            rowsOfU.askForNext()
+            rowsOfC.askForNext()
             part = part + .exp(V(at: block + at) - top)
             at &+= 16
         }

@@ -2,7 +2,7 @@ extension SIMD16<Float> {
     /// `self * factor + addend`, fused where the CPU level has the instruction.
     ///
     /// On baseline x86-64 `addingProduct` becomes one call of `fmaf` per lane (some 40 times slower), so there it is a multiplication and an
-    /// addition. This is the only place where results may differ between CPU levels.
+    /// addition. This is the only place where results may differ between CPU levels. (The bounds of `vqd_native_bound` may as well, but decide nothing.)
     @inline(__always)
     func times(_ factor: Self, plus addend: Self) -> Self {
         #if VQD_FMA || arch(arm64)

@@ -8,7 +8,7 @@ import CVQDiffusion
 struct PixelCoefficients {
     var signal: Double
     var level: Double
-    /// signal - level, finite also where both are -∞ because the step cannot change the pixel.
+    /// signal - level, and -∞ where the signal is: nothing follows the model then.
     var slope: Double
     /// The value for the pixel's own class.
     var own: Double
@@ -41,7 +41,7 @@ struct LogPosteriorFactors {
         guard !isLinear else { return PixelCoefficients(signal: signal, level: 0, slope: 0, own: own, mask: mask + logMass) }
         let level = level + logMass
         return PixelCoefficients(
-            signal: signal, level: level, slope: signal > -.infinity ? signal - level : 0, own: own, mask: mask + logMass)
+            signal: signal, level: level, slope: signal > -.infinity ? signal - level : -.infinity, own: own, mask: mask + logMass)
     }
 }
 

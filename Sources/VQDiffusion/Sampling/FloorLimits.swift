@@ -2,7 +2,7 @@
 struct FloorLimits<Noise: GumbelNoise>: ~Copyable {
     typealias V = Noise.Real.Vector
 
-    /// Of each pixel a bound of the score but for the noise.
+    /// Of each pixel a bound of the score but for the noise, relative to what the threshold is relative to.
     private let bounds: Scratch<Noise.Real>
     private let uniforms: Scratch<Noise.Uniform.Real>
     private let isEmpty: Bool
