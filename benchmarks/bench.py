@@ -86,6 +86,7 @@ def main():
     arguments = parser.parse_args()
     quick, with_compile = arguments.quick, not arguments.no_compile
     effort = {"seconds": arguments.seconds or (0.01 if quick else 0.2), "most": 2 if quick else 25}
+    targets_effort = {"seconds": 4 * effort["seconds"], "most": 4 * effort["most"], "least": 3 if quick else 11}
     shapes, timesteps = (QUICK_SHAPES, [50, 1, 0]) if quick else (SHAPES, TIMESTEPS)
 
     start = time.perf_counter()
@@ -96,7 +97,7 @@ def main():
         "machine": this_machine(),
         "bandwidth": {str(n): bandwidth(8 if quick else 1024, n) for n in (1, 2)},
     }
-    results |= steps_and_posteriors(shapes, timesteps, effort, with_compile, log)
+    results |= steps_and_posteriors(shapes, timesteps, effort, targets_effort, with_compile, log)
     results["spinning"] = spinning_times(effort, shapes[0])
     results["small"] = small()
     results["scaling"] = scaling(QUICK_CURVES if quick else CURVES, effort, with_compile, log)

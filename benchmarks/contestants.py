@@ -50,9 +50,17 @@ class Contestants:
 
         def interface():
             generator.manual_seed(0)
-            for tensor in log_p, sample:
-                tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+            places(log_p, sample)
             return VQDiffusionSchedulerOutput(prev_sample=torch.empty(sample.shape, dtype=torch.int64))
+
+        return interface
+
+    def posterior_interface(self, log_p, sample):
+        """The same for `q_posterior`: its result is as large as the model output, and nothing but its memory is counted."""
+
+        def interface():
+            places(log_p, sample)
+            return torch.empty((log_p.shape[0], log_p.shape[1] + 1, log_p.shape[2]))
 
         return interface
 
@@ -143,6 +151,11 @@ class Contestants:
         # The class on the border of the truncation may fall either way in float32.
         checks["diffusers"] = (differ <= sample.numel() // 200, f"{differ} of {sample.numel()} tokens differ from diffusers'")
         return checks
+
+
+def places(*tensors):
+    """Where the elements of tensors are."""
+    return [(tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors]
 
 
 def _tokens(expected, tokens, whose):

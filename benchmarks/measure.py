@@ -24,8 +24,11 @@ def share_of_lines(needed, layout):
     return float(padded.reshape(len(needed), -1, 16).any(axis=2).mean())
 
 
-def steps_and_posteriors(shapes, timesteps, effort, with_compile, log):
-    """`step` at every shape, layout and timestep, and `q_posterior` and the guided step at t = 50. `effort` is for `by_turns`."""
+def steps_and_posteriors(shapes, timesteps, effort, targets_effort, with_compile, log):
+    """`step` at every shape, layout and timestep, and `q_posterior` and the guided step at t = 50.
+
+    `effort` is for `by_turns`, and `targets_effort` where targets are set.
+    """
     steps, posteriors, guided, compilation = [], [], [], []
     for shape in shapes:
         case = Case(*shape)
@@ -41,7 +44,7 @@ def steps_and_posteriors(shapes, timesteps, effort, with_compile, log):
                 row = {"shape": shape, "layout": layout, "t": t}
                 functions = contestants.steps(log_p, t, sample)
                 checks = contestants.check_steps(functions, case, layout, t, sample)
-                often = {name: 4 * value for name, value in effort.items()} if shape == shapes[0] and t == 50 else effort
+                often = effort | targets_effort if shape == shapes[0] and t == 50 else effort
                 if t == 50:
                     functions["interface"] = contestants.interface(log_p, sample)
                 needed = contestants.inverse.plan(t, sample, torch.Generator().manual_seed(0)).needed
@@ -52,13 +55,14 @@ def steps_and_posteriors(shapes, timesteps, effort, with_compile, log):
                     continue
                 functions = contestants.posteriors(log_p, t, sample)
                 checks = contestants.check_posteriors(functions)
+                functions["interface"] = contestants.posterior_interface(log_p, sample)
                 posteriors.append(row | {"times": by_turns(functions, **often), "checks": checked(checks)})
                 log(posteriors[-1])
                 if layout == "outer":
                     uncond = case.unconditional()
                     functions = contestants.guided(uncond, log_p, t, sample)
                     checks = contestants.check_guided(functions, uncond, log_p, t, sample)
-                    times = by_turns(functions, **often, least=3 if shape == shapes[0] else 1)
+                    times = by_turns(functions, **({"least": 1} | often))
                     guided.append(row | {"times": times, "checks": checked(checks)})
                     log(guided[-1])
     return {"steps": steps, "posteriors": posteriors, "guided": guided, "compilation": compilation}
@@ -95,7 +99,7 @@ def scaling(variants, effort, with_compile, log):
 
 def memory(shape):
     """Bytes beside the arguments of each call, None where they cannot be told."""
-    return {name: extra_memory(name, shape) for name in calls(Case(1, 19, 8))}
+    return {name: extra_memory(name, shape) for name in calls(Case(1, 66, 16))}
 
 
 def small():

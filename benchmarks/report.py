@@ -2,6 +2,7 @@
 
 from memory import UNCERTAIN
 from targets import judged
+from timing import MEBIBYTES_WRITTEN
 
 CONTESTANTS = {
     "eager": "diffusers",
@@ -56,7 +57,8 @@ def targets(results):
         if target is None:
             return f"{number(measured)}×"
         bound = "at best" if sign == "≥" else "at least"
-        return f"{number(measured)}× ({sign} {target}×: {'holds' if holds else '**does not hold**'}; {bound} {number(figure['at best'])}×)"
+        verdict = "holds" if holds else "**does not hold**"
+        return f"{number(measured)}× ({sign} {target}×: {verdict}; {bound} {number(figure['at best'])}×)"
 
     rows = []
     for row in judged(results):
@@ -101,7 +103,7 @@ def bytes_per_second(results):
 
 def memory_table(results):
     def megabytes(value):
-        return "" if value is None else "< 0.2" if value < UNCERTAIN else number(value / 1e6)
+        return "" if value is None else f"< {UNCERTAIN / 1e6}" if value < UNCERTAIN else number(value / 1e6)
 
     return table(["call", "MB beside its arguments"], [[name, megabytes(value)] for name, value in results["memory"].items()])
 
@@ -123,16 +125,17 @@ def losses(results):
     return "\n".join(lines)
 
 
-AT_BEST = """*At best* (of times: *at least*) is an estimate of what is possible: torch's own calls (the memory of the result, its object) and the traffic with
-the memory at the bandwidth measured in this run, with arithmetic that costs nothing. To be moved are: for gumbel the model output, for inverse_cdf the lines of
-memory that hold a needed column, for `q_posterior` the model output and as much to write, for the guided step both outputs."""
+AT_BEST = """*At best* (of times: *at least*) is an estimate of what is possible: torch's own calls (the memory of the result, its object)
+and the traffic with the memory at the bandwidth measured in this run, with arithmetic that costs nothing. To be moved are: for gumbel the
+model output, for inverse_cdf the lines of memory that hold a needed column, for `q_posterior` the model output and as much to write, for
+the guided step both outputs."""
 
 
 def spinning(results):
     names = CONTESTANTS | {"inverse, inner": "inverse_cdf, classes inner", "guided": "guided step"}
     one, two = (results["spinning"][threads] for threads in "12")
-    body = [[names.get(name, name), number(one[name]["ms"]), number(two[name]["ms"])] for name in one]
-    return table(["right after torch, its threads spinning, t = 50", "ms, one thread of ours", "two"], body)
+    body = [[names.get(name, name), number(one[name]["ms"]) if name in one else "", number(two[name]["ms"])] for name in two]
+    return table(["right after torch, its threads spinning, t = 50", "ms, one thread of ours", "two; or torch's"], body)
 
 
 def small_table(results):
@@ -167,7 +170,7 @@ def everything(results):
 Written by `make bench`. {machine(results)}
 
 Medians of calls by turns in one process, in milliseconds; in brackets how many times faster than diffusers' class and than the compiled
-rewrite. Before each call 128 MiB are written, so that all find the caches as a large network leaves them. *Compiled* is the closed form of `benchmarks/peers.py` under `torch.compile` with noise of `torch.rand`, *NumPy* the same in
+rewrite. Before each call {MEBIBYTES_WRITTEN} MiB are written, so that all find the caches as a large network leaves them. *Compiled* is the closed form of `benchmarks/peers.py` under `torch.compile` with noise of `torch.rand`, *NumPy* the same in
 NumPy. `torch.sum` is `torch.sum(model_output, dim=1)`, one read of the input. Random generators are seeded anew for every call.
 
 ## Targets

@@ -1,7 +1,8 @@
-"""How long the calls take where torch's threads wait as they do by default: for some milliseconds after an operation they spin on all cores.
+"""How long the calls take where torch's threads wait as they do by default: for some milliseconds after an operation they
+spin on all cores.
 
-Run as `python spinning.py EFFORT B K+1 N`, a process of its own, since the policy is read once: each call comes right after an operation of torch on all
-cores.
+Run as `python spinning.py EFFORT B K+1 N`, a process of its own, since the policy is read once: each call comes right after
+an operation of torch on all cores.
 """
 
 import json
@@ -10,6 +11,7 @@ import subprocess
 import sys
 
 T = 50
+PEERS = {"eager", "sum"}  # always on all threads
 POLICIES = {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY"}
 
 
@@ -31,6 +33,8 @@ def main(effort, *shape):
     steps = contestants.steps(case.outer, T, sample, with_numpy=False)
     inner = contestants.steps(case.model_output("inner"), T, sample, with_numpy=False)
     functions = {
+        "eager": steps["eager"],
+        "sum": steps["sum"],
         "gumbel": steps["gumbel"],
         "inverse": steps["inverse"],
         "inverse, inner": inner["inverse"],
@@ -42,9 +46,9 @@ def main(effort, *shape):
         vqdiffusion.set_num_threads(threads)
         function()
 
-    both = {(n, name): lambda n=n, f=f: on(n, f) for n in (1, 2) for name, f in functions.items()}
+    both = {(n, name): lambda n=n, f=f: on(n, f) for n in (1, 2) for name, f in functions.items() if n == 2 or name not in PEERS}
     times = by_turns(both, **json.loads(effort))
-    print(json.dumps({n: {name: times[n, name] for name in functions} for n in (1, 2)}))
+    print(json.dumps({n: {name: times[n, name] for name in functions if (n, name) in times} for n in (1, 2)}))
 
 
 if __name__ == "__main__":

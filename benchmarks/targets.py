@@ -11,8 +11,9 @@ TARGETS = [
 
 
 def judged(results):
-    """Rows of what, milliseconds, the three figures (target, measured, an estimate of the most that could be measured, whether the target holds), and the
-    check of that run. Eager, compiled and torch.sum are timed with classes outer, as pipelines hold them."""
+    """Rows of what, milliseconds, the three figures (target, measured, an estimate of the most that could be measured, whether
+    the target holds), and the check of that run. Eager, compiled and torch.sum are timed with classes outer, as pipelines hold
+    them."""
     first = results["steps"][0]["shape"]
 
     def find(kind, layout):
@@ -24,23 +25,25 @@ def judged(results):
         row, base = find(kind, layout), find(kind, "outer")["times"]
         key = "gumbel" if name == "guided" else name
         ours = row["times"][key]["ms"]
-        best = _best(name, find("steps", layout), results["bandwidth"]["2"])
+        best = _best(name, find("steps", layout), row, results["bandwidth"]["2"])
         figures = []
         for peer, target in ("eager", eager), ("compiled", compiled):
             time = base[peer]["ms"] if peer in base else None
-            figures.append(_figure(target, time and time / ours, time and time / best, lambda measured, target: measured >= target))
+            faster, at_best = (time / ours, time / best) if time else (None, None)
+            figures.append(_figure(target, faster, at_best, lambda measured, target: measured >= target))
         time = base["sum"]["ms"]
         figures.append(_figure(read, ours / time, best / time, lambda measured, target: measured <= target))
         rows.append({"what": what, "ms": ours, "at best": best, "figures": figures, "check": row["checks"][key]})
     return rows
 
 
-def _best(name, step, bytes_per_second):
-    """Milliseconds that torch's own calls and the traffic with the memory take: an estimate of what is possible behind the same interface with
-    arithmetic that costs nothing. `step` is the row of `step` in the same layout."""
+def _best(name, step, row, bytes_per_second):
+    """Milliseconds that torch's own calls and the traffic with the memory take: an estimate of what is possible behind the same
+    interface with arithmetic that costs nothing. `step` is the row of `step` in the same layout, `row` that of the target."""
     batch, embeddings, pixels = step["shape"]
     outputs = {"gumbel": 1, "inverse": step["share of lines"], "guided": 2, "q_posterior": 2}[name]
-    return step["times"]["interface"]["ms"] + 1e3 * outputs * 4 * batch * (embeddings - 1) * pixels / bytes_per_second
+    interface = (row if name == "q_posterior" else step)["times"]["interface"]["ms"]
+    return interface + 1e3 * outputs * 4 * batch * (embeddings - 1) * pixels / bytes_per_second
 
 
 def _figure(target, measured, at_best, holds):

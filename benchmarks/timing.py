@@ -5,15 +5,15 @@ import time
 
 import torch
 
-MEBIBYTES_WRITTEN = 128  # about what diffusers' step leaves in the caches; several times the largest
+MEBIBYTES_WRITTEN = 128  # about what a step of diffusers' writes, and several times what caches hold
 
 
 def by_turns(functions, seconds=1.0, most=25, least=3, cold=True):
     """Call functions by turns and time them: {name: {"ms": median, "calls": number}}.
 
     Of up to `most` rounds each function takes part in as many as come to about `seconds`, spread evenly, but in `least` at any rate.
-    One call of each comes before and is not counted. If `cold`, 128 MiB are written before each call, untimed, so that all find
-    the caches as a large network leaves them, whichever call came before.
+    One call of each comes before and is not counted. If `cold`, so much is written before each call, untimed, that all find the
+    caches as a large network leaves them, whichever call came before.
     """
     calls = {}
     for name, function in functions.items():

@@ -83,13 +83,15 @@ def test_the_three_calls_in_one(rng, method, shape, dtype, turned):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("t", [60, 5, 1, 0])
 def test_classes_at_a_high_floor_win_as_well(rng, t, dtype):
-    shape = batch, classes, pixels = 1, 300, 3000
+    shape = batch, classes, pixels = 1, 300, 6000
     uncond, cond = (random_log_p(rng, *shape, dtype=dtype) for _ in range(2))
     sample = random_classes(rng, batch, classes, pixels)
     log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 3), 0.1, -6)
     scheduler = VQDiffusionScheduler(classes + 1, sampling_method="gumbel")
     expected = scheduler.step(log_p, t, sample, 4).prev_sample
-    result = scheduler.guided_step(uncond, cond, t, sample, 4, guidance_scale=3, truncation_rate=0.1, floor=-6).prev_sample
+    result = scheduler.guided_step(
+        uncond, cond, t, sample, 4, guidance_scale=3, truncation_rate=0.1, floor=-6
+    ).prev_sample
     np.testing.assert_array_equal(result, expected)
     held = np.take_along_axis(np.pad(log_p, ((0, 0), (0, 1), (0, 0))), expected[:, None], axis=1)[:, 0]
     assert ((held == -6) & (expected != sample)).sum() > 15

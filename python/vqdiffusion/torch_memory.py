@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .arguments import as_array
 
+_is_functional = getattr(torch, "_is_functional_tensor", lambda tensor: False)  # torch has no public name for it
 _BFLOAT16 = np.dtype([("bfloat16", "u2")])  # how the native module is told: NumPy has no bfloat16
 
 
@@ -21,7 +22,7 @@ def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
         return None
     if not isinstance(value, Tensor):
         return as_array(value, name)
-    if torch._is_functional_tensor(value):  # would show memory that means nothing
+    if _is_functional(value):  # would show memory that means nothing
         return None
     try:
         return value.numpy()

@@ -1,4 +1,5 @@
-"""Which tensors the native module is handed the memory of: it holds exactly their elements, or the tensor is left to torch's formulas."""
+"""Which tensors the native module is handed the memory of: it holds exactly their elements, or the tensor is left to
+torch's formulas."""
 
 import numpy as np
 import pytest
