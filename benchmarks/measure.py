@@ -97,9 +97,9 @@ def scaling(variants, effort, with_compile, log):
     return curves
 
 
-def memory(shape):
-    """Bytes beside the arguments of each call, None where they cannot be told."""
-    return {name: extra_memory(name, shape) for name in calls(Case(1, 66, 16))}
+def memory(shape, names=None):
+    """Bytes beside the arguments of each call, or of those named, None where they cannot be told."""
+    return {name: extra_memory(name, shape) for name in names or calls(Case(1, 66, 16))}
 
 
 def small():
@@ -122,5 +122,5 @@ def small():
 
     same = np.array_equal(again, numpy_inverse_cdf(array, grid, 50, uniforms, Law.of(19, 50)))
     checks["NumPy class"] = (same, "tokens equal to float64's" if same else "tokens DIFFER from float64's")
-    alone = {name: by_turns({name: function}, seconds=0.2, most=2000, cold=False)[name] for name, function in functions.items()}
-    return {"times": by_turns(functions, seconds=1, most=500, cold=False), "alone": alone, "checks": checked(checks)}
+    alone = {name: by_turns({name: function}, seconds=0.2, most=2000, written=0)[name] for name, function in functions.items()}
+    return {"times": by_turns(functions, seconds=1, most=500, written=0), "alone": alone, "checks": checked(checks)}
