@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "vqd_shims.h"
 
+#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 #ifdef __linux__
 #include <sched.h>
+#include <sys/mman.h>
 #endif
 
 double vqd_log(double x) { return log(x); }
@@ -30,11 +32,24 @@ void *vqd_allocate(size_t bytes) {
     if (!block) return NULL;
     void **memory = (void **)(((uintptr_t)block + sizeof(void *) + LINE - 1) & ~(uintptr_t)(LINE - 1));
     memory[-1] = block;
+    vqd_expect_writes(memory, bytes);
     return memory;
 }
 
 void vqd_free(void *memory) {
     if (memory) free(((void **)memory)[-1]);
+}
+
+void vqd_expect_writes(void *memory, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+    enum { LEAST = 4 << 20, PAGE = 4096 };
+    if (bytes < LEAST) return;
+    const uintptr_t first = ((uintptr_t)memory + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
+    const uintptr_t end = ((uintptr_t)memory + bytes) & ~(uintptr_t)(PAGE - 1);
+    const int before = errno;
+    madvise((void *)first, end - first, MADV_HUGEPAGE); /* refused where the system has no large pages, or pages of its own size */
+    errno = before;
+#endif
 }
 
 int32_t vqd_available_cores(void) {

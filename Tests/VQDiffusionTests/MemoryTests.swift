@@ -32,6 +32,22 @@ struct MemoryTests {
         #expect(throws: ArgumentError.self) { try Scratch<Double>(Int.max) }
     }
 
+    @Test(arguments: [0, 1, 2, 3, 7, 8, 9, 100], [1, 2, 3, 8]) func everyItemIsDoneOnce(items: Int, threads: Int) throws {
+        let done = try Scratch<Int64>(items, filledWith: 0)
+        try parallelByShares(items: items, threads: threads) { item throws(ArgumentError) in
+            _ = vqd_next(done.pointer + item)
+        }
+        for item in 0..<items { #expect(done[item] == 1) }
+    }
+
+    @Test(arguments: [1, 2, 3, 8]) func errorsOfItemsComeThrough(threads: Int) {
+        #expect(throws: ArgumentError.self) {
+            try parallelByShares(items: 20, threads: threads) { item throws(ArgumentError) in
+                if item == 13 { throw ArgumentError("k", .notANumber) }
+            }
+        }
+    }
+
     /// The short way for runs and the general one, which a selection of the same pixels takes.
     @Test(arguments: [0, 5, 16], [1, 15, 16, 17, 32, 47]) func aRunIsWhereASelectionOfItsPixelsIs(first: Int, count: Int) throws {
         let chosen = (first..<first + count).map { Int32($0) }

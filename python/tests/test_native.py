@@ -4,6 +4,7 @@ import array
 import ast
 import ctypes
 import inspect
+import mmap
 import os
 import re
 import subprocess
@@ -20,7 +21,7 @@ from native_calls import (
 )  # fmt: skip
 
 import vqdiffusion
-from vqdiffusion import _native
+from vqdiffusion import VQDiffusionScheduler, _native
 
 LONG_DOUBLE = np.longdouble if np.dtype(np.longdouble).itemsize > 8 else np.complex128
 
@@ -593,6 +594,41 @@ def built_levels():
     return sorted(
         "aarch64" if name == "aarch64" else name.replace("x86_64", "x86-64").replace("_", "-") for name in names
     )
+
+
+THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(not THP.exists() or "[never]" in THP.read_text(), reason="the kernel has no large pages to give")
+@pytest.mark.parametrize("function", ["q_posterior", "apply_cumulative_transitions", "index_to_log_onehot", "gumbel_noised"])
+def test_new_memory_of_large_outputs_comes_in_large_pages(function):
+    """As /proc tells of each mapping of the process. What lies around an output is none of the library's business."""
+    classes, pixels, around = 1200, 1024, 1 << 20
+    bytes_ = 4 * (classes + 1) * pixels
+    memory = mmap.mmap(-1, bytes_ + 2 * around, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    everything = np.frombuffer(memory, np.uint8)
+    out = everything[around : around + bytes_].view(np.float32).reshape(1, classes + 1, pixels)
+    x, grid = np.full((1, classes + 1, pixels), -7.0, np.float32), np.zeros((1, pixels), np.int64)
+    schedule = VQDiffusionScheduler(classes + 1)._schedule
+    if function == "q_posterior":
+        _native.q_posterior(*schedule, 9, 8, x[:, 1:], grid, out)
+    elif function == "apply_cumulative_transitions":
+        _native.apply_cumulative_transitions(*schedule, 9, x[:, 1:], out)
+    elif function == "index_to_log_onehot":
+        _native.index_to_log_onehot(grid, classes + 1, out)
+    else:
+        _native.gumbel_noised(x, np.full_like(x, 0.5), out)
+    assert out.all() or function == "index_to_log_onehot"
+    start = out.ctypes.data
+    asked = [r for r in mappings() if r[1] > everything.ctypes.data and r[0] < everything.ctypes.data + len(memory) and r[2]]
+    assert [start, start + bytes_ // 4096 * 4096] == [asked[0][0], asked[-1][1]]
+
+
+def mappings():
+    """The first address, the end, and whether large pages were asked for, of every mapping of this process."""
+    for text in re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text()):
+        first, end = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", text).groups()
+        yield int(first, 16), int(end, 16), " hg" in text.partition("VmFlags:")[2]
 
 
 def test_supported_cpus_agree_with_the_kernel():

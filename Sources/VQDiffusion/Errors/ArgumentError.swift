@@ -60,6 +60,13 @@ public struct Shape: Equatable, Sendable {
     public init(_ a: Int, _ b: Int) { (rank, lengths) = (2, SIMD4(a, b, 0, 0)) }
     public init(_ a: Int, _ b: Int, _ c: Int) { (rank, lengths) = (3, SIMD4(a, b, c, 0)) }
 
+    /// The elements of a tensor of this shape.
+    var count: Int {
+        var count = 1
+        for axis in 0..<rank { count &*= lengths[axis] }
+        return count
+    }
+
     /// True when every axis has the expected length, -1 standing for any.
     func matches(_ expected: Shape) -> Bool {
         guard rank == expected.rank else { return false }

@@ -14,10 +14,10 @@ public func guide(
     try checkGuidance(unconditional, conditional, scale: scale)
     try output.checkShape(unconditional.shape)
     switch unconditional.elementType {
-    case .float16: try guide(HalfElement.self, unconditional, conditional, scale, output.base, parallelism)
-    case .bfloat16: try guide(BrainElement.self, unconditional, conditional, scale, output.base, parallelism)
-    case .float32: try guide(Float.self, unconditional, conditional, scale, output.base, parallelism)
-    case .float64: try guide(Double.self, unconditional, conditional, scale, output.base, parallelism)
+    case .float16: try guide(HalfElement.self, unconditional, conditional, scale, output, parallelism)
+    case .bfloat16: try guide(BrainElement.self, unconditional, conditional, scale, output, parallelism)
+    case .float32: try guide(Float.self, unconditional, conditional, scale, output, parallelism)
+    case .float64: try guide(Double.self, unconditional, conditional, scale, output, parallelism)
     }
 }
 
@@ -34,7 +34,7 @@ func checkGuidance(
 }
 
 private func guide<E: FloatingElement>(
-    _: E.Type, _ u: LogProbabilities, _ c: LogProbabilities, _ scale: Double, _ output: UnsafeMutableRawPointer, _ parallelism: Parallelism
+    _: E.Type, _ u: LogProbabilities, _ c: LogProbabilities, _ scale: Double, _ output: OutputTensor, _ parallelism: Parallelism
 ) throws(ArgumentError) {
     typealias V = E.Real.Vector
     guard u.batch > 0 && u.pixels > 0 else { return }
@@ -58,7 +58,7 @@ private func guide<E: FloatingElement>(
         for n in 0..<u.batch * u.pixels { try columns.checkColumn(row: n / u.pixels, pixel: n % u.pixels) }
         break
     }
-    let result = output.assumingMemoryBound(to: E.Real.self)
+    let result = output.elements(E.Real.self)
     let threads = parallelism.threads(forWork: u.batch * u.classes * u.pixels)
     try forEachRun(of: u, threads: threads) { (row, classes) throws(ArgumentError) in
         let block = try Scratch<E.Real>(blockOfClasses * 16)
@@ -84,8 +84,8 @@ func forEachRun(
 ) throws(ArgumentError) {
     let run = 256
     let runs = (p.classes + run - 1) / run
-    try parallel(tasks: p.batch * runs, threads: threads) { (task) throws(ArgumentError) in
-        let start = task % runs * run
-        try body(task / runs, start..<min(start + run, p.classes))
+    try parallelByShares(items: p.batch * runs, threads: threads) { (item) throws(ArgumentError) in
+        let start = item % runs * run
+        try body(item / runs, start..<min(start + run, p.classes))
     }
 }

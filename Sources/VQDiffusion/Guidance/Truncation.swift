@@ -16,10 +16,10 @@ public func truncate(
     try checkTruncation(rate: rate, floor: floor)
     try output.checkShape(logProbabilities.shape)
     switch logProbabilities.elementType {
-    case .float16: try truncate(HalfElement.self, logProbabilities, rate, floor, output.base, parallelism)
-    case .bfloat16: try truncate(BrainElement.self, logProbabilities, rate, floor, output.base, parallelism)
-    case .float32: try truncate(Float.self, logProbabilities, rate, floor, output.base, parallelism)
-    case .float64: try truncate(Double.self, logProbabilities, rate, floor, output.base, parallelism)
+    case .float16: try truncate(HalfElement.self, logProbabilities, rate, floor, output, parallelism)
+    case .bfloat16: try truncate(BrainElement.self, logProbabilities, rate, floor, output, parallelism)
+    case .float32: try truncate(Float.self, logProbabilities, rate, floor, output, parallelism)
+    case .float64: try truncate(Double.self, logProbabilities, rate, floor, output, parallelism)
     }
 }
 
@@ -30,7 +30,7 @@ func checkTruncation(rate: Double, name: StaticString = "rate", floor: Double) t
 }
 
 private func truncate<E: FloatingElement>(
-    _: E.Type, _ p: LogProbabilities, _ rate: Double, _ floor: Double, _ memory: UnsafeMutableRawPointer, _ parallelism: Parallelism
+    _: E.Type, _ p: LogProbabilities, _ rate: Double, _ floor: Double, _ output: OutputTensor, _ parallelism: Parallelism
 ) throws(ArgumentError) {
     typealias V = E.Real.Vector
     guard p.batch > 0 && p.pixels > 0 else { return }
@@ -40,8 +40,8 @@ private func truncate<E: FloatingElement>(
     let lasts = try Scratch<Int32>(p.batch * groups * 16)
     let lanes = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
     let threads = parallelism.threads(forWork: p.batch * p.classes * p.pixels)
-    let output = GuidedModelOutput(unconditional: nil, conditional: p, guidanceScale: 1, truncationRate: rate, floor: floor)
-    let preparation = Preparation(output: output, batch: p.batch, columns: p.pixels, selection: nil, parallelism: parallelism)
+    let modelOutput = GuidedModelOutput(unconditional: nil, conditional: p, guidanceScale: 1, truncationRate: rate, floor: floor)
+    let preparation = Preparation(output: modelOutput, batch: p.batch, columns: p.pixels, selection: nil, parallelism: parallelism)
     do throws(ArgumentError) {
         try preparation.forEachGroup(E.self, try preparation.guidedColumns(E.self)) { row, group, tile, at, _ in
             let start = (row * groups + group) * 16
@@ -53,7 +53,7 @@ private func truncate<E: FloatingElement>(
         throw error
     }
     let least = V(repeating: E.Real(floor))
-    let result = memory.assumingMemoryBound(to: E.Real.self)
+    let result = output.elements(E.Real.self)
     try forEachRun(of: p, threads: threads) { (row, classes) throws(ArgumentError) in
         let block = try Scratch<E.Real>(blockOfClasses * 16)
         let base = p.pointer(row: row)

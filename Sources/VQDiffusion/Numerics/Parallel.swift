@@ -39,6 +39,31 @@ func parallel(
     }
 }
 
+/// Runs `body` for every item in `0..<items`, on at most `threads` threads. Each begins with items of its own that follow each other, and then takes of what
+/// the others have left: where items write to new memory, two threads do not ask the system for the same large page, which it would clear twice.
+func parallelByShares(
+    items: Int, threads: Int, _ body: (Int) throws(ArgumentError) -> Void
+) throws(ArgumentError) {
+    let shares = min(threads, items)
+    guard shares > 1 else {
+        for item in 0..<max(items, 0) { try body(item) }
+        return
+    }
+    let line = 64 / MemoryLayout<Int64>.size
+    let taken = try Scratch<Int64>(shares * line, filledWith: 0)
+    try parallel(tasks: shares, threads: threads) { (own) throws(ArgumentError) in
+        for i in 0..<shares {
+            let share = (own + i) % shares
+            let (first, end) = (share * items / shares, (share + 1) * items / shares)
+            var item = first + Int(vqd_next(taken.pointer + share * line))
+            while item < end {
+                try body(item)
+                item = first + Int(vqd_next(taken.pointer + share * line))
+            }
+        }
+    }
+}
+
 private struct ParallelJob {
     var body: (Int) throws(ArgumentError) -> Void
     var errors: UnsafeMutablePointer<ArgumentError?>

@@ -24,8 +24,8 @@ func mapRows<E: FloatingElement>(
     let size = MemoryLayout<E.Real>.size
     let rows = x.batch * x.classes
     let run = 64
-    try parallel(tasks: (rows + run - 1) / run, threads: threads) { (task) throws(ArgumentError) in
-        for at in task * run..<min((task + 1) * run, rows) {
+    try parallelByShares(items: (rows + run - 1) / run, threads: threads) { (item) throws(ArgumentError) in
+        for at in item * run..<min((item + 1) * run, rows) {
             let (row, k) = (at / x.classes, at % x.classes)
             let source = x.pointer(row: row, class: k)
             let target = output + (row * (outputRows ?? x.classes) + k) * x.pixels * size

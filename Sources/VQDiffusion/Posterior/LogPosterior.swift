@@ -17,39 +17,38 @@ extension ReverseStep {
         try output.checkShape(Shape(p.batch, classes + 1, p.pixels))
         let shown = try checkedClasses(sample, batch: p.batch, pixels: p.pixels)
         switch p.elementType {
-        case .float16: try write(HalfElement.self, p, shown, output.base, parallelism)
-        case .bfloat16: try write(BrainElement.self, p, shown, output.base, parallelism)
-        case .float32: try write(Float.self, p, shown, output.base, parallelism)
-        case .float64: try write(Double.self, p, shown, output.base, parallelism)
+        case .float16: try write(HalfElement.self, p, shown, output, parallelism)
+        case .bfloat16: try write(BrainElement.self, p, shown, output, parallelism)
+        case .float32: try write(Float.self, p, shown, output, parallelism)
+        case .float64: try write(Double.self, p, shown, output, parallelism)
         }
     }
 
     private func write<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ output: UnsafeMutableRawPointer, _ parallelism: Parallelism
+        _: E.Type, _ p: LogProbabilities, _ shown: borrowing Scratch<Int32>, _ output: OutputTensor, _ parallelism: Parallelism
     ) throws(ArgumentError) {
         guard p.batch > 0 && p.pixels > 0 else { return }
         let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, parallelism: parallelism)
         let width = plan.width
         let groups = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
-        let size = MemoryLayout<E.Real>.size
         let linear = isLinear
-        // Class rows are contiguous in the output: a task is a run of them.
+        let result = output.elements(E.Real.self)
+        // Class rows are contiguous in the output: an item is a run of them.
         let threads = parallelism.threads(forWork: 2 * p.batch * p.classes * p.pixels)
         let run = 64
         let runs = (classes + 1 + run - 1) / run
-        try parallel(tasks: p.batch * runs, threads: threads) { (task) throws(ArgumentError) in
-            let row = task / runs
-            for k in (task % runs * run)..<min(task % runs * run + run, classes + 1) {
-                let target = output + ((row * (classes + 1) + k) * p.pixels) * size
+        try parallelByShares(items: p.batch * runs, threads: threads) { (item) throws(ArgumentError) in
+            let row = item / runs
+            for k in (item % runs * run)..<min(item % runs * run + run, classes + 1) {
+                let target = UnsafeMutableRawPointer(result + (row * (classes + 1) + k) * p.pixels)
                 if k == classes {
-                    target.copyMemory(from: plan.mask.pointer + row * width, byteCount: p.pixels * size)
+                    target.copyMemory(from: plan.mask.pointer + row * width, byteCount: p.pixels * MemoryLayout<E.Real>.size)
                 } else {
                     plan.writeClass(E.self, of: p, k, row: row, groups: groups.pointer, linear: linear, to: target)
                 }
             }
         }
         // The one class of a pixel that follows a formula of its own.
-        let result = output.assumingMemoryBound(to: E.Real.self)
         for row in 0..<p.batch {
             for n in 0..<p.pixels where plan.classes[row * width + n] < maskClass {
                 result[(row * (classes + 1) + Int(plan.classes[row * width + n])) * p.pixels + n] = plan.own[row * width + n]

@@ -14,7 +14,7 @@ public func logOneHot(_ indices: ClassIndices, classes: Int, into output: Output
     let (batch, pixels) = (indices.batch, indices.pixels)
     try output.checkShape(Shape(batch, classes, pixels))
     let shown = try indices.checked(batch: batch, pixels: pixels, upper: classes - 1)
-    let result = output.base.assumingMemoryBound(to: Float.self)
+    let result = output.elements(Float.self)
     result.update(repeating: Float(vqd_log(ReverseStep.impossible)), count: batch * classes * pixels)
     for row in 0..<batch {
         for pixel in 0..<pixels { result[(row * classes + Int(shown[row * pixels + pixel])) * pixels + pixel] = 0 }

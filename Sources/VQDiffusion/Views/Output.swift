@@ -1,3 +1,5 @@
+import CVQDiffusion
+
 /// Where a result goes: C-contiguous memory that the caller owns.
 public struct OutputTensor {
     /// The name errors give this argument.
@@ -13,6 +15,12 @@ public struct OutputTensor {
 
     func checkShape(_ expected: Shape) throws(ArgumentError) {
         guard shape.matches(expected) else { throw ArgumentError(name, .shape(expected: expected, actual: shape)) }
+    }
+
+    /// The memory, for numbers that are about to be written to all of it.
+    func elements<Real: RealScalar>(_: Real.Type) -> UnsafeMutablePointer<Real> {
+        vqd_expect_writes(base, shape.count &* MemoryLayout<Real>.size)
+        return base.assumingMemoryBound(to: Real.self)
     }
 
     /// Writes classes as `Int64`.
