@@ -131,25 +131,29 @@ struct Preparation {
                     tile.enter(block, first: first, count: count, group: at, largest: largest)
                 }
             }
-            for group in range {
-                let at = group - range.lowerBound
-                let normaliser = E.Real.Vector(at: normalisers.pointer + at * 16)
-                var weighed = isGood ? tile.weigh(group: at, less: normaliser) : .bad
-                if weighed == .short {
-                    for first in stride(from: 0, to: p.classes, by: blockOfClasses) {
-                        let count = min(blockOfClasses, p.classes - first)
-                        if output.unconditional == nil {
-                            guided.loadConditional(row: row, group: group, first: first, count: count, into: block.pointer)
-                        } else {
-                            guided.combine(
-                                row: row, group: group, first: first, count: count, exact: true, into: block.pointer, room: room.pointer)
-                        }
-                        tile.enter(block.pointer, first: first, count: count, group: at, all: true)
-                    }
-                    weighed = tile.weigh(group: at, less: normaliser)
+            // Groups of which not enough has been listed yet.
+            let left = try Scratch<Bool>(range.count, filledWith: true)
+            var isAnyLeft = true
+            while isAnyLeft {
+                isAnyLeft = false
+                for group in range where left[group - range.lowerBound] {
+                    let at = group - range.lowerBound
+                    let weighed = isGood ? tile.weigh(group: at, less: E.Real.Vector(at: normalisers.pointer + at * 16)) : .bad
+                    bad[row * groups + group] = weighed != .good
+                    left[at] = weighed == .short
+                    isAnyLeft = isAnyLeft || weighed == .short
+                    if weighed == .good { body(row, group, tile, at, normalisers.pointer + at * 16) }
                 }
-                bad[row * groups + group] = weighed != .good
-                if weighed == .good { body(row, group, tile, at, normalisers.pointer + at * 16) }
+                guard isAnyLeft else { break }
+                forEachBlock(classes: 0..<p.classes, groups: range, alongPixels: guided.alongPixels) { first, count, group in
+                    guard left[group &- range.lowerBound] else { return }
+                    if output.unconditional == nil {
+                        guided.loadConditional(row: row, group: group, first: first, count: count, into: block.pointer)
+                    } else {
+                        guided.combine(row: row, group: group, first: first, count: count, exact: true, into: block.pointer, room: room.pointer)
+                    }
+                    tile.enter(block.pointer, first: first, count: count, group: group &- range.lowerBound, all: true)
+                }
             }
         }
         try forEachBad(bad, groups) { (row, pixel) throws(ArgumentError) in

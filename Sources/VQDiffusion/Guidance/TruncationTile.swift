@@ -2,9 +2,10 @@ import CVQDiffusion
 
 /// Of a few groups of sixteen columns, the classes that truncation may keep.
 ///
-/// Classes below a value v hold at most K e^v. So of a column whose probabilities add up to 1, no class is kept below log((1 - rate)/K), and of a column that
-/// is to be normalised none that is so far below the largest class met so far. In one go over the columns those above are listed, a vector wherever one
-/// of sixteen columns has one; whatever follows looks at no other class. Where the bound turns out too high, all classes are listed.
+/// Classes below a value v hold at most K e^v. So of a column whose probabilities add up to 1, no class is kept below log((1 - rate)/K). Of a column that is
+/// to be normalised hardly one is kept that is as far below the largest class met so far as if 256 classes shared what is dropped. In one go over the columns
+/// those above are listed, a vector wherever one of sixteen columns has one; whatever follows looks at no other class. What is listed tells whether it is
+/// enough: its mass reaches the rate. Where the bound turns out too high, all classes are listed.
 struct TruncationTile<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
@@ -19,8 +20,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
 
     let classes: Int
     private let rate: Double
-    /// What is listed of columns that add up to 1.
-    private let bound: E.Real
+    /// Above which classes are listed: of columns that add up to 1, and of others, relative to the largest class.
+    private let bound, boundBelowLargest: E.Real
     /// Room for all classes of each group; what is not listed is never touched.
     private let elements: Scratch<E.Real>
     private let indices: Scratch<Int32>
@@ -61,8 +62,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         let places = try Scratch<Int32>(classes)
         self.classes = classes
         self.rate = rate
-        // A tenth less than what is dropped, for roundings. Close to a rate of 1 they decide: nothing is passed over then.
-        bound = rate < 1 - 1e-5 ? E.Real(vqd_log(0.9 * (1 - rate) / Double(classes))) : -.infinity
+        bound = TruncationTile.bound(rate: rate, sharing: classes)
+        boundBelowLargest = TruncationTile.bound(rate: rate, sharing: min(classes, 256))
         self.elements = elements
         self.indices = indices
         self.counts = counts
@@ -77,6 +78,12 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         self.places = places
     }
 
+    /// What each of some classes has that together have a tenth less than what is dropped, as a logarithm. The tenth is for roundings; close to a rate of 1
+    /// they decide, and nothing is passed over.
+    private static func bound(rate: Double, sharing classes: Int) -> E.Real {
+        rate < 1 - 1e-5 ? E.Real(vqd_log(0.9 * (1 - rate) / Double(classes))) : -.infinity
+    }
+
     /// Vectors for each group: some more than classes, lest the lists of all groups share sets of the cache.
     private static func room(classes: Int) -> Int { classes + 37 }
 
@@ -88,14 +95,14 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     /// Lists what may be kept of a block of classes of a group. Blocks come in the order of the classes; the first begins the list anew.
     ///
     /// - Parameters:
-    ///   - largest: of each column, what the mass of all its classes is at least, as a logarithm; nil for columns that are not to be normalised.
+    ///   - largest: of each column, among the classes entered so far; nil for columns that are not to be normalised.
     ///   - all: whether all classes are listed.
     @inline(never)
     func enter(
         _ block: UnsafePointer<E.Real>, first: Int, count: Int, group: Int, largest: UnsafePointer<E.Real>? = nil, all: Bool = false
     ) {
         var bound = V(repeating: all ? -.infinity : self.bound)
-        if let largest { bound = V(at: largest) + bound }
+        if let largest { bound = V(at: largest) + V(repeating: boundBelowLargest) }
         bound.store(at: bounds.pointer + group &* 16)
         let list = list(group)
         var listed = first == 0 ? 0 : counts[group]
