@@ -97,6 +97,23 @@ def test_classes_at_a_high_floor_win_as_well(rng, t, dtype):
     assert ((held == -6) & (expected != sample)).sum() > 15
 
 
+@pytest.mark.parametrize("t", [60, 1, 0])
+@pytest.mark.parametrize("given", [True, False])
+def test_scores_that_hardly_ever_are_the_best(rng, t, given):
+    """An engine whose words are all 0 draws nothing but 0: the least noise that there is, for every class. The race begins at
+    scores that are all but certain to be reached, and starts over where they are not."""
+    shape = batch, classes, pixels = 2, 90, 70
+    uncond, cond = (random_log_p(rng, *shape) for _ in range(2))
+    sample = random_classes(rng, batch, classes, pixels, mask_rate=0.5)
+    schedule = VQDiffusionScheduler(classes + 1)._schedule
+    source = np.zeros((batch, classes + (t > 0), pixels), np.float32) if given else np.zeros(625, np.uint32)
+    expected, result = np.empty((2, batch, pixels), np.int64)
+    log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
+    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, source, expected, 0)
+    _native.guided_step_gumbel(*schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, source, result, 0)
+    np.testing.assert_array_equal(result, expected)
+
+
 def test_the_three_calls_in_one_where_it_is_not_worth_one_pass(rng):
     """Columns whose exponentials vanish or overflow in float32, and uniforms in float64: rare, so that these are stored."""
     cond = random_log_p(rng, 2, 60, 50)

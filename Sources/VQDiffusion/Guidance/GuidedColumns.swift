@@ -119,6 +119,13 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         )
     }
 
+    /// Asks for the memory of one class at sixteen pixels, as far as they are neighbours.
+    @inline(__always)
+    func ask(for k: Int, row: Int, group: Int) {
+        vqd_prefetch(unconditional.pointer(row: row, class: k) + lanesOfUnconditional.pointer[group].offsets[0])
+        vqd_prefetch(conditional.pointer(row: row, class: k) + lanesOfConditional.pointer[group].offsets[0])
+    }
+
     /// ℓ of one class at sixteen pixels, of which no input is -∞ where the result matters.
     @inline(__always)
     func load(unconditional u: UnsafeRawPointer, conditional c: UnsafeRawPointer, group: Int) -> V {

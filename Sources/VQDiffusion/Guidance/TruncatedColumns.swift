@@ -1,16 +1,21 @@
+import CVQDiffusion
+
 /// Guided and truncated columns that are not stored: which classes of each pixel are left is, a bit each, and what those hold is worked out again where a
 /// race comes by. A bit for a number of 32, and truncation leaves few.
 struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     typealias Real = E.Real
-    typealias ClassRow = (kept: UnsafePointer<UInt16>, unconditional: UnsafeRawPointer, conditional: UnsafeRawPointer, normalisers: UnsafePointer<E.Real>)
+    typealias ClassRow = (k: Int, row: Int, unconditional: UnsafeRawPointer, conditional: UnsafeRawPointer)
+
+    static var classesTogether: Int { KeptPixels.classesTogether }
 
     private let guided: GuidedColumns<E>
     private let groups: Int
-    /// Sixteen bits for every batch row, group of sixteen pixels and class: the pixels at which the class holds more than the floor.
-    private let kept: Scratch<UInt16>
-    private let keptStride: Int
+    /// The groups of all batch rows count through.
+    private let kept: KeptPixels
     /// What is taken off the guided log-probabilities of each pixel.
     private let normalisers: Scratch<E.Real>
+    /// What the greatest scores will hardly fall short of.
+    private let likely: Scratch<E.Real>
     private let least: E.Real.Vector
 
     var classes: Int { guided.conditional.classes }
@@ -19,22 +24,28 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     var floor: E.Real.Vector? { least }
 
     @inline(__always)
-    func isAtFloor(_ classRow: ClassRow, group: Int) -> Bool { classRow.kept[group &* keptStride] == 0 }
+    func areAtFloor(from first: Int, row: Int, group: Int) -> Bool { kept.areNone(from: first, group: row &* groups &+ group) }
+
+    @inline(__always)
+    func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool { kept[k, group: row &* groups &+ group] == 0 }
+
+    @inline(__always)
+    func ask(for k: Int, row: Int, group: Int) { guided.ask(for: k, row: row, group: group) }
+
+    func likelyScores(row: Int, group: Int) -> E.Real.Vector? { E.Real.Vector(at: likely.pointer + (row &* groups &+ group) &* 16) }
 
     @inline(__always)
     func classRow(_ k: Int, row: Int, groups: Range<Int>, room: UnsafeMutablePointer<E.Real>) -> ClassRow {
-        (
-            UnsafePointer(kept.pointer + (row &* self.groups &* keptStride &+ k)), guided.unconditional.pointer(row: row, class: k),
-            guided.conditional.pointer(row: row, class: k), UnsafePointer(normalisers.pointer + row &* self.groups &* 16)
-        )
+        (k, row, guided.unconditional.pointer(row: row, class: k), guided.conditional.pointer(row: row, class: k))
     }
 
     @inline(__always)
     func load(_ classRow: ClassRow, group: Int) -> E.Real.Vector {
-        let bits = classRow.kept[group &* keptStride]
+        let at = classRow.row &* groups &+ group
+        let bits = kept[classRow.k, group: at]
         guard bits != 0 else { return least }
         let x = guided.load(unconditional: classRow.unconditional, conditional: classRow.conditional, group: group)
-        return (x - E.Real.Vector(at: classRow.normalisers + group &* 16)).kept(where: bits, else: least)
+        return (x - E.Real.Vector(at: normalisers.pointer + at &* 16)).kept(where: bits, else: least)
     }
 
     /// Guides and truncates a model's output and enters its columns into a plan, in one go over it.
@@ -50,13 +61,12 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
         let groups = (p.pixels + 15) / 16
         let preparation = Preparation(output: output, batch: p.batch, columns: p.pixels, selection: nil, parallelism: parallelism)
         let guided = try preparation.guidedColumns(E.self)
-        // A line of the cache more than the classes need: one class of all groups would share a set of the cache else.
-        let keptStride = (p.classes + 31) / 32 * 32 + 32
-        let kept = try Scratch<UInt16>(p.batch * groups * keptStride)
+        let kept = try KeptPixels(classes: p.classes, groups: p.batch * groups)
         let normalisers = try Scratch<E.Real>(p.batch * groups * 16)
         let apart = try Scratch<Int32>(p.batch * groups * 16)
         let others = try Scratch<Double>(p.batch * groups * 16)
         let own = try Scratch<E.Real>(p.batch * groups * 16)
+        let likely = try Scratch<E.Real>(p.batch * groups * 16)
         let unreliable = try Scratch<Bool>(p.batch * groups, filledWith: false)
         for at in 0..<p.batch * groups * 16 { apart[at] = step.countedApart(plan.classes[at]) }
         let floor = V(repeating: E.Real(output.floor))
@@ -64,10 +74,10 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
             let start = (row * groups + group) * 16
             (normalisers.pointer + start).update(from: logs, count: 16)
             tile.keep(
-                group: at, floor: floor, apart: apart.pointer + start, kept: kept.pointer + (row * groups + group) * keptStride,
-                others: others.pointer + start, own: own.pointer + start)
+                group: at, floor: floor, apart: apart.pointer + start, kept: kept, keptGroup: row * groups + group, others: others.pointer + start, own: own.pointer + start)
             for pixel in start..<start + 16 {
                 let (shown, x) = (plan.classes[pixel], own[pixel].asDouble)
+                likely[pixel] = E.Real(vqd_log(others[pixel] + vqd_exp(x)) + Double(ShortlistRace.floor))
                 if let logMass = step.mass(of: shown).log(E.Real.self, ownLog: x, others: others[pixel], classes: p.classes) {
                     plan.set(pixel, step, own: x, logMass: logMass)
                 } else {
@@ -76,6 +86,6 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
             }
         }
         for at in 0..<p.batch * groups where unreliable[at] { return nil }
-        return TruncatedColumns(guided: guided, groups: groups, kept: kept, keptStride: keptStride, normalisers: normalisers, least: floor)
+        return TruncatedColumns(guided: guided, groups: groups, kept: kept, normalisers: normalisers, likely: likely, least: floor)
     }
 }

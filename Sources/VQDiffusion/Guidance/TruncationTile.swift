@@ -199,11 +199,11 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     /// - Parameters:
     ///   - floor: what is below is raised to this.
     ///   - apart: for each column the class whose mass is not among the others', K for none.
-    ///   - kept: for each class which of the sixteen columns hold more than the floor, as bits.
+    ///   - kept: gets the pixels that hold more than the floor, as those of `keptGroup`.
     ///   - others: the mass of each column but for the class apart, in the bits that `BlockSums` finds for the truncated columns.
     ///   - own: the log-probability of the class apart, truncated too; -∞ for none.
     func keep(
-        group: Int, floor: V, apart: UnsafePointer<Int32>, kept: UnsafeMutablePointer<UInt16>, others: UnsafeMutablePointer<Double>,
+        group: Int, floor: V, apart: UnsafePointer<Int32>, kept: borrowing KeptPixels, keptGroup: Int, others: UnsafeMutablePointer<Double>,
         own: UnsafeMutablePointer<E.Real>
     ) {
         let list = findThresholds(group: group, thresholds: thresholds.pointer, lasts: lasts.pointer)
@@ -211,7 +211,6 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         let last = UnsafeRawPointer(lasts.pointer).loadUnaligned(as: SIMD16<Int32>.self)
         let most = V(repeating: .greatestFiniteMagnitude)
         let massOfFloor = V.exp(floor)
-        kept.update(repeating: 0, count: classes)
         // Behind the masses of the list, that of all other classes.
         massOfFloor.store(at: masses.pointer + list.count &* 16)
         places.pointer.update(repeating: Int32(truncatingIfNeeded: list.count), count: classes)
@@ -219,14 +218,14 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
             let k = list.indices[i]
             let bits = V(at: list.elements + i &* 16).lanesKept(above: threshold, index: k, last: last)
                 & V(at: list.elements + i &* 16).lanes(above: floor, upTo: most)
-            kept[Int(k)] = bits
+            kept[Int(k), group: keptGroup] = bits
             places[Int(k)] = Int32(truncatingIfNeeded: i)
             V(at: list.masses + i &* 16).kept(where: bits, else: massOfFloor).store(at: masses.pointer + i &* 16)
         }
         addUp(apart: apart).store(at: others)
         for lane in 0..<16 {
             let k = Int(apart[lane])
-            let isKept = k < classes && kept[k] & (1 << UInt16(lane)) != 0
+            let isKept = k < classes && kept[k, group: keptGroup] & (1 << UInt16(lane)) != 0
             own[lane] = isKept ? list.elements[Int(places[k]) * 16 + lane] : k < classes ? floor[lane] : -.infinity
         }
     }

@@ -35,46 +35,103 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
     /// The class that has won at pixel n of the chunk.
     func winner(_ n: Int) -> Int32 { token[n] }
 
-    /// - Parameters: the columns, the uniforms, and the coefficients of the chunk's pixels (see `PixelCoefficients`); no `mask` leaves the mask out.
+    /// - Parameters:
+    ///   - columns, uniforms, signal, level, slope, own, mask: what is raced, and the coefficients of the chunk's pixels (see `PixelCoefficients`); no `mask`
+    ///     leaves the mask out.
+    ///   - likely: begin with the scores that the columns say are likely, so that fewer are worked out.
+    /// - Returns: false when the best score of a pixel was not likely. The winners then mean nothing.
     mutating func run<Columns: RaceColumns & ~Copyable>(
         _ columns: borrowing Columns, _ uniforms: inout UniformRows<Noise.Uniform>, signal: UnsafePointer<Noise.Real>, level: UnsafePointer<Noise.Real>,
-        slope: UnsafePointer<Noise.Real>, own: UnsafePointer<Noise.Real>, mask: UnsafePointer<Noise.Real>?, linear: Bool
-    ) throws(ArgumentError) where Columns.Real == Noise.Real {
+        slope: UnsafePointer<Noise.Real>, own: UnsafePointer<Noise.Real>, mask: UnsafePointer<Noise.Real>?, linear: Bool, likely: Bool
+    ) throws(ArgumentError) -> Bool where Columns.Real == Noise.Real {
         // What a bound is relative to.
         let reference = linear ? signal : level
-        let (uniformLanes, uniformStride) = (uniforms.groups, uniforms.pixelStride)
+        let (uniformLanes, uniformStride, rowStride) = (uniforms.groups, uniforms.pixelStride, uniforms.rowStride)
         let groups = chunk.lowerBound / 16..<(chunk.upperBound &+ 15) / 16
         let room = try Scratch<Noise.Real>(groups.count * columns.roomPerGroup)
         let limits = try FloorLimits<Noise>(groups: columns.floor == nil ? 0 : groups.count)
         if let floor = columns.floor {
             for g in 0..<groups.count { limits.set(bound(floor, slope + g &* 16, linear: linear), at: g &* 16) }
         }
-        for k in 0..<columns.classes {
-            let index = Int32(truncatingIfNeeded: k)
-            let classRow = columns.classRow(k, row: row, groups: groups, room: room.pointer)
-            let noise = uniforms.next()
-            enterOwn(index, own: own, reference: reference, noise: noise, stride: uniformStride, limits)
+        if likely {
+            for g in 0..<groups.count {
+                guard let score = columns.likelyScores(row: row, group: groups.lowerBound &+ g) else { continue }
+                begin(with: score, at: g &* 16, reference: .load(reference + g &* 16), limits)
+            }
+        }
+        let listed = try Scratch<Int32>(groups.count)
+        for g in 0..<groups.count { listed[g] = Int32(truncatingIfNeeded: g) }
+        for first in stride(from: 0, to: columns.classes, by: Columns.classesTogether) {
+            let some = first..<min(first &+ Columns.classesTogether, columns.classes)
+            let firstRow = columns.classRow(first, row: row, groups: groups, room: room.pointer)
+            let noise = uniforms.next(some.count)
+            let count = columns.floor == nil ? groups.count : list(groups, some, columns, uniforms, noise, limits, into: listed.pointer)
+            for i in 0..<count {
+                let g = Int(listed[i])
+                let (group, at) = (groups.lowerBound &+ g, g &* 16)
+                for k in some {
+                    let u = uniformLanes[g].load(Noise.Uniform.self, row: noise + (k &- first) &* rowStride)
+                    guard !columns.isAtFloor(k, row: row, group: group) || limits.areExceeded(by: u, at: at) else { continue }
+                    let classRow = k == first ? firstRow : columns.classRow(k, row: row, groups: groups, room: room.pointer)
+                    let x = columns.load(classRow, group: group)
+                    guard (bound(x, slope + at, linear: linear) + Noise.bound(u)).lanes(above: .load(threshold.pointer + at)) != 0 else { continue }
+                    let posterior = V.logPosterior(
+                        x, signal: .load(signal + at), level: .load(level + at), slope: .load(slope + at), linear: linear)
+                    let others = posterior + Noise.noise(u)
+                    let shown = SIMD16<Int32>.load(classes + at)
+                    let index = Int32(truncatingIfNeeded: k)
+                    enter(others.replacing(with: V(repeating: -.infinity), where: shown, equals: index), index, at: at, reference: .load(reference + at), limits)
+                }
+            }
+            for k in some {
+                enterOwn(
+                    Int32(truncatingIfNeeded: k), own: own, reference: reference, noise: noise + (k &- first) &* rowStride, stride: uniformStride, limits)
+            }
+        }
+        if let mask {
+            let noise = uniforms.next(1)
             for g in 0..<groups.count {
                 let at = g &* 16
                 let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
-                guard !columns.isAtFloor(classRow, group: groups.lowerBound &+ g) || limits.areExceeded(by: u, at: at) else { continue }
-                let x = columns.load(classRow, group: groups.lowerBound &+ g)
-                guard (bound(x, slope + at, linear: linear) + Noise.bound(u)).lanes(above: .load(threshold.pointer + at)) != 0 else { continue }
-                let posterior = V.logPosterior(
-                    x, signal: .load(signal + at), level: .load(level + at), slope: .load(slope + at), linear: linear)
-                let others = posterior + Noise.noise(u)
-                let shown = SIMD16<Int32>.load(classes + at)
-                enter(others.replacing(with: V(repeating: -.infinity), where: shown, equals: index), index, at: at, reference: .load(reference + at), limits)
+                let score = .load(mask + at) + Noise.noise(u)
+                enter(score, Int32(truncatingIfNeeded: columns.classes), at: at, reference: .load(reference + at), limits)
             }
         }
-        guard let mask else { return }
-        let noise = uniforms.next()
+        for n in 0..<chunk.count where token[n] < 0 { return false }
+        return true
+    }
+
+    /// Lists the groups at which one of some classes holds more than the floor, or has a uniform with which that may win.
+    ///
+    /// - Parameter noise: of the first of the classes.
+    /// - Returns: how many.
+    @inline(never)
+    private func list<Columns: RaceColumns & ~Copyable>(
+        _ groups: Range<Int>, _ some: Range<Int>, _ columns: borrowing Columns, _ uniforms: borrowing UniformRows<Noise.Uniform>,
+        _ noise: UnsafeRawPointer, _ limits: borrowing FloorLimits<Noise>, into listed: UnsafeMutablePointer<Int32>
+    ) -> Int {
+        let (lanes, rowStride, areDense) = (uniforms.groups, uniforms.rowStride, uniforms.areDense)
+        var count = 0
         for g in 0..<groups.count {
-            let at = g &* 16
-            let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
-            let score = .load(mask + at) + Noise.noise(u)
-            enter(score, Int32(truncatingIfNeeded: columns.classes), at: at, reference: .load(reference + at), limits)
+            let group = groups.lowerBound &+ g
+            if some.upperBound < columns.classes && !columns.areAtFloor(from: some.upperBound, row: row, group: group) {
+                let next = some.upperBound..<min(some.upperBound &+ Columns.classesTogether, columns.classes)
+                for k in next where !columns.isAtFloor(k, row: row, group: group) { columns.ask(for: k, row: row, group: group) }
+            }
+            var greatest = Noise.Uniform.Real.Vector(repeating: 0)
+            var source = noise
+            for _ in some {
+                let u = areDense
+                    ? Noise.Uniform.loadVector(source + g &* 16 &* Noise.Uniform.size) : lanes[g].load(Noise.Uniform.self, row: source)
+                greatest = .greater(greatest, u)
+                source += rowStride
+            }
+            let isAtFloor = columns.areAtFloor(from: some.lowerBound, row: row, group: group)
+            // Written in any case: a branch would be guessed wrong.
+            listed[count] = Int32(truncatingIfNeeded: g)
+            count &+= limits.areExceeded(by: greatest, at: g &* 16) || !isAtFloor ? 1 : 0
         }
+        return count
     }
 
     /// What a posterior less the level is at most, or where there is none (linear) less the signal; but for log 2.
@@ -92,7 +149,8 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
             let pixel = Int(n)
             let u = Noise.Uniform.load(noise + pixel &* stride)
             let score = own[pixel] + Noise.noise(.init(repeating: u))[0]
-            if score > best[pixel] {
+            // The classes of a few rows are not entered in order: of equal scores the lowest index wins.
+            if score > best[pixel] || (score == best[pixel] && index < token[pixel]) {
                 best[pixel] = score
                 token[pixel] = index
                 let least = thresholdFor(V(repeating: score), reference: V(repeating: reference[pixel]))
@@ -101,6 +159,15 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
             }
             n = showing.next[pixel]
         }
+    }
+
+    /// Takes a score for the best of sixteen pixels that nobody has reached yet.
+    private func begin(with score: V, at: Int, reference: V, _ limits: borrowing FloorLimits<Noise>) {
+        score.store(best.pointer + at)
+        SIMD16<Int32>(repeating: -1).store(token.pointer + at)
+        let least = thresholdFor(score, reference: reference)
+        least.store(threshold.pointer + at)
+        limits.raise(at: at, threshold: least)
     }
 
     @inline(__always)

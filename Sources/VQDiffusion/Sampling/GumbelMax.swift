@@ -60,7 +60,7 @@ extension ReverseStep {
         let columns = try StoredColumns<E>(p)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             var rows = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
-            try race(DoubleNoise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, winners)
+            _ = try race(DoubleNoise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, likely: false, winners)
         }
     }
 
@@ -99,37 +99,47 @@ extension ReverseStep {
         _: Noise.Type, _ columns: borrowing Columns, _ plan: borrowing PosteriorPlan<Columns.Real>, of p: LogProbabilities,
         _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
     ) throws(ArgumentError) where Noise.Real == Columns.Real, Noise.Uniform == Float {
+        let together = Columns.classesTogether
         switch uniforms {
         case .given(let uniforms):
             try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
-                var rows = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
-                try race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, winners)
+                for likely in [true, false] {
+                    var rows = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
+                    if try race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, likely: likely, winners) { break }
+                }
             }
         case .mersenneTwister(let state):
             try forEachDrawnChunk(of: p, from: state, parallelism) { (row, chunk, startEngine) throws(ArgumentError) in
-                var rows = try UniformRows(startEngine(), pixels: chunk.count)
-                try race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, winners)
+                var rows = try UniformRows(startEngine(), pixels: chunk.count, atOnce: together)
+                if try !race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, likely: true, winners) {
+                    rows = try UniformRows(startEngine(), pixels: chunk.count, atOnce: together)
+                    _ = try race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, likely: false, winners)
+                }
                 return rows.engine!
             }
         case .function(let fill, let context):
+            // What has been drawn is gone: there is no second try.
             let all = 0..<p.pixels
             for row in 0..<p.batch {
-                var rows = try UniformRows(fill, context: context, pixels: p.pixels)
-                try race(Noise.self, columns, plan, row: row, chunk: all, pixels: p.pixels, &rows, winners)
+                var rows = try UniformRows(fill, context: context, pixels: p.pixels, atOnce: together)
+                _ = try race(Noise.self, columns, plan, row: row, chunk: all, pixels: p.pixels, &rows, likely: false, winners)
             }
         }
     }
 
+    /// - Parameter likely: as in `ArgmaxRace.run`.
+    /// - Returns: false when the winners mean nothing, for that reason.
     private func race<Columns: RaceColumns & ~Copyable, Noise: GumbelNoise>(
         _: Noise.Type, _ columns: borrowing Columns, _ plan: borrowing PosteriorPlan<Columns.Real>, row: Int, chunk: Range<Int>, pixels: Int,
-        _ uniforms: inout UniformRows<Noise.Uniform>, _ winners: UnsafeMutablePointer<Int32>
-    ) throws(ArgumentError) where Noise.Real == Columns.Real {
+        _ uniforms: inout UniformRows<Noise.Uniform>, likely: Bool, _ winners: UnsafeMutablePointer<Int32>
+    ) throws(ArgumentError) -> Bool where Noise.Real == Columns.Real {
         let start = row * plan.width + chunk.lowerBound
         var race = try ArgmaxRace<Noise>(row: row, chunk: chunk, classes: plan.classes.pointer + start, maskClass: classes)
-        try race.run(
+        let isDecided = try race.run(
             columns, &uniforms, signal: plan.signal.pointer + start, level: plan.level.pointer + start, slope: plan.slope.pointer + start,
             own: plan.own.pointer + start, mask: drawsModelOutput ? nil : plan.mask.pointer + start,
-            linear: drawsLinearly)
+            linear: drawsLinearly, likely: likely)
         for n in 0..<chunk.count { winners[row * pixels + chunk.lowerBound + n] = race.winner(n) }
+        return isDecided
     }
 }

@@ -1,0 +1,87 @@
+import Testing
+
+@testable import VQDiffusion
+
+@Suite("The race for the best score")
+struct RaceTests {
+    /// Columns of which some classes hold more than the floor, in fours as truncated ones.
+    struct SparseColumns: RaceColumns, ~Copyable {
+        typealias Real = Float
+        typealias ClassRow = Int
+
+        static var classesTogether: Int { 4 }
+        let classes, groups: Int
+        /// A vector for every class and group; nil is the floor.
+        let elements: [FloatVector?]
+        let likely: Float?
+
+        var roomPerGroup: Int { 0 }
+        var floor: FloatVector? { FloatVector(repeating: -3) }
+        func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool { elements[k * groups + group] == nil }
+        func areAtFloor(from first: Int, row: Int, group: Int) -> Bool {
+            (first..<min(first + 4, classes)).allSatisfy { isAtFloor($0, row: row, group: group) }
+        }
+        func ask(for k: Int, row: Int, group: Int) { #expect(!isAtFloor(k, row: row, group: group)) }
+        func likelyScores(row: Int, group: Int) -> FloatVector? { likely.map { FloatVector(repeating: $0) } }
+        func classRow(_ k: Int, row: Int, groups: Range<Int>, room: UnsafeMutablePointer<Float>) -> Int { k }
+        func load(_ k: Int, group: Int) -> FloatVector { elements[k * groups + group] ?? floor! }
+    }
+
+    /// Mostly of few values, so that scores are often equal: the lowest index wins then, whether it is the pixel's own class, at the floor, or neither.
+    @Test(arguments: [1, 3, 4, 5, 8, 18, 61], [1, 16, 37, 96])
+    func theLowestOfTheBestWins(classes: Int, pixels: Int) throws {
+        var random = TestGenerator(seed: UInt64(classes * 1000 + pixels))
+        let groups = (pixels + 15) / 16
+        for round in 0..<24 {
+            let (linear, hasMask, likely) = (round % 2 == 0, round % 4 < 2, [nil, -100, -2, 1][round / 6] as Float?)
+            var elements = [FloatVector?](repeating: nil, count: classes * groups)
+            for i in elements.indices where random.next() % (round % 3 == 0 ? 3 : 30) == 0 {
+                var x = FloatVector(repeating: -3)
+                for lane in 0..<16 { x[lane] = Float(Int(random.next() % 4)) - 3 }
+                elements[i] = x
+            }
+            let uniforms = (0..<(classes + 1) * pixels).map { _ in
+                round % 3 == 2 ? Float(random.next() >> 40) * 0x1p-24 : Float([0.25, 0.5, 0.5, 0.75][Int(random.next() % 4)])
+            }
+            let shown = (0..<groups * 16).map { _ in Int32(random.next() % UInt64(classes + 1)) }
+            let (signal, level, slope) = (Float(0), Float(-1), Float(1))
+            let own = (0..<groups * 16).map { _ in Float(Int(random.next() % 4)) - 3 }
+            let mask = (0..<groups * 16).map { _ in Float(Int(random.next() % 4)) - 3 }
+            let columns = SparseColumns(classes: classes, groups: groups, elements: elements, likely: likely)
+
+            // Every score, by the formulas that the race uses, one pixel after the other.
+            let scores = (0..<pixels).map { n in
+                (0..<classes + (hasMask ? 1 : 0)).map { k in
+                    let posterior: Float
+                    if k == classes {
+                        posterior = mask[n]
+                    } else if k == Int(shown[n]) {
+                        posterior = own[n]
+                    } else {
+                        posterior = FloatVector.logPosterior(
+                            columns.load(k, group: n / 16), signal: .init(repeating: signal), level: .init(repeating: level), slope: .init(repeating: slope),
+                            linear: linear)[n % 16]
+                    }
+                    return posterior + FloatNoise.noise(FloatVector(repeating: uniforms[k * pixels + n]))[0]
+                }
+            }
+            let expected = scores.map { Int32($0.firstIndex(of: $0.max()!)!) }
+
+            let width = groups * 16
+            let constants = [signal, level, slope].map { [Float](repeating: $0, count: width) }
+            try uniforms.withUnsafeBufferPointer { buffer in
+                let view = LogProbabilities(
+                    name: "uniforms", base: UnsafeRawPointer(buffer.baseAddress!), elementType: .float32, shape: (1, classes + 1, pixels),
+                    strides: (0, pixels * 4, 4))
+                var rows = try UniformRows<Float>(view, row: 0, chunk: 0..<pixels)
+                var race = try ArgmaxRace<FloatNoise>(row: 0, chunk: 0..<pixels, classes: shown, maskClass: classes)
+                let isDecided = try race.run(
+                    columns, &rows, signal: constants[0], level: constants[1], slope: constants[2], own: own, mask: hasMask ? mask : nil,
+                    linear: linear, likely: true)
+                let best = scores.map { $0.max()! }
+                #expect(isDecided == (likely.map { likely in best.allSatisfy { $0 > likely } } ?? true))
+                if isDecided { #expect((0..<pixels).map { race.winner($0) } == expected) }
+            }
+        }
+    }
+}
