@@ -75,17 +75,18 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
                     let classRow = k == first ? firstRow : columns.classRow(k, row: row, groups: groups, room: room.pointer)
                     let x = columns.load(classRow, group: group)
                     guard (bound(x, slope + at, linear: linear) + Noise.bound(u)).lanes(above: .load(threshold.pointer + at)) != 0 else { continue }
-                    let posterior = V.logPosterior(
-                        x, signal: .load(signal + at), level: .load(level + at), slope: .load(slope + at), linear: linear)
-                    let others = posterior + Noise.noise(u)
-                    let shown = SIMD16<Int32>.load(classes + at)
-                    let index = Int32(truncatingIfNeeded: k)
-                    enter(others.replacing(with: V(repeating: -.infinity), where: shown, equals: index), index, at: at, reference: .load(reference + at), limits)
+                    enter(
+                        x, u, Int32(truncatingIfNeeded: k), at: at, signal: signal + at, level: level + at, slope: slope + at, linear: linear, limits)
                 }
             }
             for k in some {
-                enterOwn(
-                    Int32(truncatingIfNeeded: k), own: own, reference: reference, noise: noise + (k &- first) &* rowStride, stride: uniformStride, limits)
+                var n = showing.first[k]
+                while n >= 0 {
+                    let pixel = Int(n)
+                    let u = Noise.Uniform.load(noise + ((k &- first) &* rowStride &+ pixel &* uniformStride))
+                    enterOwn(Int32(truncatingIfNeeded: k), pixel: pixel, own[pixel], u, reference: reference[pixel], limits)
+                    n = showing.next[pixel]
+                }
             }
         }
         if let mask {
@@ -138,27 +139,19 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
     @inline(__always)
     private func bound(_ x: V, _ slope: UnsafePointer<Noise.Real>, linear: Bool) -> V { linear ? x : .greater(x + .load(slope), V(repeating: 0)) }
 
-    /// The one class of a pixel that follows a formula of its own.
-    @inline(__always)
+    /// Enters the one class of a pixel that follows a formula of its own.
+    @inline(never)
     private func enterOwn(
-        _ index: Int32, own: UnsafePointer<Noise.Real>, reference: UnsafePointer<Noise.Real>, noise: UnsafeRawPointer, stride: Int,
-        _ limits: borrowing FloorLimits<Noise>
+        _ index: Int32, pixel: Int, _ own: Noise.Real, _ u: Noise.Uniform.Real, reference: Noise.Real, _ limits: borrowing FloorLimits<Noise>
     ) {
-        var n = showing.first[Int(index)]
-        while n >= 0 {
-            let pixel = Int(n)
-            let u = Noise.Uniform.load(noise + pixel &* stride)
-            let score = own[pixel] + Noise.noise(.init(repeating: u))[0]
-            // The classes of a few rows are not entered in order: of equal scores the lowest index wins.
-            if score > best[pixel] || (score == best[pixel] && index < token[pixel]) {
-                best[pixel] = score
-                token[pixel] = index
-                let least = thresholdFor(V(repeating: score), reference: V(repeating: reference[pixel]))
-                threshold[pixel] = least[0]
-                limits.raise(pixel: pixel, threshold: least)
-            }
-            n = showing.next[pixel]
-        }
+        let score = own + Noise.noise(.init(repeating: u))[0]
+        // The classes of a few rows are not entered in order: of equal scores the lowest index wins.
+        guard score > best[pixel] || (score == best[pixel] && index < token[pixel]) else { return }
+        best[pixel] = score
+        token[pixel] = index
+        let least = thresholdFor(V(repeating: score), reference: V(repeating: reference))
+        threshold[pixel] = least[0]
+        limits.raise(pixel: pixel, threshold: least)
     }
 
     /// Takes a score for the best of sixteen pixels that nobody has reached yet.
@@ -170,7 +163,18 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
         limits.raise(at: at, threshold: least)
     }
 
-    @inline(__always)
+    /// Enters a class at the pixels that do not show it. A call, for the size of the library: hardly a class comes so far.
+    @inline(never)
+    private func enter(
+        _ x: V, _ u: Noise.Uniform.Real.Vector, _ index: Int32, at: Int, signal: UnsafePointer<Noise.Real>, level: UnsafePointer<Noise.Real>,
+        slope: UnsafePointer<Noise.Real>, linear: Bool, _ limits: borrowing FloorLimits<Noise>
+    ) {
+        let posterior = V.logPosterior(x, signal: .load(signal), level: .load(level), slope: .load(slope), linear: linear)
+        let score = (posterior + Noise.noise(u)).replacing(with: V(repeating: -.infinity), where: .load(classes + at), equals: index)
+        enter(score, index, at: at, reference: .load(linear ? signal : level), limits)
+    }
+
+    @inline(never)
     private func enter(_ score: V, _ index: Int32, at: Int, reference: V, _ limits: borrowing FloorLimits<Noise>) {
         var leader = V.load(best.pointer + at)
         var tokens = SIMD16<Int32>.load(token.pointer + at)
