@@ -1,17 +1,20 @@
 import CVQDiffusion
 
-/// Guided and truncated columns that are not stored: which classes of each pixel are left is, a bit each, and what those hold is worked out again where a
-/// race comes by. A bit for a number of 32, and truncation leaves few.
+/// Guided and truncated columns that are not stored: where each is truncated is, and which classes are left at some pixel of sixteen, a bit each. What those
+/// hold is worked out again where a race comes by; truncation leaves few.
 struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     typealias Real = E.Real
     typealias ClassRow = (k: Int, row: Int, unconditional: UnsafeRawPointer, conditional: UnsafeRawPointer)
 
-    static var classesTogether: Int { KeptPixels.classesTogether }
+    static var classesTogether: Int { KeptClasses.classesTogether }
 
     private let guided: GuidedColumns<E>
     private let groups: Int
     /// The groups of all batch rows count through.
-    private let kept: KeptPixels
+    private let kept: KeptClasses
+    /// What the columns are truncated at; see `TruncationTile.findThresholds`.
+    private let thresholds: Scratch<E.Real>
+    private let lasts: Scratch<Int32>
     /// What is taken off the guided log-probabilities of each pixel.
     private let normalisers: Scratch<E.Real>
     /// What the greatest scores will hardly fall short of.
@@ -24,10 +27,10 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     var floor: E.Real.Vector? { least }
 
     @inline(__always)
-    func areAtFloor(from first: Int, row: Int, group: Int) -> Bool { kept.areNone(from: first, group: row &* groups &+ group) }
+    func areAtFloor(from first: Int, row: Int, group: Int) -> Bool { kept.containsNone(from: first, group: row &* groups &+ group) }
 
     @inline(__always)
-    func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool { kept[k, group: row &* groups &+ group] == 0 }
+    func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool { !kept.contains(k, group: row &* groups &+ group) }
 
     @inline(__always)
     func ask(for k: Int, row: Int, group: Int) { guided.ask(for: k, row: row, group: group) }
@@ -42,10 +45,13 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     @inline(__always)
     func load(_ classRow: ClassRow, group: Int) -> E.Real.Vector {
         let at = classRow.row &* groups &+ group
-        let bits = kept[classRow.k, group: at]
-        guard bits != 0 else { return least }
+        guard kept.contains(classRow.k, group: at) else { return least }
         let x = guided.load(unconditional: classRow.unconditional, conditional: classRow.conditional, group: group)
-        return (x - E.Real.Vector(at: normalisers.pointer + at &* 16)).kept(where: bits, else: least)
+            - E.Real.Vector(at: normalisers.pointer + at &* 16)
+        let bits = x.lanesKept(
+            above: E.Real.Vector(at: thresholds.pointer + at &* 16), index: Int32(truncatingIfNeeded: classRow.k),
+            last: UnsafeRawPointer(lasts.pointer + at &* 16).loadUnaligned(as: SIMD16<Int32>.self), floor: least)
+        return x.kept(where: bits, else: least)
     }
 
     /// Guides and truncates a model's output and enters its columns into a plan, in one go over it.
@@ -61,7 +67,9 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
         let groups = (p.pixels + 15) / 16
         let preparation = Preparation(output: output, batch: p.batch, columns: p.pixels, selection: nil, parallelism: parallelism)
         let guided = try preparation.guidedColumns(E.self)
-        let kept = try KeptPixels(classes: p.classes, groups: p.batch * groups)
+        let kept = try KeptClasses(classes: p.classes, groups: p.batch * groups)
+        let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
+        let lasts = try Scratch<Int32>(p.batch * groups * 16)
         let normalisers = try Scratch<E.Real>(p.batch * groups * 16)
         let apart = try Scratch<Int32>(p.batch * groups * 16)
         let others = try Scratch<Double>(p.batch * groups * 16)
@@ -74,7 +82,8 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
             let start = (row * groups + group) * 16
             (normalisers.pointer + start).update(from: logs, count: 16)
             tile.keep(
-                group: at, floor: floor, apart: apart.pointer + start, kept: kept, keptGroup: row * groups + group, others: others.pointer + start, own: own.pointer + start)
+                group: at, floor: floor, apart: apart.pointer + start, kept: kept, keptGroup: row * groups + group,
+                thresholds: thresholds.pointer + start, lasts: lasts.pointer + start, others: others.pointer + start, own: own.pointer + start)
             for pixel in start..<start + 16 {
                 let (shown, x) = (plan.classes[pixel], own[pixel].asDouble)
                 likely[pixel] = E.Real(vqd_log(others[pixel] + vqd_exp(x)) + Double(ShortlistRace.floor))
@@ -86,6 +95,6 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
             }
         }
         for at in 0..<p.batch * groups where unreliable[at] { return nil }
-        return TruncatedColumns(guided: guided, groups: groups, kept: kept, normalisers: normalisers, likely: likely, least: floor)
+        return TruncatedColumns(guided: guided, groups: groups, kept: kept, thresholds: thresholds, lasts: lasts, normalisers: normalisers, likely: likely, least: floor)
     }
 }

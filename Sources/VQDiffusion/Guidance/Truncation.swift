@@ -76,6 +76,12 @@ private func truncate<E: FloatingElement>(
 }
 
 extension RealVector {
+    /// The lanes in which these log-probabilities of a class are kept and above the floor, as bits: none with NaN or +∞.
+    @inline(__always)
+    func lanesKept(above threshold: Self, index: Int32, last: SIMD16<Int32>, floor: Self) -> UInt16 {
+        lanesKept(above: threshold, index: index, last: last) & lanes(above: floor, upTo: Self(repeating: .greatestFiniteMagnitude))
+    }
+
     /// These log-probabilities of a class, with -∞ where they are below the threshold of their column or equal to it after the last index kept.
     @inline(__always)
     func truncated(at threshold: Self, index: Int, last: SIMD16<Int32>) -> Self {

@@ -199,34 +199,36 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     /// - Parameters:
     ///   - floor: what is below is raised to this.
     ///   - apart: for each column the class whose mass is not among the others', K for none.
-    ///   - kept: gets the pixels that hold more than the floor, as those of `keptGroup`.
+    ///   - kept: gets the classes that some of the columns hold more than the floor of, as those of `keptGroup`.
+    ///   - thresholds, lasts: as `findThresholds` sets them.
     ///   - others: the mass of each column but for the class apart, in the bits that `BlockSums` finds for the truncated columns.
     ///   - own: the log-probability of the class apart, truncated too; -∞ for none.
     func keep(
-        group: Int, floor: V, apart: UnsafePointer<Int32>, kept: borrowing KeptPixels, keptGroup: Int, others: UnsafeMutablePointer<Double>,
-        own: UnsafeMutablePointer<E.Real>
+        group: Int, floor: V, apart: UnsafePointer<Int32>, kept: borrowing KeptClasses, keptGroup: Int, thresholds: UnsafeMutablePointer<E.Real>,
+        lasts: UnsafeMutablePointer<Int32>, others: UnsafeMutablePointer<Double>, own: UnsafeMutablePointer<E.Real>
     ) {
-        let list = findThresholds(group: group, thresholds: thresholds.pointer, lasts: lasts.pointer)
-        let threshold = V(at: thresholds.pointer)
-        let last = UnsafeRawPointer(lasts.pointer).loadUnaligned(as: SIMD16<Int32>.self)
-        let most = V(repeating: .greatestFiniteMagnitude)
+        let list = findThresholds(group: group, thresholds: thresholds, lasts: lasts)
+        let threshold = V(at: thresholds)
+        let last = UnsafeRawPointer(lasts).loadUnaligned(as: SIMD16<Int32>.self)
         let massOfFloor = V.exp(floor)
         // Behind the masses of the list, that of all other classes.
         massOfFloor.store(at: masses.pointer + list.count &* 16)
         places.pointer.update(repeating: Int32(truncatingIfNeeded: list.count), count: classes)
+        own.update(repeating: -.infinity, count: 16)
+        for lane in 0..<16 where Int(apart[lane]) < classes { own[lane] = floor[lane] }
         for i in 0..<list.count {
             let k = list.indices[i]
-            let bits = V(at: list.elements + i &* 16).lanesKept(above: threshold, index: k, last: last)
-                & V(at: list.elements + i &* 16).lanes(above: floor, upTo: most)
-            kept[Int(k), group: keptGroup] = bits
+            let x = V(at: list.elements + i &* 16)
+            let bits = x.lanesKept(above: threshold, index: k, last: last, floor: floor)
+            kept.insert(Int(k), group: keptGroup, if: bits != 0)
             places[Int(k)] = Int32(truncatingIfNeeded: i)
             V(at: list.masses + i &* 16).kept(where: bits, else: massOfFloor).store(at: masses.pointer + i &* 16)
         }
         addUp(apart: apart).store(at: others)
-        for lane in 0..<16 {
-            let k = Int(apart[lane])
-            let isKept = k < classes && kept[k, group: keptGroup] & (1 << UInt16(lane)) != 0
-            own[lane] = isKept ? list.elements[Int(places[k]) * 16 + lane] : k < classes ? floor[lane] : -.infinity
+        for lane in 0..<16 where Int(apart[lane]) < classes && places[Int(apart[lane])] < list.count {
+            let k = apart[lane]
+            let x = V(at: list.elements + Int(places[Int(k)]) * 16)
+            if x.lanesKept(above: threshold, index: k, last: last, floor: floor) & (1 << UInt16(lane)) != 0 { own[lane] = x[lane] }
         }
     }
 
