@@ -127,8 +127,10 @@ struct Preparation {
                     tile.enter(block.pointer, first: first, count: count, group: group &- range.lowerBound)
                 }
             } else {
+                let early = p.classes / 8 / blockOfClasses * blockOfClasses
                 isGood = try guided.normalise(row: row, groups: range, into: normalisers.pointer) { at, block, first, count, largest in
                     tile.enter(block, first: first, count: count, group: at, largest: largest)
+                    if first == early { tile.shorten(group: at) }
                 }
             }
             // Groups of which not enough has been listed yet.
