@@ -1,3 +1,5 @@
+import CVQDiffusion
+
 /// Sums of exponentials over blocks of classes, for a set of columns (pixels of one batch row).
 ///
 /// One class of each column can be left out: the posterior needs the mass of all classes but the observed one, and subtracting it from the whole
@@ -8,6 +10,8 @@
 struct BlockSums<E: FloatingElement>: ~Copyable {
     /// Classes whose sums of exponentials are added to each other before they enter that of a block.
     static var rowsAtOnce: Int { 8 }
+    /// Classes in a page of memory.
+    private static var page: Int { 4096 / E.size }
     /// Classes in a block.
     let blockRows: Int
     let blocks: Int
@@ -82,12 +86,16 @@ struct BlockSums<E: FloatingElement>: ~Copyable {
         typealias V = E.Real.Vector
         for column in 0..<columns.count {
             let base = p.pointer(row: row, pixel: columns[column])
+            let next = p.pointer(row: row, pixel: columns[min(column &+ 1, columns.count &- 1)])
             let nothing = V(repeating: -E.Real.infinity)
             for block in 0..<blocks {
                 let end = min(p.classes, (block + 1) * blockRows)
                 var k = block * blockRows
                 var sum = V(repeating: 0)
                 while k &+ 16 <= end {
+                    // The hardware does not look beyond a page: the next one of this column is asked for, or the first of the next column.
+                    let ahead = (k &+ Self.page) &* E.size
+                    vqd_prefetch(k &+ Self.page < p.classes ? base + ahead : next + (ahead &- p.classes &* E.size))
                     let x = E.loadVector(base + k &* E.size)
                     let leftOut = excluded[column] &- Int32(truncatingIfNeeded: k)
                     sum = sum + .exp(x.replacing(with: nothing, where: iota16, equals: leftOut))

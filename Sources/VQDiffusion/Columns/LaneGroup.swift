@@ -93,6 +93,8 @@ struct LaneGroup {
             }
         } else {
             while k < classes.upperBound {
+                // Of the eight rows that are read next. Lines that lanes share are asked for more than once: telling them apart takes longer.
+                for lane in 0..<16 { vqd_prefetch(row + ((k &+ 8) &* classStride &+ offsets[lane])) }
                 let x = gather(E.self, row: row + k &* classStride)
                 sum = sum + V.exp(x.replacing(with: nothing, where: excluded, equals: Int32(truncatingIfNeeded: k)))
                 k &+= 1
