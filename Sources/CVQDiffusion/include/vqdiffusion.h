@@ -11,6 +11,7 @@
  *            allocated by the caller. An output must not overlap an input.
  *   Errors   Every function that can fail returns a vqd_status and, when a context is given, leaves one sentence in
  *            context->message that names the argument, what was expected and what came. On an error no output has been written.
+ *   Memory   New memory of outputs of 4 MiB and more is asked to come in large pages (Linux; a hint to the system on the caller's memory).
  *   Threads  No function keeps state, locks or threads beyond its call; all may be called from many threads at once. Results do not
  *            depend on the number of threads.
  *   NaN      Log-probabilities may be any finite number or -inf. NaN or +inf in what is read is VQD_VALUE_ERROR, and so is a column
@@ -222,9 +223,9 @@ typedef struct vqd_guided_output {
 } vqd_guided_output;
 
 /* vqd_guide, vqd_truncate and vqd_step_gumbel in one: the same tokens, but where the kept mass meets the rate to within the rounding of its sum and one
- * class more or less is kept. Instead of two outputs it holds a bit for each of B K N classes, and for each thread the classes of some 128 pixels that may
- * be kept; only with uniforms of double precision, or masses beyond the plain exponentials of the type, the B K N numbers themselves. The arguments but for
- * the model's output are those of vqd_step_gumbel. */
+ * class more or less is kept. Instead of two outputs it holds a bit for every class of sixteen pixels, and for each thread the classes of some 128 pixels
+ * that may be kept; only with uniforms of double precision, or masses beyond the plain exponentials of the type, the B K N numbers themselves. The arguments
+ * but for the model's output are those of vqd_step_gumbel. */
 vqd_status vqd_guided_step_gumbel(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
                                   const vqd_guided_output *model_output, const vqd_tensor *sample, const vqd_noise *noise,
                                   const vqd_tensor *prev_sample, vqd_context *context);

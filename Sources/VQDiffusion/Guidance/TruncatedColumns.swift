@@ -95,6 +95,7 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
             }
         }
         for at in 0..<p.batch * groups where unreliable[at] { return nil }
-        return TruncatedColumns(guided: guided, groups: groups, kept: kept, thresholds: thresholds, lasts: lasts, normalisers: normalisers, likely: likely, least: floor)
+        return TruncatedColumns(
+            guided: guided, groups: groups, kept: kept, thresholds: thresholds, lasts: lasts, normalisers: normalisers, likely: likely, least: floor)
     }
 }
