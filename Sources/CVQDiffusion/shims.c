@@ -32,7 +32,6 @@ void *vqd_allocate(size_t bytes) {
     if (!block) return NULL;
     void **memory = (void **)(((uintptr_t)block + sizeof(void *) + LINE - 1) & ~(uintptr_t)(LINE - 1));
     memory[-1] = block;
-    vqd_expect_writes(memory, bytes);
     return memory;
 }
 
@@ -42,12 +41,13 @@ void vqd_free(void *memory) {
 
 void vqd_expect_writes(void *memory, size_t bytes) {
 #ifdef MADV_HUGEPAGE
-    enum { LEAST = 4 << 20, PAGE = 4096 };
+    enum { LEAST = 4 << 20 };
     if (bytes < LEAST) return;
-    const uintptr_t first = ((uintptr_t)memory + PAGE - 1) & ~(uintptr_t)(PAGE - 1);
-    const uintptr_t end = ((uintptr_t)memory + bytes) & ~(uintptr_t)(PAGE - 1);
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t first = ((uintptr_t)memory + page - 1) & ~(page - 1);
+    const uintptr_t end = ((uintptr_t)memory + bytes) & ~(page - 1);
     const int before = errno;
-    madvise((void *)first, end - first, MADV_HUGEPAGE); /* refused where the system has no large pages, or pages of its own size */
+    madvise((void *)first, end - first, MADV_HUGEPAGE); /* refused where the system has no large pages */
     errno = before;
 #endif
 }

@@ -68,20 +68,40 @@ struct RaceTests {
             let expected = scores.map { Int32($0.firstIndex(of: $0.max()!)!) }
 
             let width = groups * 16
-            let constants = [signal, level, slope].map { [Float](repeating: $0, count: width) }
+            var isDecided = false
+            var winners: [Int32] = []
             try uniforms.withUnsafeBufferPointer { buffer in
                 let view = LogProbabilities(
                     name: "uniforms", base: UnsafeRawPointer(buffer.baseAddress!), elementType: .float32, shape: (1, classes + 1, pixels),
                     strides: (0, pixels * 4, 4))
                 var rows = try UniformRows<Float>(view, row: 0, chunk: 0..<pixels)
-                var race = try ArgmaxRace<FloatNoise>(row: 0, chunk: 0..<pixels, classes: shown, maskClass: classes)
-                let isDecided = try race.run(
-                    columns, &rows, signal: constants[0], level: constants[1], slope: constants[2], own: own, mask: hasMask ? mask : nil,
-                    linear: linear, likely: true)
-                let best = scores.map { $0.max()! }
-                #expect(isDecided == (likely.map { likely in best.allSatisfy { $0 > likely } } ?? true))
-                if isDecided { #expect((0..<pixels).map { race.winner($0) } == expected) }
+                let constants = try [signal, level, slope].map { value in try Filled(width, value) }
+                let (ownOfPixels, maskOfPixels) = (try Filled(own), try Filled(mask))
+                try shown.withUnsafeBufferPointer { shown in
+                    var race = try ArgmaxRace<FloatNoise>(row: 0, chunk: 0..<pixels, classes: shown.baseAddress!, maskClass: classes)
+                    let coefficients = RaceCoefficients<Float>(
+                        signal: constants[0].pointer, level: constants[1].pointer, slope: constants[2].pointer, own: ownOfPixels.pointer,
+                        mask: hasMask ? maskOfPixels.pointer : nil, isLinear: linear)
+                    isDecided = try race.run(columns, &rows, coefficients, likely: true)
+                    winners = (0..<pixels).map { race.winner($0) }
+                }
             }
+            let best = scores.map { $0.max()! }
+            #expect(isDecided == (likely.map { likely in best.allSatisfy { $0 > likely } } ?? true))
+            if isDecided { #expect(winners == expected) }
         }
     }
+}
+
+/// An array in memory that stays where it is.
+private final class Filled {
+    private let memory: Scratch<Float>
+    var pointer: UnsafePointer<Float> { UnsafePointer(memory.pointer) }
+
+    init(_ values: [Float]) throws {
+        memory = try Scratch<Float>(values.count)
+        for (i, value) in values.enumerated() { memory[i] = value }
+    }
+
+    convenience init(_ count: Int, _ value: Float) throws { try self.init([Float](repeating: value, count: count)) }
 }

@@ -66,9 +66,10 @@ def test_the_three_calls_in_one(rng, method, shape, dtype, turned):
         if turned:
             uncond, cond = (np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1) for x in (uncond, cond))
         sample = random_classes(rng, batch, classes, pixels)
-        # The last is not normalised, and what is above any class that a normalised column could do without falls short of the rate.
+        # The last is not normalised: what is above any class that a normalised column could do without falls short.
         less = cond - cond.dtype.type(0.3)
-        for given, cond, rate in ((uncond, cond, 0.86), (uncond, cond, 1.0), (None, cond, 0.5), (None, cond, 0.0), (None, less, 0.73)):
+        cases = (uncond, cond, 0.86), (uncond, cond, 1.0), (None, cond, 0.5), (None, cond, 0.0), (None, less, 0.73)
+        for given, cond, rate in cases:
             one, other = np.random.default_rng(t), np.random.default_rng(t)
             log_p = cond if given is None else vqdiffusion.guide(given, cond, 5.0)
             log_p = vqdiffusion.truncate(log_p, rate, -70)
@@ -97,11 +98,99 @@ def test_classes_at_a_high_floor_win_as_well(rng, t, dtype):
     assert ((held == -6) & (expected != sample)).sum() > 15
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("scale", [3, -1])
+def test_columns_with_a_peak_above_a_wide_plain(rng, method, dtype, turned, scale):
+    """Half the mass is in one class and the other in two thousand: more of them are kept than could be guessed from the
+    first. Between them are columns of another kind."""
+    shape = batch, classes, pixels = 1, 2000, 83
+    plain = rng.normal(0, 0.1, shape)
+    plain[:, rng.integers(0, classes, pixels), np.arange(pixels)] = np.log(2000)
+    cond = np.where(np.arange(pixels) // 3 % 4 < 2, plain, 3 * rng.normal(size=shape))
+    cond = (cond - np.log(np.exp(cond).sum(axis=1, keepdims=True))).astype(dtype)
+    uncond = cond + rng.normal(0, 0.01, shape).astype(dtype)
+    if scale < 0:
+        cond, uncond = uncond, cond
+    if turned:
+        uncond, cond = (np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1) for x in (uncond, cond))
+    sample = random_classes(rng, batch, classes, pixels)
+    scheduler = VQDiffusionScheduler(classes + 1, sampling_method=method)
+    for t in (60, 5, 0):
+        log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, scale), 0.86, -70)
+        expected = scheduler.step(log_p, t, sample, t).prev_sample
+        result = scheduler.guided_step(
+            uncond, cond, t, sample, t, guidance_scale=scale, truncation_rate=0.86
+        ).prev_sample
+        np.testing.assert_array_equal(result, expected)
+
+
+def untempered(words):
+    """The words of an engine (MT19937) that come out as these: every shift undone, the last first."""
+    y = words.astype(np.uint32)
+    y ^= y >> 18
+    y ^= (y << 15) & 0xEFC60000
+    x = y
+    for _ in range(5):
+        x = y ^ ((x << 7) & 0x9D2C5680)
+    y = x
+    for _ in range(3):
+        x = y ^ (x >> 11)
+    return x
+
+
+@pytest.mark.parametrize("t", [60, 1, 0])
+def test_an_engine_that_the_race_has_to_go_back_to(rng, t):
+    """Some pixels get the least noise that there is for every class, so that none of their scores is likely."""
+    classes, pixels = 11, 50
+    uncond, cond = (random_log_p(rng, 1, classes, pixels) for _ in range(2))
+    sample = random_classes(rng, 1, classes, pixels, mask_rate=0.5)
+    schedule = VQDiffusionScheduler(classes + 1)._schedule
+    words = rng.integers(0, 2**32, 624, np.uint32)
+    rows = words[: 12 * pixels].reshape(12, pixels)
+    rows[:, [0, 17, 49]] &= 0xFF000000
+    engines = np.empty((2, 625), np.uint32)
+    engines[:, :624], engines[:, 624] = untempered(words), 0
+    expected, result = np.empty((2, 1, pixels), np.int64)
+    log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
+    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, engines[0], expected, 0)
+    _native.guided_step_gumbel(*schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, engines[1], result, 0)
+    np.testing.assert_array_equal(result, expected)
+    np.testing.assert_array_equal(*engines)
+    # The uniforms were those meant.
+    u = (rows[None, : classes + (t > 0)] & 0xFFFFFF).astype(np.float32) * np.float32(2**-24)
+    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, u, result, 0)
+    np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("noise", [np.float32, np.float64])
+@pytest.mark.parametrize("t", [60, 1, 0])
+def test_uniforms_of_one(rng, dtype, noise, t):
+    """What float32 makes of the greatest doubles: the noise is -log 1e-30, far more than that of any other."""
+    shape = batch, classes, pixels = 1, 40, 300
+    uncond, cond = (random_log_p(rng, *shape, dtype=dtype) for _ in range(2))
+    sample = random_classes(rng, batch, classes, pixels, mask_rate=0.5)
+    schedule = VQDiffusionScheduler(classes + 1)._schedule
+    u = rng.random((batch, classes + (t > 0), pixels)).astype(noise)
+    u[rng.random(u.shape) < 0.01] = 1
+    log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
+    probabilities = Reference(classes + 1).step_probabilities(log_p.astype(np.float64), sample, t)[:, : u.shape[1]]
+    with np.errstate(divide="ignore"):
+        expected = np.argmax(np.log(probabilities) + gumbel(u), axis=1)
+    result = np.empty((2, batch, pixels), np.int64)
+    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, u, result[0], 0)
+    _native.guided_step_gumbel(*schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, u, result[1], 0)
+    np.testing.assert_array_equal(result[0], expected)
+    np.testing.assert_array_equal(result[1], expected)
+
+
 @pytest.mark.parametrize("t", [60, 1, 0])
 @pytest.mark.parametrize("given", [True, False])
 def test_scores_that_hardly_ever_are_the_best(rng, t, given):
-    """An engine whose words are all 0 draws nothing but 0: the least noise that there is, for every class. The race begins at
-    scores that are all but certain to be reached, and starts over where they are not."""
+    """An engine whose words are all 0 draws nothing but 0: the least noise that there is, for every class. The race begins
+    at scores that are all but certain to be reached, and starts over where they are not."""
     shape = batch, classes, pixels = 2, 90, 70
     uncond, cond = (random_log_p(rng, *shape) for _ in range(2))
     sample = random_classes(rng, batch, classes, pixels, mask_rate=0.5)
@@ -115,7 +204,7 @@ def test_scores_that_hardly_ever_are_the_best(rng, t, given):
 
 
 def test_the_three_calls_in_one_where_it_is_not_worth_one_pass(rng):
-    """Columns whose exponentials vanish or overflow in float32, and uniforms in float64: rare, so that these are stored."""
+    """Columns whose exponentials vanish or overflow in float32, and uniforms in float64: rare, so these are stored."""
     cond = random_log_p(rng, 2, 60, 50)
     cond[:, :, ::3] -= 150
     cond[:, :, 1::3] += 80
@@ -152,7 +241,9 @@ def test_threads_rows_and_lists_of_generators(rng, method):
     timestep = 3 if method == "gumbel" else 0  # which needs every column: enough for threads with one uniform, too
 
     def step(seed, rows=slice(None)):
-        return scheduler.guided_step(uncond[rows], cond[rows], timestep, sample[rows], seed, truncation_rate=0.9).prev_sample
+        return scheduler.guided_step(
+            uncond[rows], cond[rows], timestep, sample[rows], seed, truncation_rate=0.9
+        ).prev_sample
 
     expected = step(1)
     try:

@@ -599,29 +599,73 @@ def built_levels():
 THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
-@pytest.mark.skipif(not THP.exists() or "[never]" in THP.read_text(), reason="the kernel has no large pages to give")
-@pytest.mark.parametrize("function", ["q_posterior", "apply_cumulative_transitions", "index_to_log_onehot", "gumbel_noised"])
-def test_new_memory_of_large_outputs_comes_in_large_pages(function):
+LARGE_PAGES = pytest.mark.skipif(
+    not THP.exists() or "[never]" in THP.read_text(), reason="the kernel has no large pages to give"
+)
+WITH_LARGE_OUTPUTS = [
+    "q_posterior",
+    "log_transition_rows",
+    "apply_cumulative_transitions",
+    "index_to_log_onehot",
+    "gumbel_noised",
+    "guide",
+    "truncate",
+]
+
+
+@LARGE_PAGES
+@pytest.mark.parametrize("function", WITH_LARGE_OUTPUTS)
+@pytest.mark.parametrize("classes", [1200, 900])
+def test_new_memory_of_outputs_of_4_mib_comes_in_large_pages(function, classes):
     """As /proc tells of each mapping of the process. What lies around an output is none of the library's business."""
-    classes, pixels, around = 1200, 1024, 1 << 20
-    bytes_ = 4 * (classes + 1) * pixels
-    memory = mmap.mmap(-1, bytes_ + 2 * around, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pixels, around = 1024, 1 << 20
+    size = 4 * (classes + 1) * pixels
+    memory = mmap.mmap(-1, size + 2 * around, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     everything = np.frombuffer(memory, np.uint8)
-    out = everything[around : around + bytes_].view(np.float32).reshape(1, classes + 1, pixels)
+    out = everything[around : around + size].view(np.float32).reshape(1, classes + 1, pixels)
     x, grid = np.full((1, classes + 1, pixels), -7.0, np.float32), np.zeros((1, pixels), np.int64)
     schedule = VQDiffusionScheduler(classes + 1)._schedule
-    if function == "q_posterior":
-        _native.q_posterior(*schedule, 9, 8, x[:, 1:], grid, out)
-    elif function == "apply_cumulative_transitions":
-        _native.apply_cumulative_transitions(*schedule, 9, x[:, 1:], out)
-    elif function == "index_to_log_onehot":
-        _native.index_to_log_onehot(grid, classes + 1, out)
-    else:
-        _native.gumbel_noised(x, np.full_like(x, 0.5), out)
-    assert out.all() or function == "index_to_log_onehot"
-    start = out.ctypes.data
-    asked = [r for r in mappings() if r[1] > everything.ctypes.data and r[0] < everything.ctypes.data + len(memory) and r[2]]
-    assert [start, start + bytes_ // 4096 * 4096] == [asked[0][0], asked[-1][1]]
+    arguments = {
+        "q_posterior": (*schedule, 9, 8, x[:, 1:], grid, out),
+        "log_transition_rows": (*schedule, 9, False, grid, x, out),
+        "apply_cumulative_transitions": (*schedule, 9, x[:, 1:], out),
+        "index_to_log_onehot": (grid, classes + 1, out),
+        "gumbel_noised": (x, np.full_like(x, 0.5), out),
+        "guide": (x, x, 2.0, out),
+        "truncate": (x, 2.0, -70.0, out),
+    }
+    getattr(_native, function)(*arguments[function])
+    assert np.count_nonzero(out) >= classes * pixels
+    start, end = everything.ctypes.data, everything.ctypes.data + len(everything)
+    asked = [(a, b) for a, b, large in mappings() if a < end and b > start and large]
+    whole = [start + around, start + around + size // mmap.PAGESIZE * mmap.PAGESIZE]
+    assert [x for x, _ in asked[:1]] + [x for _, x in asked[-1:]] == (whole if size >= 4 << 20 else [])
+
+
+@LARGE_PAGES
+def test_memory_of_a_guided_step_with_many_classes():
+    """Room for lists that stay short is no reason for large pages: some 3 MB, and 13 with them."""
+    code = """
+        import numpy as np
+        from pathlib import Path
+        from vqdiffusion import VQDiffusionScheduler
+        def kilobytes(field):
+            return int(Path("/proc/self/status").read_text().partition(field + ":")[2].split()[0])
+        rng = np.random.default_rng(0)
+        scheduler = VQDiffusionScheduler(16385, sampling_method="gumbel")
+        def step(pixels):
+            x = rng.normal(0, 3, (1, 16384, pixels)).astype(np.float32)
+            y, grid = x[:, ::-1].copy(), np.full((1, pixels), 16384)
+            Path("/proc/self/clear_refs").write_text("5")
+            before = kilobytes("VmRSS")
+            scheduler.guided_step(x, y, 50, grid, rng, truncation_rate=0.86)
+            return kilobytes("VmHWM") - before
+        step(16)
+        print(step(512))
+    """
+    code, output, error = run_python(code)
+    assert (code, error) == (0, "")
+    assert int(output) < 7000
 
 
 def mappings():

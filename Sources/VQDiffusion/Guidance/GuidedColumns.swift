@@ -119,7 +119,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         )
     }
 
-    /// Asks for the memory of one class at sixteen pixels, as far as they are neighbours.
+    /// Asks for the first line of memory of one class at sixteen pixels, which are mostly neighbours.
     @inline(__always)
     func ask(for k: Int, row: Int, group: Int) {
         vqd_prefetch(unconditional.pointer(row: row, class: k) + lanesOfUnconditional.pointer[group].offsets[0])

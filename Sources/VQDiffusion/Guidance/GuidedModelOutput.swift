@@ -1,3 +1,5 @@
+import CVQDiffusion
+
 /// A model's output with and without its condition, and what is done to it before a step: guidance (see `guide`), then truncation (see `truncate`).
 public struct GuidedModelOutput {
     /// Log-probabilities of x_0 without the condition, (batch, K, pixels); nil where there is no guidance.
@@ -69,6 +71,7 @@ struct PreparedModelOutput: ~Copyable {
         let isDouble = p.elementType == .float64
         let size = isDouble ? 8 : 4
         memory = try Scratch(batch * p.classes * columns * size)
+        vqd_expect_writes(memory.pointer, batch * p.classes * columns * size)
         view = LogProbabilities(
             name: p.name, base: UnsafeRawPointer(memory.pointer), elementType: isDouble ? .float64 : .float32,
             shape: (batch, p.classes, columns), strides: (p.classes * columns * size, columns * size, size))
@@ -127,10 +130,11 @@ struct Preparation {
                     tile.enter(block.pointer, first: first, count: count, group: group &- range.lowerBound)
                 }
             } else {
+                // When the largest class so far is mostly near the largest of all, and the list still short.
                 let early = p.classes / 8 / blockOfClasses * blockOfClasses
                 isGood = try guided.normalise(row: row, groups: range, into: normalisers.pointer) { at, block, first, count, largest in
                     tile.enter(block, first: first, count: count, group: at, largest: largest)
-                    if first == early { tile.shorten(group: at) }
+                    if first == early && early > 0 { tile.shorten(group: at) }
                 }
             }
             // Groups of which not enough has been listed yet.

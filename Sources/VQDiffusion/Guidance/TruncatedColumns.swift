@@ -17,7 +17,7 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     private let lasts: Scratch<Int32>
     /// What is taken off the guided log-probabilities of each pixel.
     private let normalisers: Scratch<E.Real>
-    /// What the greatest scores will hardly fall short of.
+    /// What the greatest scores will hardly fall short of: `ShortlistRace.floor`, relative to the logarithm of a column's mass.
     private let likely: Scratch<E.Real>
     private let least: E.Real.Vector
 

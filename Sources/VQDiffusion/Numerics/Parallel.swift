@@ -41,6 +41,8 @@ func parallel(
 
 /// Runs `body` for every item in `0..<items`, on at most `threads` threads. Each begins with items of its own that follow each other, and then takes of what
 /// the others have left: where items write to new memory, two threads do not ask the system for the same large page, which it would clear twice.
+///
+/// - Throws: an error of an item that failed; which, where several do, may depend on the number of threads.
 func parallelByShares(
     items: Int, threads: Int, _ body: (Int) throws(ArgumentError) -> Void
 ) throws(ArgumentError) {

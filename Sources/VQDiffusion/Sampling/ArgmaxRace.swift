@@ -32,51 +32,47 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
         self.showing = showing
     }
 
-    /// The class that has won at pixel n of the chunk.
+    /// The class that has won at pixel n of the chunk; means nothing where `run` has returned false.
     func winner(_ n: Int) -> Int32 { token[n] }
 
-    /// - Parameters:
-    ///   - columns, uniforms, signal, level, slope, own, mask: what is raced, and the coefficients of the chunk's pixels (see `PixelCoefficients`); no `mask`
-    ///     leaves the mask out.
-    ///   - likely: begin with the scores that the columns say are likely, so that fewer are worked out.
+    /// - Parameter likely: begin with the scores that the columns say are likely, so that fewer are worked out.
     /// - Returns: false when the best score of a pixel was not likely. The winners then mean nothing.
     mutating func run<Columns: RaceColumns & ~Copyable>(
-        _ columns: borrowing Columns, _ uniforms: inout UniformRows<Noise.Uniform>, signal: UnsafePointer<Noise.Real>, level: UnsafePointer<Noise.Real>,
-        slope: UnsafePointer<Noise.Real>, own: UnsafePointer<Noise.Real>, mask: UnsafePointer<Noise.Real>?, linear: Bool, likely: Bool
+        _ columns: borrowing Columns, _ uniforms: inout UniformRows<Noise.Uniform>, _ pixels: RaceCoefficients<Noise.Real>, likely: Bool
     ) throws(ArgumentError) -> Bool where Columns.Real == Noise.Real {
-        // What a bound is relative to.
-        let reference = linear ? signal : level
         let (uniformLanes, uniformStride, rowStride) = (uniforms.groups, uniforms.pixelStride, uniforms.rowStride)
         let groups = chunk.lowerBound / 16..<(chunk.upperBound &+ 15) / 16
         let room = try Scratch<Noise.Real>(groups.count * columns.roomPerGroup)
         let limits = try FloorLimits<Noise>(groups: columns.floor == nil ? 0 : groups.count)
         if let floor = columns.floor {
-            for g in 0..<groups.count { limits.set(bound(floor, slope + g &* 16, linear: linear), at: g &* 16) }
+            for g in 0..<groups.count { limits.set(bound(floor, pixels, at: g &* 16), at: g &* 16) }
         }
         if likely {
             for g in 0..<groups.count {
                 guard let score = columns.likelyScores(row: row, group: groups.lowerBound &+ g) else { continue }
-                begin(with: score, at: g &* 16, reference: .load(reference + g &* 16), limits)
+                begin(with: score, at: g &* 16, pixels, limits)
             }
         }
-        let listed = try Scratch<Int32>(groups.count)
-        for g in 0..<groups.count { listed[g] = Int32(truncatingIfNeeded: g) }
+        let listed = try Scratch<Int32>(columns.floor == nil ? 0 : groups.count)
         for first in stride(from: 0, to: columns.classes, by: Columns.classesTogether) {
             let some = first..<min(first &+ Columns.classesTogether, columns.classes)
             let firstRow = columns.classRow(first, row: row, groups: groups, room: room.pointer)
             let noise = uniforms.next(some.count)
-            let count = columns.floor == nil ? groups.count : list(groups, some, columns, uniforms, noise, limits, into: listed.pointer)
-            for i in 0..<count {
-                let g = Int(listed[i])
-                let (group, at) = (groups.lowerBound &+ g, g &* 16)
-                for k in some {
-                    let u = uniformLanes[g].load(Noise.Uniform.self, row: noise + (k &- first) &* rowStride)
-                    guard !columns.isAtFloor(k, row: row, group: group) || limits.areExceeded(by: u, at: at) else { continue }
-                    let classRow = k == first ? firstRow : columns.classRow(k, row: row, groups: groups, room: room.pointer)
-                    let x = columns.load(classRow, group: group)
-                    guard (bound(x, slope + at, linear: linear) + Noise.bound(u)).lanes(above: .load(threshold.pointer + at)) != 0 else { continue }
-                    enter(
-                        x, u, Int32(truncatingIfNeeded: k), at: at, signal: signal + at, level: level + at, slope: slope + at, linear: linear, limits)
+            if columns.floor == nil {
+                for g in 0..<groups.count {
+                    let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
+                    look(at: columns.load(firstRow, group: groups.lowerBound &+ g), u, Int32(truncatingIfNeeded: first), at: g &* 16, pixels, limits)
+                }
+            } else {
+                for i in 0..<list(groups, some, columns, uniforms, noise, limits, into: listed.pointer) {
+                    let g = Int(listed[i])
+                    let group = groups.lowerBound &+ g
+                    for k in some {
+                        let u = uniformLanes[g].load(Noise.Uniform.self, row: noise + (k &- first) &* rowStride)
+                        guard !columns.isAtFloor(k, row: row, group: group) || limits.areExceeded(by: u, at: g &* 16) else { continue }
+                        let classRow = k == first ? firstRow : columns.classRow(k, row: row, groups: groups, room: room.pointer)
+                        look(at: columns.load(classRow, group: group), u, Int32(truncatingIfNeeded: k), at: g &* 16, pixels, limits)
+                    }
                 }
             }
             for k in some {
@@ -84,18 +80,17 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
                 while n >= 0 {
                     let pixel = Int(n)
                     let u = Noise.Uniform.load(noise + ((k &- first) &* rowStride &+ pixel &* uniformStride))
-                    enterOwn(Int32(truncatingIfNeeded: k), pixel: pixel, own[pixel], u, reference: reference[pixel], limits)
+                    enterOwn(Int32(truncatingIfNeeded: k), pixel: pixel, u, pixels, limits)
                     n = showing.next[pixel]
                 }
             }
         }
-        if let mask {
+        if let mask = pixels.mask {
             let noise = uniforms.next(1)
             for g in 0..<groups.count {
                 let at = g &* 16
                 let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
-                let score = .load(mask + at) + Noise.noise(u)
-                enter(score, Int32(truncatingIfNeeded: columns.classes), at: at, reference: .load(reference + at), limits)
+                enter(.load(mask + at) + Noise.noise(u), Int32(truncatingIfNeeded: columns.classes), at: at, pixels, limits)
             }
         }
         for n in 0..<chunk.count where token[n] < 0 { return false }
@@ -137,53 +132,65 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
 
     /// What a posterior less the level is at most, or where there is none (linear) less the signal; but for log 2.
     @inline(__always)
-    private func bound(_ x: V, _ slope: UnsafePointer<Noise.Real>, linear: Bool) -> V { linear ? x : .greater(x + .load(slope), V(repeating: 0)) }
+    private func bound(_ x: V, _ pixels: RaceCoefficients<Noise.Real>, at: Int) -> V {
+        pixels.isLinear ? x : .greater(x + .load(pixels.slope + at), V(repeating: 0))
+    }
+
+    /// Enters a class at the pixels that do not show it, if it may win at one of them.
+    @inline(__always)
+    private func look(
+        at x: V, _ u: Noise.Uniform.Real.Vector, _ index: Int32, at: Int, _ pixels: RaceCoefficients<Noise.Real>, _ limits: borrowing FloorLimits<Noise>
+    ) {
+        guard (bound(x, pixels, at: at) + Noise.bound(u)).lanes(above: .load(threshold.pointer + at)) != 0 else { return }
+        enter(x, u, index, at: at, pixels, limits)
+    }
+
+    /// Enters a class at the pixels that do not show it. A call, for the size of the library.
+    @inline(never)
+    private func enter(
+        _ x: V, _ u: Noise.Uniform.Real.Vector, _ index: Int32, at: Int, _ pixels: RaceCoefficients<Noise.Real>, _ limits: borrowing FloorLimits<Noise>
+    ) {
+        let posterior = V.logPosterior(
+            x, signal: .load(pixels.signal + at), level: .load(pixels.level + at), slope: .load(pixels.slope + at), linear: pixels.isLinear)
+        let score = (posterior + Noise.noise(u)).replacing(with: V(repeating: -.infinity), where: .load(classes + at), equals: index)
+        enter(score, index, at: at, pixels, limits)
+    }
+
+    @inline(never)
+    private func enter(_ score: V, _ index: Int32, at: Int, _ pixels: RaceCoefficients<Noise.Real>, _ limits: borrowing FloorLimits<Noise>) {
+        var leader = V.load(best.pointer + at)
+        var tokens = SIMD16<Int32>.load(token.pointer + at)
+        leader.takeGreater(score, index: index, into: &tokens)
+        set(leader, tokens, at: at, pixels, limits)
+    }
+
+    /// Takes a score for the best of sixteen pixels that nobody has reached yet.
+    private func begin(with score: V, at: Int, _ pixels: RaceCoefficients<Noise.Real>, _ limits: borrowing FloorLimits<Noise>) {
+        set(score, SIMD16(repeating: -1), at: at, pixels, limits)
+    }
+
+    @inline(__always)
+    private func set(_ score: V, _ tokens: SIMD16<Int32>, at: Int, _ pixels: RaceCoefficients<Noise.Real>, _ limits: borrowing FloorLimits<Noise>) {
+        score.store(best.pointer + at)
+        tokens.store(token.pointer + at)
+        let least = thresholdFor(score, reference: .load(pixels.reference + at))
+        least.store(threshold.pointer + at)
+        limits.raise(at: at, threshold: least)
+    }
 
     /// Enters the one class of a pixel that follows a formula of its own.
     @inline(never)
     private func enterOwn(
-        _ index: Int32, pixel: Int, _ own: Noise.Real, _ u: Noise.Uniform.Real, reference: Noise.Real, _ limits: borrowing FloorLimits<Noise>
+        _ index: Int32, pixel: Int, _ u: Noise.Uniform.Real, _ pixels: RaceCoefficients<Noise.Real>, _ limits: borrowing FloorLimits<Noise>
     ) {
-        let score = own + Noise.noise(.init(repeating: u))[0]
+        let score = pixels.own[pixel] + Noise.noise(.init(repeating: u))[0]
         // The classes of a few rows are not entered in order: of equal scores the lowest index wins.
         guard score > best[pixel] || (score == best[pixel] && index < token[pixel]) else { return }
         best[pixel] = score
         token[pixel] = index
-        let least = thresholdFor(V(repeating: score), reference: V(repeating: reference))
+        let least = thresholdFor(V(repeating: score), reference: V(repeating: pixels.reference[pixel]))
         threshold[pixel] = least[0]
         limits.raise(pixel: pixel, threshold: least)
-    }
-
-    /// Takes a score for the best of sixteen pixels that nobody has reached yet.
-    private func begin(with score: V, at: Int, reference: V, _ limits: borrowing FloorLimits<Noise>) {
-        score.store(best.pointer + at)
-        SIMD16<Int32>(repeating: -1).store(token.pointer + at)
-        let least = thresholdFor(score, reference: reference)
-        least.store(threshold.pointer + at)
-        limits.raise(at: at, threshold: least)
-    }
-
-    /// Enters a class at the pixels that do not show it. A call, for the size of the library: hardly a class comes so far.
-    @inline(never)
-    private func enter(
-        _ x: V, _ u: Noise.Uniform.Real.Vector, _ index: Int32, at: Int, signal: UnsafePointer<Noise.Real>, level: UnsafePointer<Noise.Real>,
-        slope: UnsafePointer<Noise.Real>, linear: Bool, _ limits: borrowing FloorLimits<Noise>
-    ) {
-        let posterior = V.logPosterior(x, signal: .load(signal), level: .load(level), slope: .load(slope), linear: linear)
-        let score = (posterior + Noise.noise(u)).replacing(with: V(repeating: -.infinity), where: .load(classes + at), equals: index)
-        enter(score, index, at: at, reference: .load(linear ? signal : level), limits)
-    }
-
-    @inline(never)
-    private func enter(_ score: V, _ index: Int32, at: Int, reference: V, _ limits: borrowing FloorLimits<Noise>) {
-        var leader = V.load(best.pointer + at)
-        var tokens = SIMD16<Int32>.load(token.pointer + at)
-        leader.takeGreater(score, index: index, into: &tokens)
-        leader.store(best.pointer + at)
-        tokens.store(token.pointer + at)
-        let least = thresholdFor(leader, reference: reference)
-        least.store(threshold.pointer + at)
-        limits.raise(at: at, threshold: least)
     }
 
     /// best - reference - log 2, less a margin for the roundings of a score (at most some 1e-5 at the magnitudes of these logarithms).
@@ -191,6 +198,17 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
     private func thresholdFor(_ best: V, reference: V) -> V {
         best - reference - V(repeating: 0.694)
     }
+}
+
+/// The coefficients of a chunk's pixels, padded to whole vectors; see `PixelCoefficients`.
+struct RaceCoefficients<Real: RealScalar> {
+    let signal, level, slope, own: UnsafePointer<Real>
+    /// nil leaves the mask out.
+    let mask: UnsafePointer<Real>?
+    let isLinear: Bool
+
+    /// What a bound of a posterior is relative to.
+    var reference: UnsafePointer<Real> { isLinear ? signal : level }
 }
 
 extension RealVector {

@@ -135,10 +135,10 @@ extension ReverseStep {
     ) throws(ArgumentError) -> Bool where Noise.Real == Columns.Real {
         let start = row * plan.width + chunk.lowerBound
         var race = try ArgmaxRace<Noise>(row: row, chunk: chunk, classes: plan.classes.pointer + start, maskClass: classes)
-        let isDecided = try race.run(
-            columns, &uniforms, signal: plan.signal.pointer + start, level: plan.level.pointer + start, slope: plan.slope.pointer + start,
-            own: plan.own.pointer + start, mask: drawsModelOutput ? nil : plan.mask.pointer + start,
-            linear: drawsLinearly, likely: likely)
+        let coefficients = RaceCoefficients<Noise.Real>(
+            signal: plan.signal.pointer + start, level: plan.level.pointer + start, slope: plan.slope.pointer + start, own: plan.own.pointer + start,
+            mask: drawsModelOutput ? nil : UnsafePointer(plan.mask.pointer + start), isLinear: drawsLinearly)
+        let isDecided = try race.run(columns, &uniforms, coefficients, likely: likely)
         for n in 0..<chunk.count { winners[row * pixels + chunk.lowerBound + n] = race.winner(n) }
         return isDecided
     }

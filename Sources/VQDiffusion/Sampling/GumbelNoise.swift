@@ -49,10 +49,11 @@ enum WidenedFloatNoise: GumbelNoise {
     static func noise(_ u: FloatVector) -> DoubleVector { DoubleVector(vqd_widened_float(FloatNoise.noise(u).lanes)) }
 
     @inline(__always)
-    static func bound(_ u: FloatVector) -> DoubleVector { DoubleVector(repeating: 17) }
+    static func bound(_ u: FloatVector) -> DoubleVector { DoubleVector(vqd_widened_float(FloatNoise.bound(u).lanes)) }
 
+    /// Rounded to float32, a noise of up to 100 moves the limit by less than the factor there is for roundings.
     @inline(__always)
-    static func uniform(boundedBy noise: DoubleVector) -> FloatVector { FloatVector(repeating: -1) }
+    static func uniform(boundedBy noise: DoubleVector) -> FloatVector { FloatNoise.uniform(boundedBy: FloatVector(vqd_narrowed_double(noise.lanes))) }
 }
 
 enum DoubleNoise: GumbelNoise {
@@ -64,9 +65,9 @@ enum DoubleNoise: GumbelNoise {
         DoubleVector(-SIMD16.log(1e-30 - .log(u.lanes + 1e-30)))
     }
 
-    /// The noise of the largest double below one is 36.74.
+    /// The noise of the largest double below one is 36.74, that of one 69.08.
     @inline(__always)
-    static func bound(_ u: DoubleVector) -> DoubleVector { DoubleVector(repeating: 37) }
+    static func bound(_ u: DoubleVector) -> DoubleVector { DoubleVector(repeating: 70) }
 
     @inline(__always)
     static func uniform(boundedBy noise: DoubleVector) -> DoubleVector { DoubleVector(repeating: -1) }

@@ -16,11 +16,12 @@ protocol RaceColumns: ~Copyable {
     func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool
     /// Whether that is true of a class and those that are looked at together with it.
     func areAtFloor(from first: Int, row: Int, group: Int) -> Bool
-    /// Asks for the memory that `load` reads of a class.
+    /// Asks for the memory that `load` reads of a class, or where it begins.
     func ask(for k: Int, row: Int, group: Int)
     /// Of sixteen pixels, what the greatest score will hardly fall short of (`ShortlistRace.floor`); nil where that is not known.
     func likelyScores(row: Int, group: Int) -> Real.Vector?
-    /// Gets ready for reading a class of some groups. Called for one class after the other, with the same memory.
+    /// Gets ready for reading a class of some groups. Called for one class after the other, with the same memory; where classes are looked at together, for
+    /// the first of them, and for the others as often as they are read.
     func classRow(_ k: Int, row: Int, groups: Range<Int>, room: UnsafeMutablePointer<Real>) -> ClassRow
     /// The log-probabilities of the class at a group, whose spare lanes repeat the last pixel.
     func load(_ classRow: ClassRow, group: Int) -> Real.Vector
