@@ -130,11 +130,10 @@ struct Preparation {
                     tile.enter(block.pointer, first: first, count: count, group: group &- range.lowerBound)
                 }
             } else {
-                // When the largest class so far is mostly near the largest of all, and the list still short.
-                let early = p.classes / 8 / blockOfClasses * blockOfClasses
+                let halfway = p.classes / 2 / blockOfClasses * blockOfClasses
                 isGood = try guided.normalise(row: row, groups: range, into: normalisers.pointer) { at, block, first, count, largest in
                     tile.enter(block, first: first, count: count, group: at, largest: largest)
-                    if first == early && early > 0 { tile.shorten(group: at) }
+                    if first == halfway && first > 0 { tile.shorten(group: at) }
                 }
             }
             // Groups of which not enough has been listed yet.
