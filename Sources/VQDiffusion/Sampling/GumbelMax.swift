@@ -103,9 +103,10 @@ extension ReverseStep {
         switch uniforms {
         case .given(let uniforms):
             try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
-                for likely in [true, false] {
-                    var rows = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
-                    if try race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, likely: likely, winners) { break }
+                var rows = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
+                if try !race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, likely: true, winners) {
+                    rows = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
+                    _ = try race(Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows, likely: false, winners)
                 }
             }
         case .mersenneTwister(let state):
