@@ -138,8 +138,8 @@ struct Preparation {
             }
             // Groups of which not enough has been listed yet.
             let left = try Scratch<Bool>(range.count, filledWith: true)
-            var isAnyLeft = true
-            while isAnyLeft {
+            var isAnyLeft: Bool
+            repeat {
                 isAnyLeft = false
                 for group in range where left[group - range.lowerBound] {
                     let at = group - range.lowerBound
@@ -149,7 +149,7 @@ struct Preparation {
                     isAnyLeft = isAnyLeft || weighed == .short
                     if weighed == .good { body(row, group, tile, at, normalisers.pointer + at * 16) }
                 }
-                guard isAnyLeft else { break }
+                guard isAnyLeft else { continue }
                 forEachBlock(classes: 0..<p.classes, groups: range, alongPixels: guided.alongPixels) { first, count, group in
                     guard left[group &- range.lowerBound] else { return }
                     if output.unconditional == nil {
@@ -159,7 +159,7 @@ struct Preparation {
                     }
                     tile.enter(block.pointer, first: first, count: count, group: group &- range.lowerBound, all: true)
                 }
-            }
+            } while isAnyLeft
         }
         try forEachBad(bad, groups) { (row, pixel) throws(ArgumentError) in
             if output.unconditional == nil {

@@ -5,14 +5,14 @@
 ///   - body: maps the elements of row k of a batch row, whose first pixel is given, to results.
 /// - Throws: `ArgumentError` when an element is NaN or +∞; nothing has been written then.
 func mapElements<E: FloatingElement>(
-    _: E.Type, _ x: LogProbabilities, into output: UnsafeMutableRawPointer, outputRows: Int, parallelism: Parallelism,
+    _: E.Type, _ x: LogProbabilities, into output: OutputTensor, outputRows: Int, parallelism: Parallelism,
     _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) -> E.Real.Vector
 ) throws(ArgumentError) {
     guard x.batch > 0 && x.pixels > 0 && x.classes > 0 else { return }
     let groups = try PixelList.run(0..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
     let threads = parallelism.threads(forWork: x.batch * x.classes * x.pixels)
     try checkElements(E.self, x, parallelism: parallelism)
-    try mapRows(E.self, x, into: output, outputRows: outputRows, groups: groups.pointer, threads: threads, body)
+    try mapRows(E.self, x, into: output.elements(E.Real.self), outputRows: outputRows, groups: groups.pointer, threads: threads, body)
 }
 
 /// As `mapElements`, for elements that are known to be good.

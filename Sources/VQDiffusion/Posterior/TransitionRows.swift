@@ -35,7 +35,7 @@ extension NoiseSchedule {
         let classes = self.classes
         let (mask, pixels, shown) = (Int32(classes), logOneHot.pixels, shown.pointer)
         let toMask = E.Real.Vector(repeating: E.Real(rates.gamma))
-        try mapElements(E.self, rows, into: output.elements(E.Real.self), outputRows: rows.classes, parallelism: parallelism) { x, row, k, first in
+        try mapElements(E.self, rows, into: output, outputRows: rows.classes, parallelism: parallelism) { x, row, k, first in
             if k == classes { return x }
             let classes = UnsafeRawPointer(shown + row * pixels + first).loadUnaligned(as: SIMD16<Int32>.self)
             return logAddExp(x, plus: rates.alpha, rates.beta).replacing(with: toMask, where: classes, equals: mask)
@@ -67,10 +67,10 @@ extension NoiseSchedule {
     private func apply<E: FloatingElement>(
         _: E.Type, _ rates: LogRates, _ q: LogProbabilities, _ output: OutputTensor, _ parallelism: Parallelism
     ) throws(ArgumentError) {
-        let result = output.elements(E.Real.self)
-        try mapElements(E.self, q, into: result, outputRows: classes + 1, parallelism: parallelism) { x, _, _, _ in
+        try mapElements(E.self, q, into: output, outputRows: classes + 1, parallelism: parallelism) { x, _, _, _ in
             logAddExp(x, plus: rates.alpha, rates.beta)
         }
+        let result = output.base.assumingMemoryBound(to: E.Real.self)
         for row in 0..<q.batch {
             (result + ((row + 1) * (classes + 1) - 1) * q.pixels).update(repeating: E.Real(rates.gamma), count: q.pixels)
         }

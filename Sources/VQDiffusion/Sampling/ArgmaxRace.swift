@@ -50,7 +50,8 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
         if likely {
             for g in 0..<groups.count {
                 guard let score = columns.likelyScores(row: row, group: groups.lowerBound &+ g) else { continue }
-                begin(with: score, at: g &* 16, pixels, limits)
+                // Nobody has reached it yet.
+                set(score, SIMD16(repeating: -1), at: g &* 16, pixels, limits)
             }
         }
         let listed = try Scratch<Int32>(columns.floor == nil ? 0 : groups.count)
@@ -59,6 +60,7 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
             let firstRow = columns.classRow(first, row: row, groups: groups, room: room.pointer)
             let noise = uniforms.next(some.count)
             if columns.floor == nil {
+                // A loop of its own: through that of the listed groups it takes a tenth longer.
                 for g in 0..<groups.count {
                     let u = uniformLanes[g].load(Noise.Uniform.self, row: noise)
                     look(at: columns.load(firstRow, group: groups.lowerBound &+ g), u, Int32(truncatingIfNeeded: first), at: g &* 16, pixels, limits)
@@ -164,11 +166,7 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
         set(leader, tokens, at: at, pixels, limits)
     }
 
-    /// Takes a score for the best of sixteen pixels that nobody has reached yet.
-    private func begin(with score: V, at: Int, _ pixels: RaceCoefficients<Noise.Real>, _ limits: borrowing FloorLimits<Noise>) {
-        set(score, SIMD16(repeating: -1), at: at, pixels, limits)
-    }
-
+    /// Sets the best scores of sixteen pixels, and whose they are.
     @inline(__always)
     private func set(_ score: V, _ tokens: SIMD16<Int32>, at: Int, _ pixels: RaceCoefficients<Noise.Real>, _ limits: borrowing FloorLimits<Noise>) {
         score.store(best.pointer + at)

@@ -32,7 +32,7 @@ private func add<E: FloatingElement, Noise: GumbelNoise>(
     try checkUniforms(Noise.Uniform.self, uniforms, parallelism: parallelism)
     let groups = try PixelList.run(0..<uniforms.pixels).laneGroups(pixelStride: uniforms.pixelStride, elementSize: Noise.Uniform.size)
     try mapElements(
-        E.self, logits, into: output.elements(E.Real.self), outputRows: logits.classes, parallelism: parallelism
+        E.self, logits, into: output, outputRows: logits.classes, parallelism: parallelism
     ) { x, row, k, first in
         x + Noise.noise(groups.pointer[first / 16].load(Noise.Uniform.self, row: uniforms.pointer(row: row, class: k)))
     }
