@@ -44,16 +44,26 @@ class Contestants:
             functions["numpy"] = lambda: numpy_step(array, grid, t, rng.random(shape, np.float32), law)
         return functions
 
-    def interface(self, log_p, sample):
-        """What no `step` behind this interface does without: where the tensors are, the memory of the result, its object."""
+    def interfaces(self, log_p, sample):
+        """What no `step` behind this interface does without: where the tensors are, the memory of the result, its object, and of
+        the generator its state, both ways, or one uniform for each pixel."""
         generator = torch.Generator()
 
-        def interface():
-            generator.manual_seed(0)
+        def result():
             places(log_p, sample)
             return VQDiffusionSchedulerOutput(prev_sample=torch.empty(sample.shape, dtype=torch.int64))
 
-        return interface
+        def gumbel():
+            generator.manual_seed(0)
+            generator.set_state(generator.get_state())
+            return result()
+
+        def inverse():
+            generator.manual_seed(0)
+            torch.rand(sample.shape, generator=generator, dtype=torch.float64)
+            return result()
+
+        return {"gumbel_interface": gumbel, "inverse_interface": inverse}
 
     def posterior_interface(self, log_p, sample):
         """The same for `q_posterior`: its result is as large as the model output, and nothing but its memory is counted."""

@@ -46,7 +46,7 @@ def steps_and_posteriors(shapes, timesteps, effort, targets_effort, with_compile
                 checks = contestants.check_steps(functions, case, layout, t, sample)
                 often = effort | targets_effort if shape == shapes[0] and t == 50 else effort
                 if t == 50:
-                    functions["interface"] = contestants.interface(log_p, sample)
+                    functions |= contestants.interfaces(log_p, sample)
                 needed = contestants.inverse.plan(t, sample, torch.Generator().manual_seed(0)).needed
                 share = share_of_lines(np.asarray(needed), layout)
                 steps.append(row | {"times": by_turns(functions, **often), "share of lines": share, "checks": checked(checks)})
@@ -55,7 +55,7 @@ def steps_and_posteriors(shapes, timesteps, effort, targets_effort, with_compile
                     continue
                 functions = contestants.posteriors(log_p, t, sample)
                 checks = contestants.check_posteriors(functions)
-                functions["interface"] = contestants.posterior_interface(log_p, sample)
+                functions["q_posterior_interface"] = contestants.posterior_interface(log_p, sample)
                 posteriors.append(row | {"times": by_turns(functions, **often), "checks": checked(checks)})
                 log(posteriors[-1])
                 if layout == "outer":

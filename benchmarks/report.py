@@ -125,10 +125,10 @@ def losses(results):
     return "\n".join(lines)
 
 
-AT_BEST = """*At best* (of times: *at least*) is an estimate of what is possible: torch's own calls (the memory of the result, its object)
-and the traffic with the memory at the bandwidth measured in this run, with arithmetic that costs nothing. To be moved are: for gumbel the
-model output, for inverse_cdf the lines of memory that hold a needed column, for `q_posterior` the model output and as much to write, for
-the guided step both outputs."""
+AT_BEST = """*At best* (of times: *at least*) is an estimate of what is possible: torch's own calls (the memory of the result, its object,
+and of the generator its state or the uniforms) and the traffic with the memory at the bandwidth measured in this run, with arithmetic that
+costs nothing. To be moved are: for gumbel the model output, for inverse_cdf the lines of memory that hold a needed column, for
+`q_posterior` the model output and as much to write, for the guided step both outputs."""
 
 
 def spinning(results):

@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
+from torch.jit import is_tracing
 
 from .arguments import as_array
 
@@ -39,4 +41,4 @@ def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
 
 def traced() -> bool:
     """Whether torch is recording what is done, so that values must stay symbols."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return is_compiling() or is_tracing()
