@@ -1,5 +1,6 @@
 """Medians of calls by turns, and the bandwidth of the memory."""
 
+import random
 import statistics
 import time
 
@@ -13,7 +14,8 @@ def by_turns(functions, seconds=1.0, most=25, least=3, written=MEBIBYTES_WRITTEN
 
     Of up to `most` rounds each function takes part in as many as come to about `seconds`, spread evenly, but in `least` at any rate.
     One call of each comes before and is not counted. Before each call so many MiB are written, untimed, that all find the caches
-    as a large network leaves them, whichever call came before; with 0 each finds them as the one before has left them.
+    as a large network leaves them, whichever call came before; with 0 each finds them as the one before has left them. Something of
+    that one stays in any case, so that each round has an order of its own, the same in every run.
     """
     calls = {}
     for name, function in functions.items():
@@ -23,8 +25,10 @@ def by_turns(functions, seconds=1.0, most=25, least=3, written=MEBIBYTES_WRITTEN
     rounds = max(calls.values())
     times = {name: [] for name in functions}
     other = torch.ones(written * 2**18)
+    order, shuffle = list(functions.items()), random.Random(0).shuffle
     for turn in range(rounds):
-        for name, function in functions.items():
+        shuffle(order)
+        for name, function in order:
             if (turn + 1) * calls[name] // rounds > turn * calls[name] // rounds:
                 if written:
                     other.add_(1)
