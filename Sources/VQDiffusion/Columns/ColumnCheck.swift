@@ -15,13 +15,7 @@ public func checkColumns(_ p: LogProbabilities, parallelism: Parallelism = Paral
 private func checkColumns<E: FloatingElement>(
     _: E.Type, _ p: LogProbabilities, _ parallelism: Parallelism
 ) throws(ArgumentError) {
-    do throws(ArgumentError) {
-        // Any order will do as long as there is nothing to report, so memory is read along its neighbours.
-        try checkElements(E.self, p.classStride == E.size ? p.transposed : p, parallelism: parallelism)
-    } catch {
-        try checkElements(E.self, p, parallelism: parallelism)
-        throw error
-    }
+    try checkElements(E.self, p, parallelism: parallelism)
     try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
         for pixel in chunk {
             // Nearly always the first class has some probability.
@@ -29,14 +23,5 @@ private func checkColumns<E: FloatingElement>(
             while k < p.classes && E.load(p.pointer(row: row, class: k, pixel: pixel)) == -.infinity { k += 1 }
             guard k < p.classes else { throw ArgumentError(p.name, .noMass(row: row, pixel: pixel)) }
         }
-    }
-}
-
-extension LogProbabilities {
-    /// The same memory with the axes of classes and pixels exchanged.
-    fileprivate var transposed: LogProbabilities {
-        LogProbabilities(
-            name: name, base: base, elementType: elementType, shape: (batch, pixels, classes),
-            strides: (batchStride, pixelStride, classStride))
     }
 }

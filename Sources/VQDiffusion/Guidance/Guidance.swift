@@ -77,15 +77,3 @@ private func guide<E: FloatingElement>(
         }
     }
 }
-
-/// Calls `body` for runs of classes of every batch row, spread over threads: outputs are contiguous along whole rows, inputs perhaps along classes.
-func forEachRun(
-    of p: LogProbabilities, threads: Int, _ body: (_ row: Int, _ classes: Range<Int>) throws(ArgumentError) -> Void
-) throws(ArgumentError) {
-    let run = 256
-    let runs = (p.classes + run - 1) / run
-    try parallelByShares(items: p.batch * runs, threads: threads) { (item) throws(ArgumentError) in
-        let start = item % runs * run
-        try body(item / runs, start..<min(start + run, p.classes))
-    }
-}

@@ -9,36 +9,27 @@ func mapElements<E: FloatingElement>(
     _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) -> E.Real.Vector
 ) throws(ArgumentError) {
     guard x.batch > 0 && x.pixels > 0 && x.classes > 0 else { return }
-    let groups = try PixelList.run(0..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
-    let threads = parallelism.threads(forWork: x.batch * x.classes * x.pixels)
     try checkElements(E.self, x, parallelism: parallelism)
-    try mapRows(E.self, x, into: output.elements(E.Real.self), outputRows: outputRows, groups: groups.pointer, threads: threads, body)
-}
-
-/// As `mapElements`, for elements that are known to be good.
-func mapRows<E: FloatingElement>(
-    _: E.Type, _ x: LogProbabilities, into output: UnsafeMutableRawPointer, outputRows: Int? = nil,
-    groups: UnsafePointer<LaneGroup>, threads: Int,
-    _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) -> E.Real.Vector
-) throws(ArgumentError) {
-    let size = MemoryLayout<E.Real>.size
-    let rows = x.batch * x.classes
-    let run = 64
-    try parallelByShares(items: (rows + run - 1) / run, threads: threads) { (item) throws(ArgumentError) in
-        for at in item * run..<min((item + 1) * run, rows) {
-            let (row, k) = (at / x.classes, at % x.classes)
-            let source = x.pointer(row: row, class: k)
-            let target = output + (row * (outputRows ?? x.classes) + k) * x.pixels * size
-            for first in stride(from: 0, to: x.pixels, by: 16) {
-                body(groups[first / 16].load(E.self, row: source), row, k, first)
-                    .store(to: target + first * size, count: min(16, x.pixels - first))
+    let groups = try PixelList.run(0..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
+    let result = output.elements(E.Real.self)
+    let threads = parallelism.threads(forWork: x.batch * x.classes * x.pixels)
+    try forEachRun(of: x, threads: threads) { (row, classes) throws(ArgumentError) in
+        let block = try Scratch<E.Real>(blockOfClasses * 16)
+        let source = x.pointer(row: row)
+        let target = result + row * outputRows * x.pixels
+        forEachBlock(classes: classes, groups: 0..<(x.pixels + 15) / 16, alongPixels: x.pixelStride == E.size) { first, count, group in
+            groups.pointer[group].load(E.self, row: source, classStride: x.classStride, first: first, count: count, into: block.pointer)
+            let pixels = min(16, x.pixels &- group &* 16)
+            for i in 0..<count {
+                body(E.Real.Vector(at: block.pointer + i &* 16), row, first &+ i, group &* 16)
+                    .store(to: target + ((first &+ i) &* x.pixels &+ group &* 16), count: pixels)
             }
         }
     }
 }
 
 /// Calls `body` for every vector of elements of a tensor, with its batch row, its class and its first pixel, spread over threads.
-private func forEachVector<E: FloatingElement>(
+private func forEachVectorInOrder<E: FloatingElement>(
     _: E.Type, of x: LogProbabilities, _ parallelism: Parallelism,
     _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) throws(ArgumentError) -> Void
 ) throws(ArgumentError) {
@@ -59,10 +50,20 @@ private func forEachVector<E: FloatingElement>(
     }
 }
 
-/// - Throws: `ArgumentError` when an element is NaN or +∞.
+/// - Throws: `ArgumentError` at the first NaN or +∞, in the order of batch rows, classes and pixels.
 func checkElements<E: FloatingElement>(_: E.Type, _ x: LogProbabilities, parallelism: Parallelism) throws(ArgumentError) {
+    do throws(ArgumentError) {
+        // Any order will do as long as there is nothing to report, so memory is read along its neighbours.
+        try checkElementsInOrder(E.self, x.classStride == E.size ? x.transposed : x, parallelism)
+    } catch {
+        try checkElementsInOrder(E.self, x, parallelism)
+        throw error
+    }
+}
+
+private func checkElementsInOrder<E: FloatingElement>(_: E.Type, _ x: LogProbabilities, _ parallelism: Parallelism) throws(ArgumentError) {
     let largest = E.Real.Vector(repeating: E.Real.greatestFiniteMagnitude)
-    try forEachVector(E.self, of: x, parallelism) { (values, row, k, first) throws(ArgumentError) in
+    try forEachVectorInOrder(E.self, of: x, parallelism) { (values, row, k, first) throws(ArgumentError) in
         guard values.allAtMost(largest) else {
             var lane = 0
             while values[lane] <= E.Real.greatestFiniteMagnitude { lane += 1 }
@@ -73,8 +74,9 @@ func checkElements<E: FloatingElement>(_: E.Type, _ x: LogProbabilities, paralle
 
 /// - Throws: `ArgumentError` unless every uniform is in [0, 1]. (1 is what float32 rounds the largest doubles to; its noise is finite.)
 func checkUniforms<E: FloatingElement>(_: E.Type, _ u: LogProbabilities, parallelism: Parallelism) throws(ArgumentError) {
+    let u = u.classStride == E.size ? u.transposed : u
     let (zero, one) = (E.Real.Vector(repeating: 0), E.Real.Vector(repeating: 1))
-    try forEachVector(E.self, of: u, parallelism) { (values, _, _, _) throws(ArgumentError) in
+    try forEachVectorInOrder(E.self, of: u, parallelism) { (values, _, _, _) throws(ArgumentError) in
         guard zero.allAtMost(values) && values.allAtMost(one) else {
             var lane = 0
             while values[lane] >= 0 && values[lane] <= 1 { lane += 1 }

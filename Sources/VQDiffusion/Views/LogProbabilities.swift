@@ -42,6 +42,13 @@ public struct LogProbabilities {
         guard shape.matches(expected) else { throw ArgumentError(name, .shape(expected: expected, actual: shape)) }
     }
 
+    /// The same memory with the axes of classes and pixels exchanged.
+    var transposed: LogProbabilities {
+        LogProbabilities(
+            name: name, base: base, elementType: elementType, shape: (batch, pixels, classes),
+            strides: (batchStride, pixelStride, classStride))
+    }
+
     @inline(__always)
     func pointer(row: Int, class index: Int = 0, pixel: Int = 0) -> UnsafeRawPointer {
         base + (row &* batchStride &+ index &* classStride &+ pixel &* pixelStride)
