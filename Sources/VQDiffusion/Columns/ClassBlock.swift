@@ -32,10 +32,7 @@ extension LaneGroup {
             }
             E.Real.Vector.transpose(block)
         } else {
-            for i in 0..<count {
-                let p = row + (first &+ i) &* classStride
-                for lane in 0..<16 { block[i &* 16 &+ lane] = E.load(p + offsets[lane]) }
-            }
+            for i in 0..<count { E.gather(row + (first &+ i) &* classStride, offsets).store(at: block + i &* 16) }
         }
     }
 }

@@ -67,7 +67,7 @@ struct LaneGroup {
     /// The pixels' elements in the class row at `row`.
     @inline(__always)
     func load<E: FloatingElement>(_: E.Type, row: UnsafeRawPointer) -> E.Real.Vector {
-        isDense ? E.loadVector(row + offsets[0]) : gather(E.self, row: row)
+        isDense ? E.loadVector(row + offsets[0]) : E.gather(row, offsets)
     }
 
     /// The sum of the exponentials of some class rows, lanes at their own class in `excluded` left out.
@@ -95,19 +95,12 @@ struct LaneGroup {
             while k < classes.upperBound {
                 // Of the eight rows that are read next. Lines that lanes share are asked for more than once: telling them apart takes longer.
                 for lane in 0..<16 { vqd_prefetch(row + ((k &+ 8) &* classStride &+ offsets[lane])) }
-                let x = gather(E.self, row: row + k &* classStride)
+                let x = E.gather(row + k &* classStride, offsets)
                 sum = sum + V.exp(x.replacing(with: nothing, where: excluded, equals: Int32(truncatingIfNeeded: k)))
                 k &+= 1
             }
         }
         return sum
-    }
-
-    @inline(__always)
-    private func gather<E: FloatingElement>(_: E.Type, row: UnsafeRawPointer) -> E.Real.Vector {
-        var result = E.Real.Vector(repeating: 0)
-        for lane in 0..<16 { result[lane] = E.load(row + offsets[lane]) }
-        return result
     }
 }
 

@@ -10,6 +10,17 @@ protocol FloatingElement {
     static func load(_ p: UnsafeRawPointer) -> Real
     /// Sixteen neighbours in memory.
     static func loadVector(_ p: UnsafeRawPointer) -> Real.Vector
+    /// Sixteen elements at byte offsets from `p`.
+    static func gather(_ p: UnsafeRawPointer, _ offsets: SIMD16<Int>) -> Real.Vector
+}
+
+extension FloatingElement {
+    @inline(__always)
+    static func gather(_ p: UnsafeRawPointer, _ offsets: SIMD16<Int>) -> Real.Vector {
+        var result = Real.Vector(repeating: 0)
+        for lane in 0..<16 { result[lane] = load(p + offsets[lane]) }
+        return result
+    }
 }
 
 extension Float: FloatingElement {
@@ -44,6 +55,14 @@ enum HalfElement: FloatingElement {
     @inline(__always)
     static func loadVector(_ p: UnsafeRawPointer) -> FloatVector {
         FloatVector(decode(vqd_widened_short(p.loadUnaligned(as: SIMD16<UInt16>.self))))
+    }
+
+    /// Decoded together: one by one each would take as long as all.
+    @inline(__always)
+    static func gather(_ p: UnsafeRawPointer, _ offsets: SIMD16<Int>) -> FloatVector {
+        var bits = SIMD16<UInt16>()
+        for lane in 0..<16 { bits[lane] = (p + offsets[lane]).loadUnaligned(as: UInt16.self) }
+        return FloatVector(decode(vqd_widened_short(bits)))
     }
 
     /// Moving the exponent and fraction 13 bits up and multiplying by 2¹¹² re-biases the exponent, subnormals included; only infinity and NaN
