@@ -75,6 +75,28 @@ def test_has_no_instructions_above_its_level(path):
         assert not re.search(r"\tv[a-z]+[sp][sd] ", code), "AVX instructions on 128-bit registers"
 
 
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="AArch64 runs all the other tests")
+def test_compiles_for_aarch64(tmp_path):
+    """The Swift sources, for a CPU that is not there to run them: vectors become NEON's and no lane calls a function."""
+    options = "-enable-experimental-feature Embedded -wmo -O -DVQD_FMA -swift-version 6 -parse-as-library -emit-object"
+    include, objects = ROOT / "Sources/CVQDiffusion/include", []
+    for module in "VQDiffusion", "VQDiffusionABI":
+        objects.append(tmp_path / f"{module}.o")
+        output_of(
+            *("swiftc", "-target", "aarch64-none-none-elf", *options.split(), "-Xcc", "-ffreestanding"),
+            *("-I", include, "-I", tmp_path, "-module-name", module, "-o", objects[-1]),
+            *("-emit-module", "-emit-module-path", tmp_path / f"{module}.swiftmodule"),
+            *sorted(ROOT.glob(f"Sources/{module}/**/*.swift")),
+        )
+    names = {line.split()[-1] for line in output_of("nm", "--undefined-only", *objects).splitlines() if " U " in line}
+    plain = {name for name in names if not name.startswith(("vqd_", "$e11VQDiffusion"))}
+    of_libc = {"memcpy", "memmove", "memset", "free", "posix_memalign", "arc4random_buf", "sqrt"}
+    assert plain <= of_libc | {"__stack_chk_fail", "__stack_chk_guard"}
+    disassembler = Path(shutil.which("swiftc")).resolve().with_name("llvm-objdump")
+    code = output_of(disassembler, "-d", "--no-show-raw-insn", objects[0])
+    assert len(re.findall(r"\bfmla\s+v\d+\.4s", code)) > 500
+
+
 def test_version_is_the_same_everywhere():
     assert vqdiffusion.__version__ == _native.version() == importlib.metadata.version("vqdiffusion")
 
