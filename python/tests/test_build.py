@@ -78,7 +78,7 @@ def test_has_no_instructions_above_its_level(path):
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="AArch64 runs all the other tests")
 def test_compiles_for_aarch64(tmp_path):
     """The Swift sources, for a CPU that is not there to run them: vectors become NEON's and no lane calls a function."""
-    options = "-enable-experimental-feature Embedded -wmo -O -DVQD_FMA -swift-version 6 -parse-as-library -emit-object"
+    options = "-enable-experimental-feature Embedded -wmo -O -swift-version 6 -parse-as-library -emit-object"
     include, objects = ROOT / "Sources/CVQDiffusion/include", []
     for module in "VQDiffusion", "VQDiffusionABI":
         objects.append(tmp_path / f"{module}.o")
