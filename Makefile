@@ -18,7 +18,7 @@ CPU_LEVELS = $$($(VENV)/bin/python -c 'from vqdiffusion import _native; print(*_
 LOWER_CPU_LEVELS = $$($(VENV)/bin/python -c 'from vqdiffusion import _native; print(*_native.supported_cpus()[:-1])')
 THREADS := 1 2 3 8
 # Where the arithmetic is; the other tests are of the package, the demo and bad input.
-ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance plan posterior properties sampling)
+ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance layouts plan posterior properties sampling)
 
 .PHONY: help demo build test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
     test-diffusers-oldest test-parity bench clean

@@ -39,8 +39,8 @@ def judged(results):
 
 
 def _traffic(name, step, bytes_per_second):
-    """Milliseconds that the traffic with the memory takes. With torch's own calls they are an estimate of what is possible behind
-    the same interface with arithmetic that costs nothing. `step` is the row of `step` in the same layout."""
+    """Milliseconds that the traffic with the memory takes; `step` is the row of `step` in the same layout. Torch's own calls and
+    this traffic are an estimate of what is possible behind the same interface with arithmetic that costs nothing."""
     batch, embeddings, pixels = step["shape"]
     outputs = {"gumbel": 1, "inverse": step["share of lines"], "guided": 2, "q_posterior": 2}[name]
     return 1e3 * outputs * 4 * batch * (embeddings - 1) * pixels / bytes_per_second

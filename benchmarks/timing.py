@@ -14,8 +14,8 @@ def by_turns(functions, seconds=1.0, most=25, least=3, written=MEBIBYTES_WRITTEN
 
     Of up to `most` rounds each function takes part in as many as come to about `seconds`, spread evenly, but in `least` at any rate.
     One call of each comes before and is not counted. Before each call so many MiB are written, untimed, that all find the caches
-    as a large network leaves them, whichever call came before; with 0 each finds them as the one before has left them. Something of
-    that one stays in any case, so that each round has an order of its own, the same in every run.
+    as a large network leaves them, whichever call came before; with 0 each finds them as the one before has left them. A little
+    depends on that one in any case; so every round has another order, shuffled with a fixed seed.
     """
     calls = {}
     for name, function in functions.items():

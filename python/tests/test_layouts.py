@@ -1,4 +1,4 @@
-"""Results as large as their input, for inputs in any memory: runs and blocks of classes, and what whole ones leave over.
+"""Results as large as their input, for inputs in any memory: runs and blocks of classes, and what whole ones leave.
 
 Elementwise results are the same bit for bit. Where columns are summed, another layout adds in another order: 1e-6.
 """
@@ -12,7 +12,7 @@ from reference import random_classes, random_log_p
 import vqdiffusion
 from vqdiffusion import VQDiffusionScheduler, _native
 
-# A run of 256 classes and one of 44, of that two whole blocks and 12; fourteen whole groups of pixels and 7; enough for threads.
+# Eighteen whole blocks of classes and 12; fourteen whole groups of pixels and 7; enough for threads.
 B, K, N = 2, 300, 231
 DTYPES = [np.float16, np.float32, np.float64]
 
@@ -63,18 +63,16 @@ def test_elementwise(scheduler, log_p, layout, rng):
     def transition_rows(rows, cumulative):
         return scheduler.log_Q_t_transitioning_to_known_class(t=7, x_t=x, log_onehot_x_t=rows, cumulative=cumulative)
 
-    for threads in 1, 2:
-        vqdiffusion.set_num_threads(threads)
-        for function, inputs in [
-            (lambda q: scheduler.apply_cumulative_transitions(q, 7), [log_p]),
-            (lambda rows: transition_rows(rows, True), [log_onehot]),
-            (lambda rows: transition_rows(rows, False), [log_onehot]),
-            (gumbel_noised, [log_p.astype(np.float32), uniforms]),
-        ]:
-            expected = function(*inputs)
-            for number in range(len(inputs)):
-                given = [layout(one) if which == number else one for which, one in enumerate(inputs)]
-                np.testing.assert_array_equal(function(*given), expected)
+    for function, inputs in [
+        (lambda q: scheduler.apply_cumulative_transitions(q, 7), [log_p]),
+        (lambda rows: transition_rows(rows, True), [log_onehot]),
+        (lambda rows: transition_rows(rows, False), [log_onehot]),
+        (gumbel_noised, [log_p.astype(np.float32), uniforms]),
+    ]:
+        expected = function(*inputs)
+        for number in range(len(inputs)):
+            given = [layout(one) if which == number else one for which, one in enumerate(inputs)]
+            np.testing.assert_array_equal(function(*given), expected)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -53,13 +53,22 @@ func forEachBlock(classes: Range<Int>, groups: Range<Int>, alongPixels: Bool, _ 
 }
 
 /// Calls `body` for runs of classes of every batch row, spread over threads: outputs are contiguous along whole rows, inputs perhaps along classes.
-func forEachRun(
-    of p: LogProbabilities, threads: Int, _ body: (_ row: Int, _ classes: Range<Int>) throws(ArgumentError) -> Void
+///
+/// - Parameter body: gets room for two blocks of classes as well. It is on the stack: nothing may run out of memory when some of a result is written.
+func forEachRun<Real: RealScalar>(
+    _: Real.Type, of p: LogProbabilities, threads: Int,
+    _ body: (_ row: Int, _ classes: Range<Int>, _ room: (UnsafeMutablePointer<Real>, UnsafeMutablePointer<Real>)) -> Void
 ) throws(ArgumentError) {
-    let run = 256
+    // Some items for each thread even of few classes, in whole blocks; longer runs than these take longer.
+    let share = (p.batch * p.classes + 4 * threads - 1) / (4 * threads)
+    let run = min(256, (share + blockOfClasses - 1) / blockOfClasses * blockOfClasses)
     let runs = (p.classes + run - 1) / run
-    try parallelByShares(items: p.batch * runs, threads: threads) { (item) throws(ArgumentError) in
+    try parallelByShares(items: p.batch * runs, threads: threads) { item in
         let start = item % runs * run
-        try body(item / runs, start..<min(start + run, p.classes))
+        var room = InlineArray<32, Real.Vector>(repeating: Real.Vector(repeating: 0))
+        withUnsafeMutablePointer(to: &room) {
+            let room = UnsafeMutableRawPointer($0).assumingMemoryBound(to: Real.self)
+            body(item / runs, start..<min(start + run, p.classes), (room, room + 16 * blockOfClasses))
+        }
     }
 }

@@ -60,17 +60,15 @@ private func guide<E: FloatingElement>(
     }
     let result = output.elements(E.Real.self)
     let threads = parallelism.threads(forWork: u.batch * u.classes * u.pixels)
-    try forEachRun(of: u, threads: threads) { (row, classes) throws(ArgumentError) in
-        let block = try Scratch<E.Real>(blockOfClasses * 16)
-        let room = try Scratch<E.Real>(blockOfClasses * 16)
+    try forEachRun(E.Real.self, of: u, threads: threads) { row, classes, room in
         forEachBlock(classes: classes, groups: 0..<groups, alongPixels: columns.alongPixels) { first, count, group in
-            columns.combine(row: row, group: group, first: first, count: count, exact: true, into: block.pointer, room: room.pointer)
+            columns.combine(row: row, group: group, first: first, count: count, exact: true, into: room.0, room: room.1)
             let normaliser = V(at: normalisers.pointer + (row &* groups &+ group) &* 16)
             var target = result + ((row &* u.classes &+ first) &* u.pixels &+ group &* 16)
             let pixels = min(16, u.pixels &- group &* 16)
             var i = 0
             while i < count {
-                (V(at: block.pointer + i &* 16) - normaliser).store(to: target, count: pixels)
+                (V(at: room.0 + i &* 16) - normaliser).store(to: target, count: pixels)
                 target += u.pixels
                 i &+= 1
             }

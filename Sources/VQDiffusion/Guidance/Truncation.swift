@@ -54,11 +54,10 @@ private func truncate<E: FloatingElement>(
     }
     let least = V(repeating: E.Real(floor))
     let result = output.elements(E.Real.self)
-    try forEachRun(of: p, threads: threads) { (row, classes) throws(ArgumentError) in
-        let block = try Scratch<E.Real>(blockOfClasses * 16)
+    try forEachRun(E.Real.self, of: p, threads: threads) { row, classes, room in
         let base = p.pointer(row: row)
         forEachBlock(classes: classes, groups: 0..<groups, alongPixels: p.pixelStride == E.size) { first, count, group in
-            lanes.pointer[group].load(E.self, row: base, classStride: p.classStride, first: first, count: count, into: block.pointer)
+            lanes.pointer[group].load(E.self, row: base, classStride: p.classStride, first: first, count: count, into: room.0)
             let at = (row &* groups &+ group) &* 16
             let threshold = V(at: thresholds.pointer + at)
             let last = UnsafeRawPointer(lasts.pointer + at).loadUnaligned(as: SIMD16<Int32>.self)
@@ -66,7 +65,7 @@ private func truncate<E: FloatingElement>(
             let pixels = min(16, p.pixels &- group &* 16)
             var i = 0
             while i < count {
-                let x = V(at: block.pointer + i &* 16)
+                let x = V(at: room.0 + i &* 16)
                 V.greater(x.truncated(at: threshold, index: first &+ i, last: last), least).store(to: target, count: pixels)
                 target += p.pixels
                 i &+= 1

@@ -102,4 +102,9 @@ enum Widened<Element: FloatingElement>: FloatingElement where Element.Real == Fl
 
     @inline(__always)
     static func loadVector(_ p: UnsafeRawPointer) -> DoubleVector { DoubleVector(vqd_widened_float(Element.loadVector(p).lanes)) }
+
+    @inline(__always)
+    static func gather(_ p: UnsafeRawPointer, _ offsets: SIMD16<Int>) -> DoubleVector {
+        DoubleVector(vqd_widened_float(Element.gather(p, offsets).lanes))
+    }
 }

@@ -2,7 +2,8 @@
 ///
 /// - Parameters:
 ///   - outputRows: the rows of the output, at least those of the input; rows beyond are left alone.
-///   - body: maps the elements of row k of a batch row, whose first pixel is given, to results.
+///   - body: maps the elements of row k of a batch row, whose first pixel is given, to results. A function that is always inlined: a closure, which is named
+///     twice here, becomes a call for every vector and takes twice as long.
 /// - Throws: `ArgumentError` when an element is NaN or +∞; nothing has been written then.
 func mapElements<E: FloatingElement>(
     _: E.Type, _ x: LogProbabilities, into output: OutputTensor, outputRows: Int, parallelism: Parallelism,
@@ -10,28 +11,90 @@ func mapElements<E: FloatingElement>(
 ) throws(ArgumentError) {
     guard x.batch > 0 && x.pixels > 0 && x.classes > 0 else { return }
     try checkElements(E.self, x, parallelism: parallelism)
-    let groups = try PixelList.run(0..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
+    let whole = x.pixelsInVectors(elementSize: E.size)
+    let others = try PixelList.run(whole..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
     let result = output.elements(E.Real.self)
     let threads = parallelism.threads(forWork: x.batch * x.classes * x.pixels)
-    try forEachRun(of: x, threads: threads) { (row, classes) throws(ArgumentError) in
-        let block = try Scratch<E.Real>(blockOfClasses * 16)
-        let source = x.pointer(row: row)
+    try forEachRun(E.Real.self, of: x, threads: threads) { row, classes, room in
         let target = result + row * outputRows * x.pixels
-        forEachBlock(classes: classes, groups: 0..<(x.pixels + 15) / 16, alongPixels: x.pixelStride == E.size) { first, count, group in
-            groups.pointer[group].load(E.self, row: source, classStride: x.classStride, first: first, count: count, into: block.pointer)
-            let pixels = min(16, x.pixels &- group &* 16)
-            for i in 0..<count {
-                body(E.Real.Vector(at: block.pointer + i &* 16), row, first &+ i, group &* 16)
-                    .store(to: target + ((first &+ i) &* x.pixels &+ group &* 16), count: pixels)
-            }
+        if whole > 0 { mapRows(E.self, x, row: row, classes: classes, pixels: whole, to: target, body) }
+        mapBlocks(E.self, x, row: row, classes: classes, pixels: whole..<x.pixels, groups: others, room: room.0, to: target, body)
+    }
+}
+
+/// `mapElements` for the first pixels of a batch row, whole vectors of neighbours in memory.
+private func mapRows<E: FloatingElement>(
+    _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Int, to target: UnsafeMutablePointer<E.Real>,
+    _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) -> E.Real.Vector
+) {
+    for k in classes {
+        let (source, target) = (x.pointer(row: row, class: k), target + k &* x.pixels)
+        var first = 0
+        while first < pixels {
+            body(E.loadVector(source + first &* E.size), row, k, first).store(at: target + first)
+            first &+= 16
         }
     }
 }
 
-/// Calls `body` for every vector of elements of a tensor, with its batch row, its class and its first pixel, spread over threads.
-private func forEachVectorInOrder<E: FloatingElement>(
+/// `mapElements` for the other pixels of a batch row, by blocks of classes.
+private func mapBlocks<E: FloatingElement>(
+    _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Range<Int>, groups: borrowing Scratch<LaneGroup>,
+    room: UnsafeMutablePointer<E.Real>, to target: UnsafeMutablePointer<E.Real>,
+    _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) -> E.Real.Vector
+) {
+    let (source, lanes) = (x.pointer(row: row), groups.pointer)
+    forEachBlock(classes: classes, groups: 0..<(pixels.count + 15) / 16, alongPixels: false) { first, count, group in
+        lanes[group].load(E.self, row: source, classStride: x.classStride, first: first, count: count, into: room)
+        let pixel = pixels.lowerBound &+ group &* 16
+        for i in 0..<count {
+            body(E.Real.Vector(at: room + i &* 16), row, first &+ i, pixel)
+                .store(to: target + ((first &+ i) &* x.pixels &+ pixel), count: min(16, pixels.upperBound &- pixel))
+        }
+    }
+}
+
+/// - Throws: `ArgumentError` at the first NaN or +∞, in the order of batch rows, classes and pixels.
+func checkElements<E: FloatingElement>(_: E.Type, _ x: LogProbabilities, parallelism: Parallelism) throws(ArgumentError) {
+    let largest = E.Real.Vector(repeating: E.Real.greatestFiniteMagnitude)
+    try checkVectors(E.self, of: x, parallelism) { (values, row, k, first) throws(ArgumentError) in
+        guard values.allAtMost(largest) else {
+            var lane = 0
+            while values[lane] <= E.Real.greatestFiniteMagnitude { lane += 1 }
+            throw ArgumentError(x.name, .notFinite(row: row, class: k, pixel: first + lane))
+        }
+    }
+}
+
+/// - Throws: `ArgumentError` unless every uniform is in [0, 1]. (1 is what float32 rounds the largest doubles to; its noise is finite.)
+func checkUniforms<E: FloatingElement>(_: E.Type, _ u: LogProbabilities, parallelism: Parallelism) throws(ArgumentError) {
+    let (zero, one) = (E.Real.Vector(repeating: 0), E.Real.Vector(repeating: 1))
+    try checkVectors(E.self, of: u, parallelism) { (values, _, _, _) throws(ArgumentError) in
+        guard zero.allAtMost(values) && values.allAtMost(one) else {
+            var lane = 0
+            while values[lane] >= 0 && values[lane] <= 1 { lane += 1 }
+            throw ArgumentError(u.name, .notUniform(values[lane].asDouble))
+        }
+    }
+}
+
+/// Calls `check` for every vector of elements of a tensor, with its batch row, its class and its first pixel, spread over threads.
+///
+/// - Throws: what `check` throws of the first, in the order of batch rows, classes and pixels.
+private func checkVectors<E: FloatingElement>(
     _: E.Type, of x: LogProbabilities, _ parallelism: Parallelism,
-    _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) throws(ArgumentError) -> Void
+    _ check: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) throws(ArgumentError) -> Void
+) throws(ArgumentError) {
+    // Any order will do as long as there is nothing to report, so memory is read along its neighbours.
+    if x.classStride == E.size && x.classes >= 16 {
+        do throws(ArgumentError) { return try checkVectorsInOrder(E.self, of: x.transposed, parallelism, check) } catch {}
+    }
+    try checkVectorsInOrder(E.self, of: x, parallelism, check)
+}
+
+private func checkVectorsInOrder<E: FloatingElement>(
+    _: E.Type, of x: LogProbabilities, _ parallelism: Parallelism,
+    _ check: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) throws(ArgumentError) -> Void
 ) throws(ArgumentError) {
     guard x.batch > 0 && x.pixels > 0 && x.classes > 0 else { return }
     let groups = try PixelList.run(0..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
@@ -44,43 +107,8 @@ private func forEachVectorInOrder<E: FloatingElement>(
             let (row, k) = (at / x.classes, at % x.classes)
             let source = x.pointer(row: row, class: k)
             for first in stride(from: 0, to: x.pixels, by: 16) {
-                try body(groups.pointer[first / 16].load(E.self, row: source), row, k, first)
+                try check(groups.pointer[first / 16].load(E.self, row: source), row, k, first)
             }
-        }
-    }
-}
-
-/// - Throws: `ArgumentError` at the first NaN or +∞, in the order of batch rows, classes and pixels.
-func checkElements<E: FloatingElement>(_: E.Type, _ x: LogProbabilities, parallelism: Parallelism) throws(ArgumentError) {
-    do throws(ArgumentError) {
-        // Any order will do as long as there is nothing to report, so memory is read along its neighbours.
-        try checkElementsInOrder(E.self, x.classStride == E.size ? x.transposed : x, parallelism)
-    } catch {
-        try checkElementsInOrder(E.self, x, parallelism)
-        throw error
-    }
-}
-
-private func checkElementsInOrder<E: FloatingElement>(_: E.Type, _ x: LogProbabilities, _ parallelism: Parallelism) throws(ArgumentError) {
-    let largest = E.Real.Vector(repeating: E.Real.greatestFiniteMagnitude)
-    try forEachVectorInOrder(E.self, of: x, parallelism) { (values, row, k, first) throws(ArgumentError) in
-        guard values.allAtMost(largest) else {
-            var lane = 0
-            while values[lane] <= E.Real.greatestFiniteMagnitude { lane += 1 }
-            throw ArgumentError(x.name, .notFinite(row: row, class: k, pixel: first + lane))
-        }
-    }
-}
-
-/// - Throws: `ArgumentError` unless every uniform is in [0, 1]. (1 is what float32 rounds the largest doubles to; its noise is finite.)
-func checkUniforms<E: FloatingElement>(_: E.Type, _ u: LogProbabilities, parallelism: Parallelism) throws(ArgumentError) {
-    let u = u.classStride == E.size ? u.transposed : u
-    let (zero, one) = (E.Real.Vector(repeating: 0), E.Real.Vector(repeating: 1))
-    try forEachVectorInOrder(E.self, of: u, parallelism) { (values, _, _, _) throws(ArgumentError) in
-        guard zero.allAtMost(values) && values.allAtMost(one) else {
-            var lane = 0
-            while values[lane] >= 0 && values[lane] <= 1 { lane += 1 }
-            throw ArgumentError(u.name, .notUniform(values[lane].asDouble))
         }
     }
 }

@@ -30,27 +30,26 @@ extension ReverseStep {
         guard p.batch > 0 && p.pixels > 0 else { return }
         let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, parallelism: parallelism)
         let width = plan.width
-        let groups = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
+        let whole = p.pixelsInVectors(elementSize: E.size)
+        let others = try PixelList.run(whole..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
         let linear = isLinear
         let result = output.elements(E.Real.self)
         let threads = parallelism.threads(forWork: 2 * p.batch * p.classes * p.pixels)
-        try forEachRun(of: p, threads: threads) { (row, classes) throws(ArgumentError) in
+        try forEachRun(E.Real.self, of: p, threads: threads) { row, run, room in
             let target = result + row * (p.classes + 1) * p.pixels
-            if p.pixelStride == E.size {
-                for k in classes { plan.writeClass(E.self, of: p, k, row: row, groups: groups.pointer, linear: linear, to: target + k * p.pixels) }
-                return
+            if whole > 0 {
+                for k in run { plan.writeClass(E.self, of: p, k, row: row, pixels: whole, linear: linear, to: target + k * p.pixels) }
             }
-            let block = try Scratch<E.Real>(blockOfClasses * 16)
-            forEachBlock(classes: classes, groups: 0..<width / 16, alongPixels: false) { first, count, group in
-                groups.pointer[group].load(
-                    E.self, row: p.pointer(row: row), classStride: p.classStride, first: first, count: count, into: block.pointer)
+            forEachBlock(classes: run, groups: whole / 16..<width / 16, alongPixels: false) { k, count, group in
+                others.pointer[group &- whole / 16].load(
+                    E.self, row: p.pointer(row: row), classStride: p.classStride, first: k, count: count, into: room.0)
                 plan.writeBlock(
-                    block.pointer, count: count, at: row &* width &+ group &* 16, linear: linear, to: target + (first &* p.pixels &+ group &* 16),
-                    pixels: p.pixels, together: min(16, p.pixels &- group &* 16))
+                    room.0, count: count, coefficients: row &* width &+ group &* 16, linear: linear,
+                    to: target + (k &* p.pixels &+ group &* 16), stride: p.pixels, lanes: min(16, p.pixels &- group &* 16))
             }
         }
         for row in 0..<p.batch {
-            (result + ((row + 1) * (p.classes + 1) - 1) * p.pixels).update(from: plan.mask.pointer + row * width, count: p.pixels)
+            (result + (row * (p.classes + 1) + p.classes) * p.pixels).update(from: plan.mask.pointer + row * width, count: p.pixels)
         }
         // The one class of a pixel that follows a formula of its own.
         for row in 0..<p.batch {
@@ -62,43 +61,38 @@ extension ReverseStep {
 }
 
 extension PosteriorPlan {
-    /// Writes the logarithm of the posterior of one class at the pixels of a batch row that do not show it, where pixels are neighbours in memory.
+    /// Writes the logarithm of the posterior of one class at the first pixels of a batch row, whole vectors of neighbours in memory, that do not show it.
     fileprivate func writeClass<E: FloatingElement>(
-        _: E.Type, of p: LogProbabilities, _ k: Int, row: Int, groups: UnsafePointer<LaneGroup>, linear: Bool, to target: UnsafeMutablePointer<Real>
+        _: E.Type, of p: LogProbabilities, _ k: Int, row: Int, pixels: Int, linear: Bool, to target: UnsafeMutablePointer<Real>
     ) where E.Real == Real {
         let source = p.pointer(row: row, class: k)
         let start = row * width
         let (signal, level, slope) = (signal.pointer + start, level.pointer + start, slope.pointer + start)
         var first = 0
-        // A loop that does not ask each group where its pixels are: a tenth less time.
-        while first &+ 16 <= p.pixels {
+        while first < pixels {
             Real.Vector.logPosterior(
                 E.loadVector(source + first &* E.size), signal: Real.Vector(at: signal + first), level: Real.Vector(at: level + first),
                 slope: Real.Vector(at: slope + first), linear: linear
             ).store(at: target + first)
             first &+= 16
         }
-        guard first < p.pixels else { return }
-        Real.Vector.logPosterior(
-            groups[first / 16].load(E.self, row: source), signal: Real.Vector(at: signal + first), level: Real.Vector(at: level + first),
-            slope: Real.Vector(at: slope + first), linear: linear
-        ).store(to: target + first, count: p.pixels &- first)
     }
 
-    /// The same for a block of classes of sixteen pixels.
+    /// Writes that of a block of classes at sixteen pixels.
     ///
     /// - Parameters:
-    ///   - at: where the coefficients of the pixels are.
-    ///   - pixels: from one class to the next at the target.
-    ///   - together: how many of the sixteen there are.
+    ///   - coefficients: where those of the pixels are.
+    ///   - stride: elements from one class to the next at the target.
+    ///   - lanes: how many of the sixteen there are.
     fileprivate func writeBlock(
-        _ block: UnsafePointer<Real>, count: Int, at: Int, linear: Bool, to target: UnsafeMutablePointer<Real>, pixels: Int, together: Int
+        _ block: UnsafePointer<Real>, count: Int, coefficients at: Int, linear: Bool, to target: UnsafeMutablePointer<Real>, stride: Int, lanes: Int
     ) {
-        let (signal, level, slope) = (Real.Vector(at: signal.pointer + at), Real.Vector(at: level.pointer + at), Real.Vector(at: slope.pointer + at))
+        typealias V = Real.Vector
+        let (signal, level, slope) = (V(at: signal.pointer + at), V(at: level.pointer + at), V(at: slope.pointer + at))
         var i = 0
         while i < count {
-            Real.Vector.logPosterior(Real.Vector(at: block + i &* 16), signal: signal, level: level, slope: slope, linear: linear)
-                .store(to: target + i &* pixels, count: together)
+            V.logPosterior(V(at: block + i &* 16), signal: signal, level: level, slope: slope, linear: linear)
+                .store(to: target + i &* stride, count: lanes)
             i &+= 1
         }
     }

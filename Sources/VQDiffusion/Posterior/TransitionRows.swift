@@ -35,11 +35,13 @@ extension NoiseSchedule {
         let classes = self.classes
         let (mask, pixels, shown) = (Int32(classes), logOneHot.pixels, shown.pointer)
         let toMask = E.Real.Vector(repeating: E.Real(rates.gamma))
-        try mapElements(E.self, rows, into: output, outputRows: rows.classes, parallelism: parallelism) { x, row, k, first in
+        @inline(__always)
+        func transitions(_ x: E.Real.Vector, _ row: Int, _ k: Int, _ first: Int) -> E.Real.Vector {
             if k == classes { return x }
             let classes = UnsafeRawPointer(shown + row * pixels + first).loadUnaligned(as: SIMD16<Int32>.self)
             return logAddExp(x, plus: rates.alpha, rates.beta).replacing(with: toMask, where: classes, equals: mask)
         }
+        try mapElements(E.self, rows, into: output, outputRows: rows.classes, parallelism: parallelism, transitions)
     }
 
     /// log(ᾱ_t e^q + β̄_t) for the K classes, and log γ̄_t as the row of the mask: q carried from x_0 to timestep t.
@@ -67,9 +69,9 @@ extension NoiseSchedule {
     private func apply<E: FloatingElement>(
         _: E.Type, _ rates: LogRates, _ q: LogProbabilities, _ output: OutputTensor, _ parallelism: Parallelism
     ) throws(ArgumentError) {
-        try mapElements(E.self, q, into: output, outputRows: classes + 1, parallelism: parallelism) { x, _, _, _ in
-            logAddExp(x, plus: rates.alpha, rates.beta)
-        }
+        @inline(__always)
+        func carried(_ x: E.Real.Vector, _: Int, _: Int, _: Int) -> E.Real.Vector { logAddExp(x, plus: rates.alpha, rates.beta) }
+        try mapElements(E.self, q, into: output, outputRows: classes + 1, parallelism: parallelism, carried)
         let result = output.base.assumingMemoryBound(to: E.Real.self)
         for row in 0..<q.batch {
             (result + ((row + 1) * (classes + 1) - 1) * q.pixels).update(repeating: E.Real(rates.gamma), count: q.pixels)

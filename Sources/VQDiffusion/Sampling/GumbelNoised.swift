@@ -31,9 +31,10 @@ private func add<E: FloatingElement, Noise: GumbelNoise>(
 ) throws(ArgumentError) where E.Real == Noise.Real {
     try checkUniforms(Noise.Uniform.self, uniforms, parallelism: parallelism)
     let groups = try PixelList.run(0..<uniforms.pixels).laneGroups(pixelStride: uniforms.pixelStride, elementSize: Noise.Uniform.size)
-    try mapElements(
-        E.self, logits, into: output, outputRows: logits.classes, parallelism: parallelism
-    ) { x, row, k, first in
-        x + Noise.noise(groups.pointer[first / 16].load(Noise.Uniform.self, row: uniforms.pointer(row: row, class: k)))
+    let lanes = groups.pointer
+    @inline(__always)
+    func noised(_ x: E.Real.Vector, _ row: Int, _ k: Int, _ first: Int) -> E.Real.Vector {
+        x + Noise.noise(lanes[first / 16].load(Noise.Uniform.self, row: uniforms.pointer(row: row, class: k)))
     }
+    try mapElements(E.self, logits, into: output, outputRows: logits.classes, parallelism: parallelism, noised)
 }

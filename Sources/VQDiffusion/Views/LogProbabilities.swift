@@ -42,6 +42,9 @@ public struct LogProbabilities {
         guard shape.matches(expected) else { throw ArgumentError(name, .shape(expected: expected, actual: shape)) }
     }
 
+    /// How many pixels, from the first on, are whole vectors of neighbours in memory. Those behind have to be gathered, or transposed.
+    func pixelsInVectors(elementSize: Int) -> Int { pixelStride == elementSize ? pixels / 16 * 16 : 0 }
+
     /// The same memory with the axes of classes and pixels exchanged.
     var transposed: LogProbabilities {
         LogProbabilities(
