@@ -67,7 +67,8 @@ def test_elementwise(scheduler, log_p, layout, rng):
         (lambda q: scheduler.apply_cumulative_transitions(q, 7), [log_p]),
         (lambda rows: transition_rows(rows, True), [log_onehot]),
         (lambda rows: transition_rows(rows, False), [log_onehot]),
-        (gumbel_noised, [log_p.astype(np.float32), uniforms]),
+        (gumbel_noised, [log_p, uniforms]),
+        (gumbel_noised, [log_p, uniforms.astype(np.float64)]),
     ]:
         expected = function(*inputs)
         for number in range(len(inputs)):
