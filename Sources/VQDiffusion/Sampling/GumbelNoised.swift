@@ -31,6 +31,7 @@ private func add<E: FloatingElement, Noise: GumbelNoise>(
 ) throws(ArgumentError) where E.Real == Noise.Real {
     try checkUniforms(Noise.Uniform.self, uniforms, parallelism: parallelism)
     let groups = try PixelList.run(0..<uniforms.pixels).laneGroups(pixelStride: uniforms.pixelStride, elementSize: Noise.Uniform.size)
+    defer { withExtendedLifetime(groups) {} }  // of which `noised` has only the address
     let lanes = groups.pointer
     @inline(__always)
     func noised(_ x: E.Real.Vector, _ row: Int, _ k: Int, _ first: Int) -> E.Real.Vector {
