@@ -32,14 +32,11 @@ func checkTruncation(rate: Double, name: StaticString = "rate", floor: Double) t
 private func truncate<E: FloatingElement>(
     _: E.Type, _ p: LogProbabilities, _ rate: Double, _ floor: Double, _ output: OutputTensor, _ parallelism: Parallelism
 ) throws(ArgumentError) {
-    typealias V = E.Real.Vector
     guard p.batch > 0 && p.pixels > 0 else { return }
     let groups = (p.pixels + 15) / 16
     // The value down to which a pixel's classes are kept, and the last index at which that very value is.
     let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
     let lasts = try Scratch<Int32>(p.batch * groups * 16)
-    let lanes = try PixelList.run(0..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
-    let threads = parallelism.threads(forWork: p.batch * p.classes * p.pixels)
     let modelOutput = GuidedModelOutput(unconditional: nil, conditional: p, guidanceScale: 1, truncationRate: rate, floor: floor)
     let preparation = Preparation(output: modelOutput, batch: p.batch, columns: p.pixels, selection: nil, parallelism: parallelism)
     do throws(ArgumentError) {
@@ -52,25 +49,28 @@ private func truncate<E: FloatingElement>(
         try checkElements(E.self, p, parallelism: parallelism)
         throw error
     }
-    let least = V(repeating: E.Real(floor))
-    let result = output.elements(E.Real.self)
-    try forEachRun(E.Real.self, of: p, threads: threads) { row, classes, room in
-        let base = p.pointer(row: row)
-        forEachBlock(classes: classes, groups: 0..<groups, alongPixels: p.pixelStride == E.size) { first, count, group in
-            lanes.pointer[group].load(E.self, row: base, classStride: p.classStride, first: first, count: count, into: room.0)
-            let at = (row &* groups &+ group) &* 16
-            let threshold = V(at: thresholds.pointer + at)
-            let last = UnsafeRawPointer(lasts.pointer + at).loadUnaligned(as: SIMD16<Int32>.self)
-            var target = result + ((row &* p.classes &+ first) &* p.pixels &+ group &* 16)
-            let pixels = min(16, p.pixels &- group &* 16)
-            var i = 0
-            while i < count {
-                let x = V(at: room.0 + i &* 16)
-                V.greater(x.truncated(at: threshold, index: first &+ i, last: last), least).store(to: target, count: pixels)
-                target += p.pixels
-                i &+= 1
-            }
-        }
+    defer {  // the function has only the addresses
+        withExtendedLifetime(thresholds) {}
+        withExtendedLifetime(lasts) {}
+    }
+    let truncated = TruncatedFunction(
+        width: groups * 16, thresholds: thresholds.pointer, lasts: lasts.pointer, least: E.Real.Vector(repeating: E.Real(floor)))
+    try mapGoodElements(E.self, p, into: output, outputRows: p.classes, parallelism: parallelism, truncated)
+}
+
+/// What is kept of each class, and at least the floor.
+private struct TruncatedFunction<Real: RealScalar>: ElementFunction {
+    /// Pixels of a batch row, rounded up to whole vectors.
+    let width: Int
+    let thresholds: UnsafeMutablePointer<Real>
+    let lasts: UnsafeMutablePointer<Int32>
+    let least: Real.Vector
+
+    @inline(__always)
+    func callAsFunction(_ x: Real.Vector, row: Int, k: Int, firstPixel: Int) -> Real.Vector {
+        let at = row &* width &+ firstPixel
+        let last = UnsafeRawPointer(lasts + at).loadUnaligned(as: SIMD16<Int32>.self)
+        return .greater(x.truncated(at: Real.Vector(at: thresholds + at), index: k, last: last), least)
     }
 }
 

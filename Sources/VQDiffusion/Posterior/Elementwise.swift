@@ -1,54 +1,63 @@
+/// A function of the elements of a (batch, rows, pixels) tensor. A type and not a closure: of a closure, every vector becomes a call and takes twice as long.
+protocol ElementFunction {
+    associatedtype Real: RealScalar
+
+    /// The results for sixteen elements of row k of a batch row, from a pixel on.
+    func callAsFunction(_ x: Real.Vector, row: Int, k: Int, firstPixel: Int) -> Real.Vector
+}
+
 /// Evaluates a function of every element of a (batch, rows, pixels) tensor, sixteen pixels at a time, into contiguous memory.
 ///
-/// - Parameters:
-///   - outputRows: the rows of the output, at least those of the input; rows beyond are left alone.
-///   - body: maps the elements of row k of a batch row, whose first pixel is given, to results. A function that is always inlined: a closure, which is named
-///     twice here, becomes a call for every vector and takes twice as long.
+/// - Parameter outputRows: the rows of the output, at least those of the input; rows beyond are left alone.
 /// - Throws: `ArgumentError` when an element is NaN or +∞; nothing has been written then.
-func mapElements<E: FloatingElement>(
-    _: E.Type, _ x: LogProbabilities, into output: OutputTensor, outputRows: Int, parallelism: Parallelism,
-    _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) -> E.Real.Vector
-) throws(ArgumentError) {
+func mapElements<E: FloatingElement, Function: ElementFunction>(
+    _: E.Type, _ x: LogProbabilities, into output: OutputTensor, outputRows: Int, parallelism: Parallelism, _ function: Function
+) throws(ArgumentError) where Function.Real == E.Real {
     guard x.batch > 0 && x.pixels > 0 && x.classes > 0 else { return }
     try checkElements(E.self, x, parallelism: parallelism)
+    try mapGoodElements(E.self, x, into: output, outputRows: outputRows, parallelism: parallelism, function)
+}
+
+/// As `mapElements`, for a tensor that is not empty and of which every element is known to be good.
+func mapGoodElements<E: FloatingElement, Function: ElementFunction>(
+    _: E.Type, _ x: LogProbabilities, into output: OutputTensor, outputRows: Int, parallelism: Parallelism, _ function: Function
+) throws(ArgumentError) where Function.Real == E.Real {
     let whole = x.pixelsInVectors(elementSize: E.size)
     let others = try PixelList.run(whole..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
     let result = output.elements(E.Real.self)
     let threads = parallelism.threads(forWork: x.batch * x.classes * x.pixels)
     try forEachRun(E.Real.self, of: x, threads: threads) { row, classes, room in
         let target = result + row * outputRows * x.pixels
-        if whole > 0 { mapRows(E.self, x, row: row, classes: classes, pixels: whole, to: target, body) }
-        mapBlocks(E.self, x, row: row, classes: classes, pixels: whole..<x.pixels, groups: others, room: room.0, to: target, body)
+        if whole > 0 { mapRows(E.self, x, row: row, classes: classes, pixels: whole, to: target, function) }
+        mapBlocks(E.self, x, row: row, classes: classes, pixels: whole..<x.pixels, groups: others, room: room.0, to: target, function)
     }
 }
 
-/// `mapElements` for the first pixels of a batch row, whole vectors of neighbours in memory.
-private func mapRows<E: FloatingElement>(
-    _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Int, to target: UnsafeMutablePointer<E.Real>,
-    _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) -> E.Real.Vector
-) {
+/// The first pixels of a batch row, whole vectors of neighbours in memory.
+private func mapRows<E: FloatingElement, Function: ElementFunction>(
+    _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Int, to target: UnsafeMutablePointer<E.Real>, _ function: Function
+) where Function.Real == E.Real {
     for k in classes {
         let (source, target) = (x.pointer(row: row, class: k), target + k &* x.pixels)
         var first = 0
         while first < pixels {
-            body(E.loadVector(source + first &* E.size), row, k, first).store(at: target + first)
+            function(E.loadVector(source + first &* E.size), row: row, k: k, firstPixel: first).store(at: target + first)
             first &+= 16
         }
     }
 }
 
-/// `mapElements` for the other pixels of a batch row, by blocks of classes.
-private func mapBlocks<E: FloatingElement>(
+/// The other pixels of a batch row, by blocks of classes.
+private func mapBlocks<E: FloatingElement, Function: ElementFunction>(
     _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Range<Int>, groups: borrowing Scratch<LaneGroup>,
-    room: UnsafeMutablePointer<E.Real>, to target: UnsafeMutablePointer<E.Real>,
-    _ body: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) -> E.Real.Vector
-) {
+    room: UnsafeMutablePointer<E.Real>, to target: UnsafeMutablePointer<E.Real>, _ function: Function
+) where Function.Real == E.Real {
     let (source, lanes) = (x.pointer(row: row), groups.pointer)
     forEachBlock(classes: classes, groups: 0..<(pixels.count + 15) / 16, alongPixels: false) { first, count, group in
         lanes[group].load(E.self, row: source, classStride: x.classStride, first: first, count: count, into: room)
         let pixel = pixels.lowerBound &+ group &* 16
         for i in 0..<count {
-            body(E.Real.Vector(at: room + i &* 16), row, first &+ i, pixel)
+            function(E.Real.Vector(at: room + i &* 16), row: row, k: first &+ i, firstPixel: pixel)
                 .store(to: target + ((first &+ i) &* x.pixels &+ pixel), count: min(16, pixels.upperBound &- pixel))
         }
     }
@@ -87,11 +96,12 @@ private func checkVectors<E: FloatingElement>(
 ) throws(ArgumentError) {
     // Any order will do as long as there is nothing to report, so memory is read along its neighbours.
     if x.classStride == E.size && x.classes >= 16 {
-        do throws(ArgumentError) { return try checkVectorsInOrder(E.self, of: x.transposed, parallelism, check) } catch {}
+        do throws(ArgumentError) { return try checkVectorsInOrder(E.self, of: x.transposed, parallelism, check) } catch {}  // told below
     }
     try checkVectorsInOrder(E.self, of: x, parallelism, check)
 }
 
+/// As `checkVectors`, in the order of memory of an array that is contiguous, whatever the strides.
 private func checkVectorsInOrder<E: FloatingElement>(
     _: E.Type, of x: LogProbabilities, _ parallelism: Parallelism,
     _ check: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) throws(ArgumentError) -> Void

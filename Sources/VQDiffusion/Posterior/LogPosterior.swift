@@ -30,26 +30,12 @@ extension ReverseStep {
         guard p.batch > 0 && p.pixels > 0 else { return }
         let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, parallelism: parallelism)
         let width = plan.width
-        let whole = p.pixelsInVectors(elementSize: E.size)
-        let others = try PixelList.run(whole..<p.pixels).laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
-        let linear = isLinear
-        let result = output.elements(E.Real.self)
-        let threads = parallelism.threads(forWork: 2 * p.batch * p.classes * p.pixels)
-        try forEachRun(E.Real.self, of: p, threads: threads) { row, run, room in
-            let target = result + row * (p.classes + 1) * p.pixels
-            if whole > 0 {
-                for k in run { plan.writeClass(E.self, of: p, k, row: row, pixels: whole, linear: linear, to: target + k * p.pixels) }
-            }
-            forEachBlock(classes: run, groups: whole / 16..<width / 16, alongPixels: false) { k, count, group in
-                others.pointer[group &- whole / 16].load(
-                    E.self, row: p.pointer(row: row), classStride: p.classStride, first: k, count: count, into: room.0)
-                plan.writeBlock(
-                    room.0, count: count, coefficients: row &* width &+ group &* 16, linear: linear,
-                    to: target + (k &* p.pixels &+ group &* 16), stride: p.pixels, lanes: min(16, p.pixels &- group &* 16))
-            }
-        }
+        let posterior = LogPosteriorFunction(
+            width: width, signal: plan.signal.pointer, level: plan.level.pointer, slope: plan.slope.pointer, isLinear: isLinear)
+        try mapGoodElements(E.self, p, into: output, outputRows: classes + 1, parallelism: parallelism, posterior)
+        let result = output.base.assumingMemoryBound(to: E.Real.self)
         for row in 0..<p.batch {
-            (result + (row * (p.classes + 1) + p.classes) * p.pixels).update(from: plan.mask.pointer + row * width, count: p.pixels)
+            (result + (row * (classes + 1) + classes) * p.pixels).update(from: plan.mask.pointer + row * width, count: p.pixels)
         }
         // The one class of a pixel that follows a formula of its own.
         for row in 0..<p.batch {
@@ -60,40 +46,16 @@ extension ReverseStep {
     }
 }
 
-extension PosteriorPlan {
-    /// Writes the logarithm of the posterior of one class at the first pixels of a batch row, whole vectors of neighbours in memory, that do not show it.
-    fileprivate func writeClass<E: FloatingElement>(
-        _: E.Type, of p: LogProbabilities, _ k: Int, row: Int, pixels: Int, linear: Bool, to target: UnsafeMutablePointer<Real>
-    ) where E.Real == Real {
-        let source = p.pointer(row: row, class: k)
-        let start = row * width
-        let (signal, level, slope) = (signal.pointer + start, level.pointer + start, slope.pointer + start)
-        var first = 0
-        while first < pixels {
-            Real.Vector.logPosterior(
-                E.loadVector(source + first &* E.size), signal: Real.Vector(at: signal + first), level: Real.Vector(at: level + first),
-                slope: Real.Vector(at: slope + first), linear: linear
-            ).store(at: target + first)
-            first &+= 16
-        }
-    }
+/// The logarithm of the posterior of the classes that a pixel does not show, by the coefficients of a `PosteriorPlan`.
+private struct LogPosteriorFunction<Real: RealScalar>: ElementFunction {
+    let width: Int
+    let signal, level, slope: UnsafeMutablePointer<Real>
+    let isLinear: Bool
 
-    /// Writes that of a block of classes at sixteen pixels.
-    ///
-    /// - Parameters:
-    ///   - coefficients: where those of the pixels are.
-    ///   - stride: elements from one class to the next at the target.
-    ///   - lanes: how many of the sixteen there are.
-    fileprivate func writeBlock(
-        _ block: UnsafePointer<Real>, count: Int, coefficients at: Int, linear: Bool, to target: UnsafeMutablePointer<Real>, stride: Int, lanes: Int
-    ) {
+    @inline(__always)
+    func callAsFunction(_ x: Real.Vector, row: Int, k: Int, firstPixel: Int) -> Real.Vector {
         typealias V = Real.Vector
-        let (signal, level, slope) = (V(at: signal.pointer + at), V(at: level.pointer + at), V(at: slope.pointer + at))
-        var i = 0
-        while i < count {
-            V.logPosterior(V(at: block + i &* 16), signal: signal, level: level, slope: slope, linear: linear)
-                .store(to: target + i &* stride, count: lanes)
-            i &+= 1
-        }
+        let at = row &* width &+ firstPixel
+        return V.logPosterior(x, signal: V(at: signal + at), level: V(at: level + at), slope: V(at: slope + at), linear: isLinear)
     }
 }

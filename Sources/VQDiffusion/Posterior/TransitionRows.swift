@@ -32,15 +32,7 @@ extension NoiseSchedule {
     ) throws(ArgumentError) {
         var rows = logOneHot
         if cumulative { rows.classes -= 1 }
-        let classes = self.classes
-        let (mask, pixels, shown) = (Int32(classes), logOneHot.pixels, shown.pointer)
-        let toMask = E.Real.Vector(repeating: E.Real(rates.gamma))
-        @inline(__always)
-        func transitions(_ x: E.Real.Vector, _ row: Int, _ k: Int, _ first: Int) -> E.Real.Vector {
-            if k == classes { return x }
-            let classes = UnsafeRawPointer(shown + row * pixels + first).loadUnaligned(as: SIMD16<Int32>.self)
-            return logAddExp(x, plus: rates.alpha, rates.beta).replacing(with: toMask, where: classes, equals: mask)
-        }
+        let transitions = TransitionRowsFunction<E.Real>(rates: rates, classes: classes, pixels: logOneHot.pixels, shown: shown.pointer)
         try mapElements(E.self, rows, into: output, outputRows: rows.classes, parallelism: parallelism, transitions)
     }
 
@@ -69,12 +61,35 @@ extension NoiseSchedule {
     private func apply<E: FloatingElement>(
         _: E.Type, _ rates: LogRates, _ q: LogProbabilities, _ output: OutputTensor, _ parallelism: Parallelism
     ) throws(ArgumentError) {
-        @inline(__always)
-        func carried(_ x: E.Real.Vector, _: Int, _: Int, _: Int) -> E.Real.Vector { logAddExp(x, plus: rates.alpha, rates.beta) }
-        try mapElements(E.self, q, into: output, outputRows: classes + 1, parallelism: parallelism, carried)
+        try mapElements(E.self, q, into: output, outputRows: classes + 1, parallelism: parallelism, CarriedFunction<E.Real>(rates: rates))
         let result = output.base.assumingMemoryBound(to: E.Real.self)
         for row in 0..<q.batch {
             (result + ((row + 1) * (classes + 1) - 1) * q.pixels).update(repeating: E.Real(rates.gamma), count: q.pixels)
         }
+    }
+}
+
+/// The logarithms of transitions into the classes that pixels show.
+private struct TransitionRowsFunction<Real: RealScalar>: ElementFunction {
+    let rates: LogRates
+    let classes, pixels: Int
+    let shown: UnsafeMutablePointer<Int32>
+
+    @inline(__always)
+    func callAsFunction(_ x: Real.Vector, row: Int, k: Int, firstPixel: Int) -> Real.Vector {
+        if k == classes { return x }
+        let toMask = Real.Vector(repeating: Real(rates.gamma))
+        let own = UnsafeRawPointer(shown + (row &* pixels &+ firstPixel)).loadUnaligned(as: SIMD16<Int32>.self)
+        return logAddExp(x, plus: rates.alpha, rates.beta).replacing(with: toMask, where: own, equals: Int32(truncatingIfNeeded: classes))
+    }
+}
+
+/// log(ᾱ_t e^q + β̄_t).
+private struct CarriedFunction<Real: RealScalar>: ElementFunction {
+    let rates: LogRates
+
+    @inline(__always)
+    func callAsFunction(_ x: Real.Vector, row: Int, k: Int, firstPixel: Int) -> Real.Vector {
+        logAddExp(x, plus: rates.alpha, rates.beta)
     }
 }

@@ -31,11 +31,20 @@ private func add<E: FloatingElement, Noise: GumbelNoise>(
 ) throws(ArgumentError) where E.Real == Noise.Real {
     try checkUniforms(Noise.Uniform.self, uniforms, parallelism: parallelism)
     let groups = try PixelList.run(0..<uniforms.pixels).laneGroups(pixelStride: uniforms.pixelStride, elementSize: Noise.Uniform.size)
-    defer { withExtendedLifetime(groups) {} }  // of which `noised` has only the address
-    let lanes = groups.pointer
-    @inline(__always)
-    func noised(_ x: E.Real.Vector, _ row: Int, _ k: Int, _ first: Int) -> E.Real.Vector {
-        x + Noise.noise(lanes[first / 16].load(Noise.Uniform.self, row: uniforms.pointer(row: row, class: k)))
-    }
+    defer { withExtendedLifetime(groups) {} }  // of which the function has only the address
+    let noised = NoisedFunction<Noise>(uniforms: uniforms, groups: groups.pointer)
     try mapElements(E.self, logits, into: output, outputRows: logits.classes, parallelism: parallelism, noised)
+}
+
+/// Adds the noise of the uniforms at the same places.
+private struct NoisedFunction<Noise: GumbelNoise>: ElementFunction {
+    typealias Real = Noise.Real
+
+    let uniforms: LogProbabilities
+    let groups: UnsafeMutablePointer<LaneGroup>
+
+    @inline(__always)
+    func callAsFunction(_ x: Noise.Real.Vector, row: Int, k: Int, firstPixel: Int) -> Noise.Real.Vector {
+        x + Noise.noise(groups[firstPixel / 16].load(Noise.Uniform.self, row: uniforms.pointer(row: row, class: k)))
+    }
 }
