@@ -215,9 +215,11 @@ def test_bad_arguments_are_refused(rng):
         vqdiffusion.guide(log_p, log_p[:, :3], 2.0)
     with pytest.raises(TypeError, match="log_p_cond"):
         vqdiffusion.guide(log_p, log_p.astype(np.float64), 2.0)
-    for scale in (np.nan, np.inf, 1e39):
+    for scale in (np.nan, np.inf, 1e39, np.nextafter(2.0**64, np.inf), np.nextafter(-(2.0**64), -np.inf)):
         with pytest.raises(ValueError, match="scale"):
             vqdiffusion.guide(log_p, log_p, scale)
+    for scale in (2.0**64, -(2.0**64)):
+        vqdiffusion.guide(log_p, log_p, scale)
     for floor in (np.nan, np.inf):
         with pytest.raises(ValueError, match="floor"):
             vqdiffusion.truncate(log_p, 0.5, floor)
