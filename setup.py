@@ -35,6 +35,8 @@ LEVELS = {  # machine -> CPU level -> what `swift build` gets for it
     },
     "aarch64": {"aarch64": FMA},
 }.get(platform.machine(), {})
+# Developers build one level in a third of the time: VQDIFFUSION_BUILD_CPUS=x86-64-v3 pip install .
+ONLY_LEVELS = "VQDIFFUSION_BUILD_CPUS"  # names, separated by commas
 # Free-threaded builds of CPython have no stable ABI.
 STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 LIMITED_API = [("Py_LIMITED_API", "0x030B0000")] if STABLE_ABI else []
@@ -59,6 +61,15 @@ def swift_version():
         return None
     found = re.search(r"Swift version (\d+)\.(\d+)", text)
     return found and (int(found[1]), int(found[2]))
+
+
+def levels_to_build():
+    """The CPU levels of this machine's kind, or of them those that the environment names."""
+    wanted = [name.strip() for name in os.environ.get(ONLY_LEVELS, "").split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in LEVELS]
+    if unknown and LEVELS:
+        sys.exit(f"{ONLY_LEVELS} must name CPU levels among {', '.join(LEVELS)}, not {', '.join(unknown)}.")
+    return [level for level in LEVELS if not wanted or level in wanted]
 
 
 def check_tools(include_dirs):
@@ -94,6 +105,9 @@ def check_tools(include_dirs):
 
 class Build(build):
     def run(self):
+        # Before setuptools prints a page of what it copies.
+        native = self.get_finalized_command("build_ext")
+        check_tools(native.include_dirs)
         # Files of earlier builds stay in this folder, and all that is in it gets installed.
         shutil.rmtree(self.build_lib, ignore_errors=True)
         super().run()
@@ -106,8 +120,9 @@ class BuildNative(build_ext):
 
     def run(self):
         check_tools(self.include_dirs)
-        with ThreadPoolExecutor(min(len(LEVELS), os.cpu_count() or 1)) as pool:
-            archives = dict(zip(LEVELS, pool.map(self.build_swift, LEVELS)))
+        levels = [extension.cpu for extension in self.extensions]
+        with ThreadPoolExecutor(min(len(levels), os.cpu_count() or 1)) as pool:
+            archives = dict(zip(levels, pool.map(self.build_swift, levels)))
         for extension in self.extensions:
             archive = archives[extension.cpu]
             extension.extra_objects = [archive]
@@ -156,13 +171,24 @@ def extension(level):
     return result
 
 
-# setuptools builds in this folder, so builds started at the same time take turns. The lock ends with the process.
-os.makedirs("build", exist_ok=True)
-lock = open("build/.lock", "w")
-fcntl.lockf(lock, fcntl.LOCK_EX)
+def build_lock():
+    """setuptools builds in this folder, so builds started at the same time take turns. Ends with the process."""
+    try:
+        os.makedirs("build", exist_ok=True)
+        lock = open("build/.lock", "w")
+    except OSError as error:
+        sys.exit(
+            f"vqdiffusion builds in its source folder, but {os.getcwd()} cannot be written to ({error.strerror}): "
+            "copy the folder to where you may write, and install from there."
+        )
+    fcntl.lockf(lock, fcntl.LOCK_EX)
+    return lock
+
+
+lock = build_lock()
 
 setup(
-    ext_modules=[extension(level) for level in LEVELS],
+    ext_modules=[extension(level) for level in levels_to_build()],
     cmdclass={"build": Build, "build_ext": BuildNative},
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if STABLE_ABI else {},
 )
