@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import ConfigMixin, SchedulerMixin
-from diffusers.schedulers.scheduling_vq_diffusion import VQDiffusionSchedulerOutput
 from torch import Generator, Tensor
 from torch.autograd.forward_ad import unpack_dual
 
@@ -31,6 +30,7 @@ from .arguments import (
 )
 from .engines import can_continue, engines
 from .noise import pixel_uniforms, restored_on_error, uniforms
+from .output import VQDiffusionSchedulerOutput
 from .planned import check_plan, complete, index, make_plan
 
 _SAMPLING_METHODS = ("gumbel", "inverse_cdf")
