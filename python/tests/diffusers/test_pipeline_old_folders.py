@@ -22,7 +22,9 @@ MODELS = {"transformer": diffusers.Transformer2DModel, "vqvae": diffusers.VQMode
 
 def images(pipe):
     pipe.set_progress_bar_config(disable=True)
-    return pipe("the cat", num_inference_steps=STEPS, generator=generator(1), output_type="np").images
+    return pipe(
+        "the cat", num_inference_steps=STEPS, generator=generator(1), output_type="np"
+    ).images
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,10 @@ def test_a_transformer_without_norm_type(folder, expected):
     """As published: the key is younger than the model."""
     edit(folder / "transformer" / "config.json", lambda config: config.pop("norm_type"))
     pipe = VQDiffusionPipeline.from_pretrained(folder)
-    assert type(pipe.transformer) is diffusers.Transformer2DModel and pipe.transformer.config.norm_type == "ada_norm"
+    assert (
+        type(pipe.transformer) is diffusers.Transformer2DModel
+        and pipe.transformer.config.norm_type == "ada_norm"
+    )
     assert np.array_equal(images(pipe), expected)
 
 
@@ -55,15 +60,23 @@ def test_what_is_loaded_is_saved_as_ever(folder, expected):
     index = json.loads((folder / "model_index.json").read_text())
     edit(folder / "transformer" / "config.json", lambda config: config.pop("norm_type"))
     VQDiffusionPipeline.from_pretrained(folder).save_pretrained(folder)
-    assert json.loads((folder / "model_index.json").read_text()) == {**index, "_name_or_path": str(folder)}
-    assert json.loads((folder / "transformer" / "config.json").read_text())["_class_name"] == "Transformer2DModel"
+    assert json.loads((folder / "model_index.json").read_text()) == {
+        **index,
+        "_name_or_path": str(folder),
+    }
+    assert (
+        json.loads((folder / "transformer" / "config.json").read_text())["_class_name"]
+        == "Transformer2DModel"
+    )
     assert np.array_equal(images(VQDiffusionPipeline.from_pretrained(folder)), expected)
 
 
 def test_configurations_of_nothing_but_what_must_be_told(folder, expected):
     """No version can lack more keys than that."""
     for name, cls in MODELS.items():
-        defaults = {key: one.default for key, one in inspect.signature(cls.__init__).parameters.items()}
+        defaults = {
+            key: one.default for key, one in inspect.signature(cls.__init__).parameters.items()
+        }
 
         def shorten(config):
             for key in [key for key in config if key in defaults and config[key] == defaults[key]]:
@@ -95,14 +108,22 @@ def as_published(folder):
 def old_name(key):
     """Of a weight of the image decoder's attention."""
     if ".mid_block.attentions." in key:
-        for new, old in {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}.items():
+        for new, old in {
+            "to_q": "query",
+            "to_k": "key",
+            "to_v": "value",
+            "to_out.0": "proj_attn",
+        }.items():
             key = key.replace(f".{new}.", f".{old}.")
     return key
 
 
 def test_the_published_layout_with_old_weights(folder, expected):
     as_published(folder)
-    assert any(".query." in key for key in torch.load(folder / "vqvae" / f"{WEIGHTS}.bin", weights_only=True))
+    assert any(
+        ".query." in key
+        for key in torch.load(folder / "vqvae" / f"{WEIGHTS}.bin", weights_only=True)
+    )
     assert np.array_equal(images(VQDiffusionPipeline.from_pretrained(folder)), expected)
 
 
@@ -113,7 +134,9 @@ def test_from_a_model_hub(monkeypatch, folder, expected, published):
         as_published(folder)
     files = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
     hub = {
-        "model_info": lambda *args, **kwargs: SimpleNamespace(siblings=[SimpleNamespace(rfilename=f) for f in files]),
+        "model_info": lambda *args, **kwargs: SimpleNamespace(
+            siblings=[SimpleNamespace(rfilename=f) for f in files]
+        ),
         "hf_hub_download": lambda name, file, **kwargs: str(folder / file),
         "_resolve_revision": lambda *args, **kwargs: "main",
     }

@@ -87,7 +87,9 @@ def test_the_scheduler(tmp_path):
     assert files[0].read_bytes() == files[1].read_bytes()
 
 
-@pytest.mark.parametrize("scheduler, published", [(Reference, True), (Ours, False)], ids=["as published", "with ours"])
+@pytest.mark.parametrize(
+    "scheduler, published", [(Reference, True), (Ours, False)], ids=["as published", "with ours"]
+)
 def test_saved_pipelines(tmp_path, scheduler, published):
     """They load and make the same images; saved by a process without, they load with, and the other way round."""
     pipe = pipeline(scheduler=scheduler)
@@ -141,7 +143,11 @@ def test_the_embeddings(tmp_path):
     again = Embeddings.from_pretrained(tmp_path / "without")
     assert torch.equal(again.embeddings, stock.embeddings)
     keys = [
-        {key for key in json.loads((tmp_path / name / "config.json").read_text()) if not key.startswith("_")}
+        {
+            key
+            for key in json.loads((tmp_path / name / "config.json").read_text())
+            if not key.startswith("_")
+        }
         for name in ("with", "without")
     ]
     assert keys[0] == keys[1] == {"learnable", "hidden_size", "length"}
@@ -173,7 +179,9 @@ def test_a_pipeline_of_its_own(tmp_path):
 
 def test_with_diffusers_own_classes_ours_are_theirs():
     """Where diffusers has them, `isinstance` holds and nothing is defined anew."""
-    from diffusers.schedulers.scheduling_vq_diffusion import VQDiffusionSchedulerOutput as StockOutput
+    from diffusers.schedulers.scheduling_vq_diffusion import (
+        VQDiffusionSchedulerOutput as StockOutput,
+    )
 
     import vqdiffusion.diffusers as ours
 

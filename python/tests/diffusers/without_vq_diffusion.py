@@ -15,7 +15,12 @@ class Hidden(MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-for module in (diffusers, diffusers.schedulers, diffusers.pipelines, diffusers.pipelines.deprecated):
+for module in (
+    diffusers,
+    diffusers.schedulers,
+    diffusers.pipelines,
+    diffusers.pipelines.deprecated,
+):
     for name in NAMES:
         for table in (module._class_to_module, getattr(module, "_objects", {})):
             table.pop(name, None)

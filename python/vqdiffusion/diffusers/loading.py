@@ -35,7 +35,9 @@ class Transformer2DModel(StockTransformer):
     def from_config(cls, config: Any, return_unused_kwargs: bool = False, **options: Any) -> Any:
         norm_type = "layer_norm" if config.get("num_embeds_ada_norm") is None else "ada_norm"
         config = {"norm_type": norm_type, **config}
-        return ConfigMixin.from_config.__func__(StockTransformer, config, return_unused_kwargs, **options)
+        return ConfigMixin.from_config.__func__(
+            StockTransformer, config, return_unused_kwargs, **options
+        )
 
 
 def readable(index: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +63,9 @@ def lend_names() -> None:
     if not hasattr(diffusers, name):
         setattr(diffusers, name, LearnedClassifierFreeSamplingEmbeddings)
     if "vq_diffusion" not in sys.modules and find_spec("vq_diffusion") is None:
-        sys.modules["vq_diffusion"] = sys.modules[LearnedClassifierFreeSamplingEmbeddings.__module__]
+        sys.modules["vq_diffusion"] = sys.modules[
+            LearnedClassifierFreeSamplingEmbeddings.__module__
+        ]
     methods = ["save_pretrained", "from_pretrained"]
     for library in ("vq_diffusion", _HERE):
         pipeline_loading_utils.LOADABLE_CLASSES.setdefault(

@@ -24,7 +24,9 @@ from .stock import LearnedClassifierFreeSamplingEmbeddings, StockPipeline
 
 _FLOOR = -70.0  # of the log-probabilities that the scheduler gets
 
-_log = logging.get_logger(f"diffusers.{__name__}")  # below diffusers' logger, whose verbosity counts
+_log = logging.get_logger(
+    f"diffusers.{__name__}"
+)  # below diffusers' logger, whose verbosity counts
 
 
 class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
@@ -153,6 +155,7 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
             raise ValueError("prompt must hold at least one str, not an empty list")
         if not isinstance(callback_steps, int) or callback_steps < 1:
             raise ValueError(f"callback_steps must be a positive integer, not {callback_steps!r}")
+        steps = as_int(num_inference_steps, "num_inference_steps", 1)
         images = as_int(num_images_per_prompt, "num_images_per_prompt", 1)
         scale = _as_number(guidance_scale, "guidance_scale")
         if scale == math.inf:
@@ -161,9 +164,11 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
         guided = scale > 1
         device = self._execution_device
         embeddings = self._encode_prompt(prompt, images, guided)
-        latents = self._first_latents(latents, images * (1 if isinstance(prompt, str) else len(prompt)))
+        latents = self._first_latents(
+            latents, images * (1 if isinstance(prompt, str) else len(prompt))
+        )
 
-        self.scheduler.set_timesteps(num_inference_steps, device=device)
+        self.scheduler.set_timesteps(steps, device=device)
         for i, t in enumerate(self.progress_bar(self.scheduler.timesteps.to(device))):
             inputs = torch.cat((latents, latents)) if guided else latents
             log_p = self.transformer(inputs, encoder_hidden_states=embeddings, timestep=t).sample
@@ -187,7 +192,9 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
             else:
                 log_p = cond if uncond is None else guide(uncond, cond, scale)
                 log_p = self.truncate(log_p, truncation_rate).clamp(_FLOOR)
-                latents = self.scheduler.step(log_p, timestep=t, sample=latents, generator=generator).prev_sample
+                latents = self.scheduler.step(
+                    log_p, timestep=t, sample=latents, generator=generator
+                ).prev_sample
             if callback is not None and i % callback_steps == 0:
                 callback(i, t, latents)
 
@@ -217,7 +224,11 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
             As in `vqdiffusion.truncate`, and if a tensor of rates does not broadcast to the shape.
         """
         rate = _as_rate(truncation_rate)
-        return truncate(log_p_x_0, rate) if isinstance(rate, float) else _truncate_each(log_p_x_0, rate)
+        return (
+            truncate(log_p_x_0, rate)
+            if isinstance(rate, float)
+            else _truncate_each(log_p_x_0, rate)
+        )
 
     def _encode_prompt(
         self, prompt: str | list[str], num_images_per_prompt: int, do_classifier_free_guidance: bool
@@ -226,7 +237,10 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
         comes before it, in the same shape."""
         limit = self.tokenizer.model_max_length
         # One by one, as a prompt that is too long and one that is not make no batch.
-        rows = [self._tokenize([one], limit) for one in (prompt if isinstance(prompt, list) else [prompt])]
+        rows = [
+            self._tokenize([one], limit)
+            for one in (prompt if isinstance(prompt, list) else [prompt])
+        ]
         rest = [self.tokenizer.decode(row[0, limit:]) for row in rows if row.shape[1] > limit]
         if rest:
             _log.warning(f"A prompt may have {limit} tokens. This is left out: {rest}")
@@ -252,7 +266,10 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
         return hidden / hidden.norm(dim=-1, keepdim=True)
 
     def _first_latents(self, latents: Tensor | None, images: int) -> Tensor:
-        shape, classes = (images, self.transformer.num_latent_pixels), self.transformer.config.num_vector_embeds
+        shape, classes = (
+            (images, self.transformer.num_latent_pixels),
+            self.transformer.config.num_vector_embeds,
+        )
         if latents is None:
             return torch.full(shape, classes - 1, dtype=torch.int64, device=self._execution_device)
         latents = as_grid(latents, "latents").to(torch.int64)
@@ -262,7 +279,12 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
         return latents.to(self._execution_device)
 
     def _decode(self, latents: Tensor) -> Any:
-        shape = len(latents), self.transformer.height, self.transformer.width, self.vqvae.config.vq_embed_dim
+        shape = (
+            len(latents),
+            self.transformer.height,
+            self.transformer.width,
+            self.vqvae.config.vq_embed_dim,
+        )
         embeddings = _codebook_entries(self.vqvae, latents, shape)
         pictures = self.vqvae.decode(embeddings, force_not_quantize=True).sample
         pictures = (pictures / 2 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1)
@@ -299,7 +321,9 @@ def _codebook_entries(vqvae: Any, latents: Tensor, shape: tuple[int, ...]) -> Te
 def _as_number(value: Any, name: str) -> float:
     if isinstance(value, (Tensor, np.ndarray)):
         if math.prod(value.shape) != 1:
-            raise ValueError(f"{name} must be one number, not a tensor of shape {tuple(value.shape)}")
+            raise ValueError(
+                f"{name} must be one number, not a tensor of shape {tuple(value.shape)}"
+            )
         value = value.item()
     return as_float(float(value) if isinstance(value, (bool, np.bool_)) else value, name)
 

@@ -43,9 +43,13 @@ else:
         __module__ = "vqdiffusion.diffusers"
 
         @register_to_config
-        def __init__(self, learnable: bool, hidden_size: int | None = None, length: int | None = None) -> None:
+        def __init__(
+            self, learnable: bool, hidden_size: int | None = None, length: int | None = None
+        ) -> None:
             super().__init__()
             if learnable and (hidden_size is None or length is None):
                 raise ValueError("hidden_size and length must be given if learnable is True")
             self.learnable = learnable
-            self.embeddings = torch.nn.Parameter(torch.zeros(length, hidden_size) if learnable else torch.empty(0))
+            self.embeddings = torch.nn.Parameter(
+                torch.zeros(length, hidden_size) if learnable else torch.empty(0)
+            )
