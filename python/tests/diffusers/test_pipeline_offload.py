@@ -1,7 +1,8 @@
-"""Offloading, which needs accelerate: models wait in main memory and come to the device one at a time.
+"""Offloading, by accelerate: models wait in main memory and come to the device one at a time.
 
-On a machine without accelerators the CPU is the device. With `enable_sequential_cpu_offload` the weights
-that wait are then on the meta device; with `enable_model_cpu_offload` a spy tells which model waits.
+On a machine without accelerators the CPU is the device. With `enable_sequential_cpu_offload` the
+weights that wait are then on the meta device; with `enable_model_cpu_offload` a spy tells which
+model waits.
 """
 
 import subprocess
@@ -38,7 +39,7 @@ def images(pipe, **arguments):
 
 @pytest.fixture(autouse=True)
 def the_cpu_as_a_device(monkeypatch):
-    """diffusers calls it cpu:0, which accelerate takes for another device than that of the weights."""
+    """diffusers calls it cpu:0, which to accelerate is another device than cpu."""
     offload = accelerate.cpu_offload
 
     def by_type(model, device, **options):
@@ -63,12 +64,14 @@ def pipe(request):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_sequential_offload(pipe, expected, device):
+def test_sequential_offload(monkeypatch, pipe, expected, device):
     pipe.enable_sequential_cpu_offload(device=device)
     waiting = {
         name: {weight.device.type for weight in getattr(pipe, name).parameters()} for name in MODELS
     }
     assert waiting == dict.fromkeys(MODELS, {"meta"})
+    # Of one of the models, any.
+    monkeypatch.setattr(VQDiffusionPipeline, "device", torch.device("meta"))
     for _ in range(2):
         assert_alike(device, images(pipe), expected)
 
@@ -105,8 +108,10 @@ def test_model_offload_brings_each_model_before_its_use(monkeypatch, pipe, expec
                 part.register_forward_pre_hook(check)
     for before, after in zip(models, models[1:]):
         assert after._hf_hook.prev_module_hook.model is before
+    hooks = [model._hf_hook for model in models]
     assert np.array_equal(images(pipe), expected)
     assert used == set(models)
+    assert not any(model._hf_hook is hook for model, hook in zip(models, hooks))  # all wait anew
     assert [model for model, before in zip(turns, [None, *turns]) if model is not before] == models
 
 
@@ -125,7 +130,7 @@ def test_guidance_by_the_empty_prompt(expected):
 @pytest.mark.parametrize(
     "arguments", [{"guidance_scale": 1.0}, {"truncation_rate": 0.5}, {"latents": True}], ids=str
 )
-def test_other_arguments(arguments):
+def test_other_arguments(monkeypatch, arguments):
     pipe = use_in(pipeline())
     if "latents" in arguments:
         arguments = {
@@ -133,6 +138,7 @@ def test_other_arguments(arguments):
         }
     expected = images(pipeline(), **arguments)
     pipe.enable_sequential_cpu_offload(device="cpu")
+    monkeypatch.setattr(VQDiffusionPipeline, "device", torch.device("meta"))
     assert np.array_equal(images(pipe, **arguments), expected)
 
 
@@ -162,7 +168,8 @@ def test_without_accelerate_the_message_is_diffusers(name):
     program = (
         "import sys, warnings; warnings.simplefilter('ignore'); sys.modules['accelerate'] = None\n"
         "import importlib.util; find = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *a: None if name == 'accelerate' else find(name, *a)\n"
+        "hidden = lambda name, *rest: None if name == 'accelerate' else find(name, *rest)\n"
+        "importlib.util.find_spec = hidden\n"
         "from vqdiffusion.diffusers import VQDiffusionPipeline\n"
         "pipe = VQDiffusionPipeline(*[None] * 6)\n"
         f"try: pipe.{name}(device='cpu')\n"

@@ -1,4 +1,4 @@
-"""Folders that older versions of diffusers have saved, as the published model's, and the model hub's copies of them."""
+"""Folders saved by older versions of diffusers, as the published model's, also from a model hub."""
 
 import inspect
 import json

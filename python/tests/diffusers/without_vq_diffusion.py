@@ -1,4 +1,4 @@
-"""Importing this first makes diffusers one that has no VQ-Diffusion: neither the names nor the modules."""
+"""Importing this first makes diffusers one without VQ-Diffusion: no names of it, no modules."""
 
 import sys
 from importlib.abc import MetaPathFinder

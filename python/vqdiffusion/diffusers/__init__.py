@@ -21,8 +21,8 @@ from .scheduler import VQDiffusionScheduler, VQDiffusionSchedulerOutput
 
 __all__ = ["SchedulerMixin", "VQDiffusionPipeline", "VQDiffusionScheduler", "VQDiffusionSchedulerOutput", "use_in"]
 
-# What takes seconds to import, as the pipeline needs transformers and models, and the scheduler does not. The last two
-# are for diffusers' loader, as SchedulerMixin is.
+# The pipeline needs transformers, which takes seconds to import; the scheduler does not. diffusers'
+# loader looks up the last two here.
 _LATER = {
     "VQDiffusionPipeline": ".pipeline",
     "use_in": ".pipeline",

@@ -1,4 +1,4 @@
-"""How pipeline folders are read that diffusers cannot read itself: old ones, and those with classes it has not."""
+"""Loads pipeline folders that diffusers cannot load: old ones, and ones with classes it lacks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ _HERE = "vqdiffusion.diffusers"
 class Transformer2DModel(StockTransformer):
     """Loads a `diffusers.Transformer2DModel`, and is never instantiated itself.
 
-    diffusers' own loader first looks whether the transformer is one of two other models, by the key `norm_type`, which
-    old configurations do not have; from 0.28 to 0.34 it then calls itself without end.
+    diffusers' own loader first reads the key `norm_type`, which old configurations do not have, to
+    see whether the transformer is another model; from 0.28 to 0.34 it then calls itself without
+    end.
     """
 
     @classmethod
@@ -41,7 +42,7 @@ class Transformer2DModel(StockTransformer):
 
 
 def readable(index: dict[str, Any]) -> dict[str, Any]:
-    """`index`, the content of a model_index.json, with each component under a class that can load it."""
+    """`index`, the content of a model_index.json, naming classes that can load the components."""
     index = dict(index)
     if index.get("transformer") == ["diffusers", "Transformer2DModel"]:
         index["transformer"] = [__name__, "Transformer2DModel"]
@@ -54,10 +55,10 @@ def readable(index: dict[str, Any]) -> dict[str, Any]:
 def lend_names() -> None:
     """Makes diffusers find the components that model_index.json files name.
 
-    The class of the embeddings, which diffusers keeps in the module of the pipeline, gets the two names under which
-    they refer to it: in `vq_diffusion` as published, in `diffusers` as saved by versions since 0.25. That module and
-    this package become libraries whose components may be downloaded. All this stays, as loaders in other threads may
-    be looking for it.
+    The class of the embeddings, which diffusers keeps in the module of the pipeline, gets the two
+    names that the files have for it: in `vq_diffusion` as published, in `diffusers` as saved by
+    versions since 0.25. That module and this package become libraries whose components diffusers
+    downloads. All this stays, as loaders in other threads may be looking for it.
     """
     name = "LearnedClassifierFreeSamplingEmbeddings"
     if not hasattr(diffusers, name):

@@ -1,4 +1,4 @@
-"""What the scheduler's `step` returns: diffusers' class, or one like it where diffusers has none."""
+"""What the scheduler's `step` returns: diffusers' class, or one like it where it has none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ try:
 except ImportError:
 
     @dataclass
-    class VQDiffusionSchedulerOutput(BaseOutput):  # type: ignore[no-redef]
+    class VQDiffusionSchedulerOutput(BaseOutput):
         """The result of `VQDiffusionScheduler.step`; a field is read by name or by index.
 
         Attributes

@@ -1,6 +1,6 @@
-"""diffusers' VQ-Diffusion pipeline with guidance, truncation and the reverse step computed natively."""
+"""The VQ-Diffusion pipeline with guidance, truncation and the reverse step computed natively."""
 
-# Not with annotations as strings: diffusers compares the components with those of `__init__`.
+# The annotations are no strings: diffusers compares the components with those of `__init__`.
 
 import math
 from collections.abc import Callable
@@ -30,14 +30,14 @@ _log = logging.get_logger(
 
 
 class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
-    """Text to image with VQ-Diffusion: `diffusers.VQDiffusionPipeline`, making the same images in less time.
+    """Text to image with VQ-Diffusion: the images of `diffusers.VQDiffusionPipeline` in less time.
 
-    The components, the arguments and the saved form are those of diffusers' pipeline. What is computed otherwise on the
-    CPU are classifier-free guidance, ℓ = log-softmax(u + g (c - u)), and truncation, which diffusers does by sorting
-    every column; elsewhere the same formulas run in torch. The scheduler may be diffusers' or `VQDiffusionScheduler` of
-    this package, which `use_in` puts in.
-
-    Where diffusers has such a pipeline, this is a subclass of it; without, it works the same.
+    The components, the arguments and the saved form are those of diffusers' pipeline, of which this
+    is a subclass where diffusers has it. On the CPU the native module computes classifier-free
+    guidance, ℓ = log-softmax(u + g (c - u)), and truncation, which diffusers does by sorting every
+    column; elsewhere the same formulas run in torch. The scheduler may be diffusers' or
+    `VQDiffusionScheduler` of this package, which `use_in` puts in. Offloading needs accelerate, as
+    for diffusers' pipelines.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
     __module__ = "vqdiffusion.diffusers"
 
     model_cpu_offload_seq = "text_encoder->transformer->vqvae"
-    # It has no `forward`, before which it could be brought to the device.
+    # Offloaded models come to the device before their `forward`, and this one has none.
     _exclude_from_cpu_offload = ["learned_classifier_free_sampling_embeddings"]
 
     def __init__(
@@ -82,15 +82,19 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
         """Load a pipeline from a folder or a model hub; see `DiffusionPipeline.from_pretrained`.
 
-        diffusers since 0.25 cannot load a VQ-Diffusion pipeline itself, neither the published model nor what it has
-        saved. This can, and once it has been called in a process, so can diffusers what it has saved.
+        diffusers since 0.25 can load neither the published model nor a VQ-Diffusion pipeline that
+        it has saved. This loads both. Once it has been called in a process, diffusers loads what it
+        has saved, except from 0.28 to 0.34.
         """
         lend_names()
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     @classmethod
     def load_config(cls, *args: Any, **kwargs: Any) -> Any:
-        """The content of a model_index.json, each component under a class that can load it; see `ConfigMixin`."""
+        """The content of a model_index.json, naming classes that can load the components.
+
+        See `ConfigMixin.load_config`.
+        """
         loaded = super().load_config(*args, **kwargs)
         return (readable(loaded[0]), *loaded[1:]) if isinstance(loaded, tuple) else readable(loaded)
 
@@ -118,21 +122,25 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
         prompt : str or list of str
             What the images should show.
         num_inference_steps : int
-            How many timesteps to run through; fewer than in training leave out the noisy beginning of the chain.
+            How many timesteps to run through; fewer than in training leave out the noisy beginning
+            of the chain.
         guidance_scale : float
             g; there is no guidance at 1 and below.
         truncation_rate : float
-            How much of the probability of each pixel the most probable classes must make up to be kept, the others
-            being dropped. Above 1 all are kept, at 0 and below the most probable one. A tensor of several elements
-            holds one rate for each pixel, in a shape that broadcasts to (images, classes, pixels).
+            How much of the probability of each pixel the most probable classes must make up to be
+            kept, the others being dropped. Above 1 all are kept, at 0 and below the most probable
+            one. A tensor of several elements holds one rate for each pixel, in a shape that
+            broadcasts to (images, classes, pixels).
         num_images_per_prompt : int
             Images for each prompt, next to each other in the result.
         generator : torch.Generator, list of them, or None
-            The source of the noise. A list holds one for each image, which is then what it would be alone.
+            The source of the noise. A list holds one for each image, which is then what it would be
+            alone.
         latents : integer tensor, shape (images, pixels), optional
             The classes to begin with; all masked by default.
         output_type : str, optional
-            "pil" for PIL images, anything else for a NumPy array of shape (images, height, width, 3).
+            "pil" for PIL images, anything else for a NumPy array of shape (images, height, width,
+            3).
         return_dict : bool
             Whether to return an object rather than a tuple.
         callback : callable, optional
@@ -205,7 +213,7 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
         return ImagePipelineOutput(images=pictures) if return_dict else (pictures,)
 
     def truncate(self, log_p_x_0: Tensor, truncation_rate: float | Tensor) -> Tensor:
-        """Keep the most probable classes of each pixel, and set the others to -inf; see `vqdiffusion.truncate`.
+        """Keep the most probable classes of each pixel, and set the others to -inf.
 
         Parameters
         ----------
@@ -233,8 +241,10 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
     def _encode_prompt(
         self, prompt: str | list[str], num_images_per_prompt: int, do_classifier_free_guidance: bool
     ) -> Tensor:
-        """What the transformer attends to, shape (images, tokens, features); with guidance what stands for no prompt
-        comes before it, in the same shape."""
+        """What the transformer attends to, shape (images, tokens, features).
+
+        With guidance what stands for no prompt comes before it, in the same shape.
+        """
         limit = self.tokenizer.model_max_length
         # One by one, as a prompt that is too long and one that is not make no batch.
         rows = [
@@ -294,9 +304,9 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
 def use_in(pipe: Any) -> Any:
     """Convert a loaded pipeline in place, and return it.
 
-    Its scheduler becomes the `VQDiffusionScheduler` of this package, of the same configuration, and the pipeline a
-    `VQDiffusionPipeline`. A pipeline of a subclass of the user's own stays of that class, so that nothing it overrides
-    is lost, and only gets the scheduler.
+    Its scheduler becomes the `VQDiffusionScheduler` of this package, of the same configuration, and
+    the pipeline a `VQDiffusionPipeline`. A pipeline of a subclass of the user's own stays of that
+    class, so that nothing it overrides is lost, and only gets the scheduler.
 
     Raises
     ------
@@ -314,7 +324,7 @@ def use_in(pipe: Any) -> Any:
 
 @apply_forward_hook
 def _codebook_entries(vqvae: Any, latents: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The decorator brings an offloaded model to the device, which else happens only before its `forward`."""
+    """By the decorator, offloaded models come to the device before this, as before `forward`."""
     return vqvae.quantize.get_codebook_entry(latents, shape=shape)
 
 
@@ -329,8 +339,10 @@ def _as_number(value: Any, name: str) -> float:
 
 
 def _as_rate(value: Any) -> float | Tensor:
-    """A truncation rate as diffusers understands it: one number, infinite where nothing is to be dropped; or a tensor
-    with one for each pixel."""
+    """A truncation rate as diffusers understands it: a number, or a tensor with one for each pixel.
+
+    Above 1 nothing is dropped, which infinity stands for; below 0 is as 0.
+    """
     if isinstance(value, Tensor) and value.numel() > 1:
         return value
     rate = _as_number(value, "truncation_rate")

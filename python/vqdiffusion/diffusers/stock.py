@@ -1,4 +1,4 @@
-"""diffusers' own VQ-Diffusion pipeline and embeddings; embeddings like them where diffusers has none."""
+"""diffusers' VQ-Diffusion pipeline and embeddings, or embeddings like those where it has none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if StockPipeline is not None:
     ].LearnedClassifierFreeSamplingEmbeddings
 else:
 
-    class LearnedClassifierFreeSamplingEmbeddings(ModelMixin, ConfigMixin):  # type: ignore[no-redef]
+    class LearnedClassifierFreeSamplingEmbeddings(ModelMixin, ConfigMixin):
         """What stands for an encoded prompt where guidance needs the model's output without one.
 
         Parameters
@@ -26,7 +26,7 @@ else:
         learnable : bool
             Whether it was learned with the model. Else the pipeline encodes the empty prompt.
         hidden_size, length : int, optional
-            The features of an encoded token and the tokens of a prompt. Both are needed if `learnable`.
+            The features of an encoded token and the tokens of a prompt. Needed if `learnable`.
 
         Attributes
         ----------
