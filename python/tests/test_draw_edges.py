@@ -1,4 +1,4 @@
-"""Inverse-CDF draws at the uniforms where a rounding decides: no class without mass, and no mask, is ever drawn."""
+"""Inverse-CDF draws where one rounding decides: no class without mass, and no mask, is drawn."""
 
 import numpy as np
 import pytest
@@ -66,6 +66,17 @@ def test_the_uniform_part_of_a_pixel_that_shows_a_class_ends_at_the_last_class(r
             assert drawn.min() >= 0 and drawn.max() < classes
 
 
+@pytest.mark.parametrize("classes", [1, 3, 7, 49, 1000])
+def test_the_uniform_part_of_the_forward_process_ends_at_the_last_class(rng, classes):
+    """The same where ⌊v / β̄⌋ rounds to K: from γ̄ on, no uniform masks a pixel."""
+    for alpha, gamma in schedules(rng, 400):
+        uniforms = around(gamma[1] + (1 - alpha[1] - gamma[1]), 12)
+        uniforms = uniforms[uniforms >= gamma[1]][None]
+        x_0, drawn = np.zeros(uniforms.shape, np.int64), np.full(uniforms.shape, -7)
+        _native.q_sample(classes, alpha, gamma, x_0, np.array([1]), uniforms, drawn)
+        assert drawn.min() >= 0 and drawn.max() < classes
+
+
 # No uniform part at the earlier timestep, so that classes come from the column alone.
 SHARP = np.array([0.75, 0.375]), np.array([0.25, 0.5])
 # What makes plain exponentials of float16, float32 and float64 vanish: such columns are rescaled.
@@ -84,7 +95,7 @@ def sparse_column(rng, classes, dtype, shift):
 @pytest.mark.parametrize("is_far", [False, True])
 @pytest.mark.parametrize("dtype", FAR)
 def test_a_class_without_mass_is_never_drawn(rng, dtype, is_far, pixel):
-    """At the first and the last uniform, where a running mass of 0 or of all meets blocks and classes without any."""
+    """At the first and the last uniform the running mass meets blocks and classes without any."""
     for classes in 40 * [2, 17, 64, 65, 130, 300]:
         log_p = sparse_column(rng, classes, dtype, FAR[dtype] if is_far else 0)
         without = np.flatnonzero(np.isneginf(log_p))
@@ -112,6 +123,6 @@ def test_a_uniform_of_zero_draws_the_first_class_with_mass(classes, mass, dtype)
 
 
 def test_rounding_past_the_last_mass_of_a_rescaled_column():
-    """Each small class raises the sum of the masses by 2⁻⁵² and has 1.1 · 2⁻⁵³: the last uniform lies behind them all."""
+    """Each small class has 1.1 · 2⁻⁵³ and raises the sum by 2⁻⁵²: the last uniform is past all."""
     log_p = np.array([0, *np.full(20, np.log(1.1 * 2.0**-53)), -np.inf, -np.inf]) - 800
     np.testing.assert_array_equal(draw(log_p, [0, LAST]), [0, 20])

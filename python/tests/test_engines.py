@@ -130,10 +130,10 @@ def test_the_lowest_of_equal_scores_wins(uniform):
 FLOOR = -2.75  # ShortlistRace.floor: scores up to this are not listed
 
 
-@pytest.mark.parametrize("alpha", [[0.75, 0.25], [0.72, 0.2]], ids=["no uniform part", "a uniform part"])
+@pytest.mark.parametrize("alpha", [[0.75, 0.25], [0.72, 0.2]], ids=["model alone", "uniform part"])
 def test_scores_just_above_the_floor(rng, alpha):
-    """The two best scores are within 0.02 of the floor. A bound that is too low leaves the best out of the list, and the
-    second, where its own bound has more to spare, is taken for the winner."""
+    """The two best scores are within 0.02 of the floor. A bound that is too low leaves the best out
+    of the list, and the second, where its own bound has more to spare, is taken for the winner."""
     alpha, gamma, classes = np.array(alpha), np.array([0.25, 0.5]), 64
     unmasking = (gamma[1] - gamma[0]) / (1 - gamma[0]) / gamma[1]
     beta = (1 - alpha[0] - gamma[0]) / classes

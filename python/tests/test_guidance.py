@@ -149,7 +149,7 @@ def test_truncate_counts_equal_classes_in_order():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("power", [1, 2, 4, 8])
 def test_equal_classes_that_reach_the_rate_exactly(power, dtype):
-    """Masses are powers of two, whose sums are exact; many of them are counted through without being put in order."""
+    """Masses are powers of two, whose sums are exact. Hundreds are counted through at once."""
     classes = 2**power
     log_p = np.full((1, 2 * classes, 33), -np.inf, dtype)
     log_p[:, ::2] = dtype(-np.log(2)) * power

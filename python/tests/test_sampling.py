@@ -94,17 +94,18 @@ def test_gumbel_takes_the_argmax_of_the_noised_posterior(rng, t):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("classes", [2, 5, 40])
 def test_a_class_that_wins_by_little_wins(rng, classes, dtype):
-    """The model's part of every class is about as large as the uniform part, log 2 below their sum, and complements of
-    uniforms are just above a power of two: the bound by which a class is passed over has nothing to spare."""
+    """The model's part of every class is about as large as the uniform part, log 2 below their sum,
+    and complements of uniforms are just above a power of two: the bound by which a class is passed
+    over has nothing to spare."""
     pixels = 2000
-    alpha, gamma = np.array([0.45, 0.3]), np.array([0.1, 0.5])  # ᾱ = K β̄ at the earlier timestep
+    alpha, gamma = np.array([0.45, 0.3]), np.array([0.1, 0.5])  # ᾱ = K β̄ at the earlier one
     log_p = (rng.uniform(-0.05, 0.05, (1, classes, pixels)) - np.log(classes)).astype(dtype)
     x_t = np.full((1, pixels), classes)
     complements = 2.0**-9 * rng.uniform(1, 1.04, (1, classes + 1, pixels))
     complements[:, classes] = 0.9  # not the mask
     uniforms = (1 - complements).astype(np.float32)
-    drawn, posterior = np.empty((1, pixels), np.int64), np.empty((1, classes + 1, pixels), log_p.dtype)
-    posterior = posterior.astype(np.float64 if dtype == np.float64 else np.float32)
+    drawn = np.empty((1, pixels), np.int64)
+    posterior = np.empty((1, classes + 1, pixels), np.promote_types(dtype, np.float32))
     _native.step_gumbel(classes, alpha, gamma, 1, 0, log_p, x_t, uniforms, drawn)
     _native.q_posterior(classes, alpha, gamma, 1, 0, log_p, x_t, posterior)
     scores = posterior + gumbel(uniforms.astype(np.float64))
