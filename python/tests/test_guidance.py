@@ -154,6 +154,19 @@ def test_truncate_counts_equal_classes_in_order():
         )
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("power", [1, 2, 4, 8])
+def test_equal_classes_that_reach_the_rate_exactly(power, dtype):
+    """Masses are powers of two, whose sums are exact. Hundreds are counted through at once."""
+    classes = 2**power
+    log_p = np.full((1, 2 * classes, 33), -np.inf, dtype)
+    log_p[:, ::2] = dtype(-np.log(2)) * power
+    for kept in {1, classes // 2, classes - 1, classes} - {0}:
+        result = vqdiffusion.truncate(log_p, kept / classes)
+        np.testing.assert_array_equal(np.isfinite(result).sum(axis=1), kept)
+        assert np.isfinite(result[:, : 2 * kept : 2]).all()
+
+
 def test_truncate_of_less_than_the_rate_keeps_all(rng):
     log_p = log_probabilities(rng, (1, 40, 20)) - 1
     log_p[0, 3] = -np.inf
