@@ -8,7 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native, threads
-from .arguments import as_array, as_float, as_grid, as_int, as_tensor, as_timesteps
+from .arguments import (
+    MOST_CLASSES,
+    MOST_TIMESTEPS,
+    as_array,
+    as_float,
+    as_grid,
+    as_int,
+    as_tensor,
+    as_timesteps,
+)
 from .config import Configurable, FrozenConfig
 from .generators import GeneratorLike, draw_noise, drawn_uniforms
 from .output import VQDiffusionSchedulerOutput
@@ -30,9 +39,9 @@ class VQDiffusionScheduler(Configurable):
     Parameters
     ----------
     num_vec_classes : int
-        K + 1: the classes of a pixel, the mask included. At least 2.
+        K + 1: the classes of a pixel, the mask included. At least 2, less than 2**31.
     num_train_timesteps : int
-        T, at least 2.
+        T, from 2 to 10**7.
     alpha_cum_start, alpha_cum_end : float
         ᾱ, the probability that a pixel has kept its class, at t = 0 and at t = T - 1.
     gamma_cum_start, gamma_cum_end : float
@@ -87,8 +96,8 @@ class VQDiffusionScheduler(Configurable):
         if sampling_method not in _SAMPLING_METHODS:
             raise ValueError(f"sampling_method must be one of {', '.join(_SAMPLING_METHODS)}, not {sampling_method!r}")
         self._config = FrozenConfig(
-            num_vec_classes=as_int(num_vec_classes, "num_vec_classes", 2),
-            num_train_timesteps=as_int(num_train_timesteps, "num_train_timesteps", 2),
+            num_vec_classes=as_int(num_vec_classes, "num_vec_classes", 2, MOST_CLASSES + 1),
+            num_train_timesteps=as_int(num_train_timesteps, "num_train_timesteps", 2, MOST_TIMESTEPS),
             alpha_cum_start=as_float(alpha_cum_start, "alpha_cum_start"),
             alpha_cum_end=as_float(alpha_cum_end, "alpha_cum_end"),
             gamma_cum_start=as_float(gamma_cum_start, "gamma_cum_start"),

@@ -15,7 +15,7 @@ from torch.autograd.forward_ad import unpack_dual
 from .. import _native, threads
 from .. import torch_formulas as formulas
 from .. import torch_inverse_cdf
-from ..arguments import as_float, as_int
+from ..arguments import MOST_CLASSES, MOST_TIMESTEPS, as_float, as_int
 from ..schedules import alpha_schedules, gamma_schedules
 from ..step_plan import StepPlan
 from ..torch_guidance import guide, truncate
@@ -49,9 +49,9 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
     Parameters
     ----------
     num_vec_classes : int
-        K + 1: the classes of a pixel, the mask included. At least 2.
+        K + 1: the classes of a pixel, the mask included. At least 2, less than 2**31.
     num_train_timesteps : int
-        T, at least 2.
+        T, from 2 to 10**7.
     alpha_cum_start, alpha_cum_end : float
         ᾱ, the probability that a pixel has kept its class, at t = 0 and at t = T - 1.
     gamma_cum_start, gamma_cum_end : float
@@ -103,8 +103,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         *,
         sampling_method: str = "gumbel",
     ) -> None:
-        classes = as_int(num_vec_classes, "num_vec_classes", 2)
-        steps = as_int(num_train_timesteps, "num_train_timesteps", 2)
+        classes = as_int(num_vec_classes, "num_vec_classes", 2, MOST_CLASSES + 1)
+        steps = as_int(num_train_timesteps, "num_train_timesteps", 2, MOST_TIMESTEPS)
         given = {
             "alpha_cum_start": alpha_cum_start,
             "alpha_cum_end": alpha_cum_end,
