@@ -49,8 +49,6 @@ class Configurable:
 
     config_name = "scheduler_config.json"
     _config: FrozenConfig
-    # Arguments that other readers of the file do not know: written only when they differ from the default given here.
-    _own_defaults: Mapping[str, Any] = {}
 
     @property
     def config(self) -> FrozenConfig:
@@ -235,9 +233,6 @@ class Configurable:
     def to_json_string(self) -> str:
         """The configuration as the text of `scheduler_config.json`."""
         entries = {**self._config, "_class_name": type(self).__name__}
-        for key, default in self._own_defaults.items():
-            if entries[key] == default:
-                del entries[key]
         try:
             return json.dumps(entries, indent=2, sort_keys=True, default=_plain) + "\n"
         except RecursionError:

@@ -50,7 +50,7 @@ class VQDiffusionScheduler(Configurable):
         How `step` draws. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform per pixel: exact for
         the rarest classes, and it reads only the columns of the model output that the uniform makes necessary. "gumbel"
         takes the argmax after adding Gumbel noise from one 24-bit uniform per class and pixel, which is what diffusers
-        does.
+        does. Configuration files name it always; diffusers' own, which do not, load with the default.
 
     Attributes
     ----------
@@ -77,7 +77,6 @@ class VQDiffusionScheduler(Configurable):
     """
 
     order = 1
-    _own_defaults = {"sampling_method": "inverse_cdf"}
 
     num_inference_steps: int | None
     timesteps: npt.NDArray[np.int64]
