@@ -117,7 +117,7 @@ class Configurable:
             warnings.warn(f"{cls.__name__} has no argument {', '.join(named)}: without effect here", stacklevel=2)
         if "_class_name" in extra:
             extra["_class_name"] = cls.__name__
-        made._config = FrozenConfig({**made._config, **extra})
+        made.__dict__["_config"] = FrozenConfig({**made._config, **extra})
         return (made, {**kwargs, **extra}) if return_unused_kwargs else made
 
     @classmethod

@@ -21,6 +21,7 @@ from .arguments import (
 from .config import Configurable, FrozenConfig
 from .generators import GeneratorLike, draw_noise, drawn_uniforms
 from .output import VQDiffusionSchedulerOutput
+from .read_only import ATTRIBUTES, check_assignable
 from .schedules import alpha_schedules, gamma_schedules
 from .step_plan import StepPlan
 
@@ -52,6 +53,9 @@ class VQDiffusionScheduler(Configurable):
         takes the argmax after adding Gumbel noise from one 24-bit uniform per class and pixel, which is what diffusers
         does. Configuration files name it always; diffusers' own, which do not, load with the default.
 
+    Attributes are read-only, arrays included, and assigning one raises AttributeError. Only public methods can be
+    overridden, in a subclass or on an instance; a subclass may also have attributes of its own.
+
     Attributes
     ----------
     config : mapping
@@ -78,8 +82,20 @@ class VQDiffusionScheduler(Configurable):
 
     order = 1
 
+    num_embed: int
+    mask_class: int
+    log_at: npt.NDArray[np.float32]
+    log_bt: npt.NDArray[np.float32]
+    log_ct: npt.NDArray[np.float32]
+    log_cumprod_at: npt.NDArray[np.float32]
+    log_cumprod_bt: npt.NDArray[np.float32]
+    log_cumprod_ct: npt.NDArray[np.float32]
     num_inference_steps: int | None
     timesteps: npt.NDArray[np.int64]
+    _schedule: tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]
+    _num_classes: int
+    _num_timesteps: int
+    _gumbel: bool
 
     def __init__(
         self,
@@ -94,7 +110,7 @@ class VQDiffusionScheduler(Configurable):
     ) -> None:
         if sampling_method not in _SAMPLING_METHODS:
             raise ValueError(f"sampling_method must be one of {', '.join(_SAMPLING_METHODS)}, not {sampling_method!r}")
-        self._config = FrozenConfig(
+        config = FrozenConfig(
             num_vec_classes=as_int(num_vec_classes, "num_vec_classes", 2, MOST_CLASSES + 1),
             num_train_timesteps=as_int(num_train_timesteps, "num_train_timesteps", 2, MOST_TIMESTEPS),
             alpha_cum_start=as_float(alpha_cum_start, "alpha_cum_start"),
@@ -103,26 +119,47 @@ class VQDiffusionScheduler(Configurable):
             gamma_cum_end=as_float(gamma_cum_end, "gamma_cum_end"),
             sampling_method=sampling_method,
         )
-        config = self._config
-        self.num_embed: int = config.num_vec_classes
-        self.mask_class: int = config.num_vec_classes - 1
-
-        steps = self._num_timesteps = config.num_train_timesteps
-        self._num_classes = config.num_vec_classes - 1
-        self._gumbel = sampling_method == "gumbel"
+        steps, classes = config.num_train_timesteps, config.num_vec_classes - 1
         # In float64, as the noise is defined: the tables below are for readers, and too coarse to compute with.
         alpha_cumulative = alpha_schedules(steps, config.alpha_cum_start, config.alpha_cum_end)[1][:steps]
         gamma_cumulative = gamma_schedules(steps, config.gamma_cum_start, config.gamma_cum_end)[1][:steps]
-        self._schedule = self._num_classes, alpha_cumulative, gamma_cumulative
-        _native.schedule_check(*self._schedule)
+        schedule = classes, alpha_cumulative, gamma_cumulative
+        _native.schedule_check(*schedule)
 
         logs = [np.empty(steps + cumulative) for cumulative in (0, 0, 0, 1, 1, 1)]
-        _native.schedule_logs(*self._schedule, *logs)
-        self.log_at, self.log_bt, self.log_ct, self.log_cumprod_at, self.log_cumprod_bt, self.log_cumprod_ct = (
-            table.astype(np.float32) for table in logs
+        _native.schedule_logs(*schedule, *logs)
+        names = "log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct"
+        # Attributes cannot be assigned.
+        self.__dict__.update(
+            {name: table.astype(np.float32) for name, table in zip(names, logs, strict=True)},
+            num_embed=classes + 1,
+            mask_class=classes,
+            num_inference_steps=None,
+            timesteps=_falling(steps),
+            _config=config,
+            _schedule=schedule,
+            _num_classes=classes,
+            _num_timesteps=steps,
+            _gumbel=sampling_method == "gumbel",
         )
-        self.num_inference_steps = None
-        self.timesteps = _falling(steps)
+        self._protect_arrays()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_assignable(self, VQDiffusionScheduler, name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        check_assignable(self, VQDiffusionScheduler, name)
+        super().__delattr__(name)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._protect_arrays()
+
+    def _protect_arrays(self) -> None:
+        for array in (*map(self.__dict__.get, ATTRIBUTES), *self._schedule):
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False
 
     def set_timesteps(self, num_inference_steps: int, device: str | None = None) -> None:
         """Set `timesteps` to num_inference_steps - 1 … 0.
@@ -147,8 +184,8 @@ class VQDiffusionScheduler(Configurable):
         steps = as_int(num_inference_steps, "num_inference_steps", 1, self._num_timesteps)
         if device not in (None, "cpu"):
             raise ValueError(f"device must be None or 'cpu', not {device!r}")
-        self.num_inference_steps = steps
-        self.timesteps = _falling(steps)
+        self.__dict__.update(num_inference_steps=steps, timesteps=_falling(steps))
+        self._protect_arrays()
 
     @overload
     def step(
