@@ -7,7 +7,7 @@ from typing import Any, Literal, SupportsFloat, SupportsIndex, overload
 import numpy as np
 import numpy.typing as npt
 
-from . import _native, threads
+from . import _native, overrides, threads
 from .arguments import (
     MOST_CLASSES,
     MOST_TIMESTEPS,
@@ -54,7 +54,8 @@ class VQDiffusionScheduler(Configurable):
         does. Configuration files name it always; diffusers' own, which do not, load with the default.
 
     Attributes are read-only, arrays included, and assigning one raises AttributeError. Only public methods can be
-    overridden, in a subclass or on an instance; a subclass may also have attributes of its own.
+    overridden, in a subclass or on an instance; a subclass may also have attributes of its own. `step` and
+    `guided_step` draw from an overridden posterior, see `step`.
 
     Attributes
     ----------
@@ -224,6 +225,10 @@ class VQDiffusionScheduler(Configurable):
     ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
         """Draw x_{t-1} from p(x_{t-1} | x_t), eq. 11.
 
+        Where `q_posterior`, `log_Q_t_transitioning_to_known_class` or `apply_cumulative_transitions` is overridden, in
+        a subclass or on the instance, the step draws from what `q_posterior` then returns (at t = 0 from the model
+        output all the same), with the same random numbers.
+
         Parameters
         ----------
         model_output : array of float16, float32 or float64, shape (B, K, N)
@@ -270,6 +275,9 @@ class VQDiffusionScheduler(Configurable):
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         if plan is not None:
             prev_sample = self._planned_step(model_output, t, sample, generator, plan, check_finite)
+            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+        if t and _posterior_is_overridden(self):
+            prev_sample = overrides.step(self, model_output, t, sample, generator)
             return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
         model_output = as_tensor(model_output, "model_output")
         if check_finite and not self._gumbel:
@@ -378,6 +386,9 @@ class VQDiffusionScheduler(Configurable):
             as_float(truncation_rate, "truncation_rate"),
             as_float(floor, "floor"),
         )
+        if t and _posterior_is_overridden(self):
+            prev_sample = overrides.step(self, overrides.guided(uncond, cond, *numbers), t, sample, generator)
+            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
         grid = None if t == 0 else as_array(sample, "sample")
         batch, _, pixels = cond.shape
         prev_sample = np.empty((batch, pixels), np.int64)
@@ -424,10 +435,12 @@ class VQDiffusionScheduler(Configurable):
         Raises
         ------
         TypeError, ValueError
-            As in `step`; ValueError also with "gumbel", which needs every pixel.
+            As in `step`; ValueError also with "gumbel" and with overrides, which need every pixel.
         """
         if self._gumbel:
             raise ValueError("plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of every pixel")
+        if _posterior_is_overridden(self):
+            raise ValueError("plan needs the scheduler's own posterior: an override sees every pixel")
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         grid = as_grid(sample, "sample")
         needed = np.empty(grid.shape, bool)
@@ -449,6 +462,8 @@ class VQDiffusionScheduler(Configurable):
     ) -> npt.NDArray[np.int64]:
         if self._gumbel:
             raise ValueError("plan must be None with sampling_method 'gumbel', which draws other random numbers")
+        if _posterior_is_overridden(self):
+            raise ValueError("plan must be None where the scheduler's posterior is overridden")
         plan.check(self._schedule, t, generator, lambda: np.array_equal(as_array(sample, "sample"), plan.sample))
         x = as_array(model_output, "model_output")
         batch, pixels = plan.sample.shape
@@ -472,7 +487,7 @@ class VQDiffusionScheduler(Configurable):
         """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
 
         Eq. 5 turns it into q(x_t | x_{t-1}) Σ_{x_0} q(x_{t-1} | x_0) p(x_0) / q(x_t | x_0). It is not normalised: a
-        column sums to Σ p(x_0).
+        column sums to Σ p(x_0). Where one of the two methods below is overridden, it is composed from both.
 
         Parameters
         ----------
@@ -496,6 +511,8 @@ class VQDiffusionScheduler(Configurable):
             As in `step`.
         """
         t = as_int(t, "t", 0, self._num_timesteps - 1)
+        if _parts_are_overridden(self):
+            return overrides.posterior_from_parts(self, log_p_x_0, x_t, t)
         log_p_x_0 = as_tensor(log_p_x_0, "log_p_x_0")
         x_t = as_array(x_t, "x_t")
         out = _empty(log_p_x_0, self._num_classes + 1)
@@ -598,6 +615,31 @@ class VQDiffusionScheduler(Configurable):
         with drawn_uniforms(generator, x_0.shape) as u:
             _native.q_sample(*self._schedule, x_0, timesteps, u, out, threads._num_threads)
         return out
+
+
+# The methods as they are here, whatever subclasses and instances make of them.
+_POSTERIOR = VQDiffusionScheduler.q_posterior
+_ROWS = VQDiffusionScheduler.log_Q_t_transitioning_to_known_class
+_TRANSITIONS = VQDiffusionScheduler.apply_cumulative_transitions
+
+
+def _posterior_is_overridden(scheduler: VQDiffusionScheduler) -> bool:
+    return (
+        type(scheduler).q_posterior is not _POSTERIOR
+        or "q_posterior" in scheduler.__dict__
+        or _parts_are_overridden(scheduler)
+    )
+
+
+def _parts_are_overridden(scheduler: VQDiffusionScheduler) -> bool:
+    """Whether one of the two methods is overridden that the posterior is made of."""
+    kind, own = type(scheduler), scheduler.__dict__
+    return (
+        kind.log_Q_t_transitioning_to_known_class is not _ROWS
+        or kind.apply_cumulative_transitions is not _TRANSITIONS
+        or "log_Q_t_transitioning_to_known_class" in own
+        or "apply_cumulative_transitions" in own
+    )
 
 
 def _empty(like: npt.NDArray[Any], classes: int) -> FloatArray:
