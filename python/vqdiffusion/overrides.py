@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from . import _native, threads
 from .arguments import as_array, as_tensor
+from .checks import check_classes
 from .functional import index_to_log_onehot
 from .generators import GeneratorLike, draw_noise, drawn_uniforms
 from .guidance import guide, truncate
@@ -99,8 +100,7 @@ def posterior_from_parts(
 
 def _as_log_p(value: npt.ArrayLike, name: str, classes: int) -> npt.NDArray[Any]:
     array = as_tensor(value, name)
-    if array.shape[1] != classes:
-        raise ValueError(f"{name} must have {classes} classes, not shape {array.shape}")
+    check_classes(array, classes, name)
     _check_columns(array, name)
     return array
 

@@ -18,6 +18,7 @@ from .arguments import (
     as_tensor,
     as_timesteps,
 )
+from .checks import check_classes, check_rate, warn_of_probabilities
 from .config import Configurable, FrozenConfig
 from .generators import GeneratorLike, draw_noise, drawn_uniforms
 from .output import VQDiffusionSchedulerOutput
@@ -166,7 +167,8 @@ class VQDiffusionScheduler(Configurable):
         """Set `timesteps` to num_inference_steps - 1 … 0.
 
         With fewer steps than in training this is the end of the chain, which expects samples at that noise level; it is
-        not a chain of longer strides.
+        not a chain of longer strides. Nor is every fourth timestep, `timesteps[::4]`: `step` goes from t to t - 1, so
+        that too few masks are removed, and some are left at the end.
 
         Parameters
         ----------
@@ -238,8 +240,9 @@ class VQDiffusionScheduler(Configurable):
         timestep : int, NumPy integer or integer array of one element
             t, 0 … T - 1.
         sample : array of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. Not read at t = 0, where it may be None: the model output itself is drawn from, so that
-            the mask is never returned.
+            x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of class 0, nearly all of
+            which the first step replaces at once. Not read at t = 0, where it may be None: the model output itself is
+            drawn from, so that the mask is never returned. A chain that ends at another timestep may return masks.
         generator : None, int, SeedSequence, BitGenerator, Generator or RandomState, or a list or tuple of these
             None draws unpredictably. An int or a SeedSequence stands for `numpy.random.default_rng(seed)`, made anew at
             every call: the same seed at every step of a chain would draw the same noise at every step and spoil the
@@ -271,19 +274,27 @@ class VQDiffusionScheduler(Configurable):
             `model_output` holds NaN or +inf or a column of nothing but -inf, a list of generators has the wrong length,
             or `plan` is given with a generator or was made for another step. After any error the generators are in the
             state in which they came.
+
+        Warns
+        -----
+        UserWarning
+            Once per process, where the first column of `model_output` looks like probabilities: it lies in [0, 1] and
+            sums to 1 over several classes.
         """
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         if plan is not None:
             prev_sample = self._planned_step(model_output, t, sample, generator, plan, check_finite)
             return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+        model_output = as_tensor(model_output, "model_output")
+        batch, _, pixels = model_output.shape
+        check_classes(model_output, self._num_classes, "model_output")
+        warn_of_probabilities(model_output, "model_output")
         if t and _posterior_is_overridden(self):
             prev_sample = overrides.step(self, model_output, t, sample, generator)
             return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
-        model_output = as_tensor(model_output, "model_output")
         if check_finite and not self._gumbel:
             _native.check_model_output(model_output, threads._num_threads)
         grid = None if t == 0 else as_array(sample, "sample")
-        batch, _, pixels = model_output.shape
         prev_sample = np.empty((batch, pixels), np.int64)
         if self._gumbel:
 
@@ -375,10 +386,17 @@ class VQDiffusionScheduler(Configurable):
         ------
         TypeError, ValueError
             As in `guide`, `truncate` and `step`, for what is read.
+
+        Warns
+        -----
+        UserWarning
+            As in `step`, of `log_p_cond`.
         """
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         uncond = None if log_p_uncond is None else as_tensor(log_p_uncond, "log_p_uncond")
         cond = as_tensor(log_p_cond, "log_p_cond")
+        batch, _, pixels = cond.shape
+        check_classes(cond, self._num_classes, "log_p_cond")
         if uncond is not None and uncond.shape != cond.shape:
             raise ValueError(f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}")
         numbers = (
@@ -386,11 +404,12 @@ class VQDiffusionScheduler(Configurable):
             as_float(truncation_rate, "truncation_rate"),
             as_float(floor, "floor"),
         )
+        check_rate(numbers[1], "truncation_rate")
+        warn_of_probabilities(cond, "log_p_cond")
         if t and _posterior_is_overridden(self):
             prev_sample = overrides.step(self, overrides.guided(uncond, cond, *numbers), t, sample, generator)
             return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
         grid = None if t == 0 else as_array(sample, "sample")
-        batch, _, pixels = cond.shape
         prev_sample = np.empty((batch, pixels), np.int64)
 
         def draw(rows: slice, source: Any) -> None:
@@ -468,10 +487,12 @@ class VQDiffusionScheduler(Configurable):
         x = as_array(model_output, "model_output")
         batch, pixels = plan.sample.shape
         if x.ndim == 3 and (x.shape[0], x.shape[2]) == plan.sample.shape:
+            check_classes(x, self._num_classes, "model_output")
             draw = _native.step_inverse_cdf
             if check_finite:
                 _native.check_model_output(x, threads._num_threads)
         elif x.ndim == 2:
+            check_classes(x, self._num_classes, "model_output")
             draw = _native.complete_inverse_cdf
         else:
             raise ValueError(
@@ -514,6 +535,7 @@ class VQDiffusionScheduler(Configurable):
         if _parts_are_overridden(self):
             return overrides.posterior_from_parts(self, log_p_x_0, x_t, t)
         log_p_x_0 = as_tensor(log_p_x_0, "log_p_x_0")
+        check_classes(log_p_x_0, self._num_classes, "log_p_x_0")
         x_t = as_array(x_t, "x_t")
         out = _empty(log_p_x_0, self._num_classes + 1)
         _native.q_posterior(*self._schedule, t, t - 1, log_p_x_0, x_t, out, threads._num_threads)
@@ -549,6 +571,7 @@ class VQDiffusionScheduler(Configurable):
         """
         t = as_int(t, "t", 0, self._num_timesteps - 1)
         log_onehot_x_t = as_tensor(log_onehot_x_t, "log_onehot_x_t")
+        check_classes(log_onehot_x_t, self.num_embed, "log_onehot_x_t", with_mask=True)
         x_t = as_array(x_t, "x_t")
         cumulative = bool(cumulative)
         out = _empty(log_onehot_x_t, self._num_classes + (not cumulative))
@@ -579,6 +602,7 @@ class VQDiffusionScheduler(Configurable):
         """
         t = as_int(t, "t", -1, self._num_timesteps - 1)
         q = as_tensor(q, "q")
+        check_classes(q, self._num_classes, "q")
         out = _empty(q, self._num_classes + 1)
         _native.apply_cumulative_transitions(*self._schedule, t, q, out, threads._num_threads)
         return out
