@@ -49,7 +49,7 @@ def test_guide_keeps_impossible_classes_impossible(rng):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 5, 17), (1, 300, 33), (2, 4096, 16), (3, 18, 64)])
-@pytest.mark.parametrize("rate", [-1.0, 0.0, 0.1, 0.3, 0.86, 0.99])
+@pytest.mark.parametrize("rate", [0.0, 0.1, 0.3, 0.86, 0.99])
 @pytest.mark.parametrize("sharpness", [0.1, 2.0, 15.0])
 def test_truncate(rng, shape, rate, sharpness):
     log_p = log_probabilities(rng, shape, sharpness)
@@ -97,8 +97,13 @@ def test_truncate_of_any_distribution(rng, shape, kind, shift):
     turned = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
     total = np.exp(log_p.astype(np.float64)).sum(axis=1).max()
     for rate in (-1.0, 1e-30, 0.3 * total, 0.86 * total, (1 - 1e-5) * total, 0.86, 1.0, 2 * total):
-        result, expected = vqdiffusion.truncate(log_p, rate), reference.truncate(log_p, rate)
-        np.testing.assert_array_equal(vqdiffusion.truncate(turned, rate), result)
+        result, again = np.empty_like(log_p), np.empty_like(log_p)
+        expected = reference.truncate(log_p, rate)
+        _native.truncate(log_p, rate, -np.inf, result)  # which takes any rate
+        _native.truncate(turned, rate, -np.inf, again)
+        np.testing.assert_array_equal(again, result)
+        if 0 <= rate <= 1:
+            np.testing.assert_array_equal(vqdiffusion.truncate(log_p, rate), result)
         for row, index, pixel in np.argwhere(result != expected):
             column = log_p[row, :, pixel].astype(np.float64)
             earlier = (column > column[index]) | (

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from ..arguments import as_array, as_int
+from ..checks import wrong_classes
 from ..torch_memory import traced
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -68,7 +69,9 @@ def as_log_probabilities(x: Any, name: str, classes: int) -> Tensor:
     x = _as_tensor(x, name)
     if x.dtype not in _FLOATING:
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
-    if x.ndim != 3 or x.shape[1] != classes:
+    if x.ndim == 3 and x.shape[1] != classes:
+        raise wrong_classes(tuple(x.shape), classes, name, with_mask=name == "log_onehot_x_t")
+    if x.ndim != 3:
         raise ValueError(f"{name} must have shape (batch, {classes}, pixels), not {tuple(x.shape)}")
     return x
 
@@ -78,7 +81,9 @@ def as_columns(x: Any, name: str, classes: int) -> Tensor:
     x = _as_tensor(x, name)
     if x.dtype not in _FLOATING:
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
-    if x.ndim != 2 or x.shape[0] != classes:
+    if x.ndim == 2 and x.shape[0] != classes:
+        raise wrong_classes(tuple(x.shape), classes, name)
+    if x.ndim != 2:
         raise ValueError(f"{name} for the needed pixels alone must have shape ({classes}, M), not {tuple(x.shape)}")
     return x
 

@@ -15,7 +15,8 @@ from torch.autograd.forward_ad import unpack_dual
 from .. import _native, threads
 from .. import torch_formulas as formulas
 from .. import torch_inverse_cdf
-from ..arguments import as_float, as_int
+from ..arguments import MOST_CLASSES, MOST_TIMESTEPS, as_float, as_int
+from ..checks import check_classes, check_rate, warn_of_probabilities
 from ..schedules import alpha_schedules, gamma_schedules
 from ..step_plan import StepPlan
 from ..torch_guidance import guide, truncate
@@ -49,9 +50,9 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
     Parameters
     ----------
     num_vec_classes : int
-        K + 1: the classes of a pixel, the mask included. At least 2.
+        K + 1: the classes of a pixel, the mask included. At least 2, less than 2**31.
     num_train_timesteps : int
-        T, at least 2.
+        T, from 2 to 10**7.
     alpha_cum_start, alpha_cum_end : float
         ᾱ, the probability that a pixel has kept its class, at t = 0 and at t = T - 1.
     gamma_cum_start, gamma_cum_end : float
@@ -103,8 +104,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         *,
         sampling_method: str = "gumbel",
     ) -> None:
-        classes = as_int(num_vec_classes, "num_vec_classes", 2)
-        steps = as_int(num_train_timesteps, "num_train_timesteps", 2)
+        classes = as_int(num_vec_classes, "num_vec_classes", 2, MOST_CLASSES + 1)
+        steps = as_int(num_train_timesteps, "num_train_timesteps", 2, MOST_TIMESTEPS)
         given = {
             "alpha_cum_start": alpha_cum_start,
             "alpha_cum_end": alpha_cum_end,
@@ -150,7 +151,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         """Set `timesteps` to num_inference_steps - 1 … 0.
 
         With fewer steps than in training this is the end of the chain, which expects samples at that noise level; it is
-        not a chain of longer strides.
+        not a chain of longer strides. Nor is every fourth timestep, `timesteps[::4]`: `step` goes from t to t - 1, so
+        that too few masks are removed, and some are left at the end.
 
         Parameters
         ----------
@@ -196,8 +198,9 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
             t, 0 … T - 1, for all rows or one for each.
         sample : torch.Tensor of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. Not read at t = 0, where it may be None: the model output itself is drawn from, so that
-            the mask is never returned.
+            x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of class 0, nearly all of
+            which the first step replaces at once. Not read at t = 0, where it may be None: the model output itself is
+            drawn from, so that the mask is never returned. A chain that ends at another timestep may return masks.
         generator : torch.Generator, list of them, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with generator i would.
             "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N
@@ -228,6 +231,12 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             or `plan` is given with a generator or was made for another step. After any error the
             generators are in the state in which they came. Values cannot be checked under vmap, torch.compile and on
             the meta device.
+
+        Warns
+        -----
+        UserWarning
+            Once per process, where the first column of `model_output` on the CPU looks like probabilities: it lies in
+            [0, 1] and sums to 1 over several classes.
         """
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
         u = None
@@ -246,6 +255,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
                 )
             sample, u = plan.sample, plan.uniforms
         x = memory(model_output, "model_output")
+        if x is not None and plan is None:
+            warn_of_probabilities(x, "model_output")
         shown = None if x is None or t == 0 else memory(sample, "sample")
         # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is the default.
         if x is None or (shown is None and t != 0) or torch.get_default_dtype().itemsize < 4:
@@ -310,12 +321,15 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             as_float(truncation_rate, "truncation_rate"),
             as_float(floor, "floor"),
         )
+        check_rate(numbers[1], "truncation_rate")
 
         def by_torch() -> Tensor:
             log_p = log_p_cond if log_p_uncond is None else guide(log_p_uncond, log_p_cond, numbers[0])
             return truncate(log_p, *numbers[1:])
 
         cond = memory(log_p_cond, "log_p_cond")
+        if cond is not None:
+            warn_of_probabilities(cond, "log_p_cond")
         uncond = None if log_p_uncond is None else memory(log_p_uncond, "log_p_uncond")
         shown = None if cond is None or t == 0 else memory(sample, "sample")
         if (
@@ -383,6 +397,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         if x.ndim != 3:
             name = "model_output" if guidance is None else "log_p_cond"
             raise ValueError(f"{name} must have the 3 axes (batch, classes, pixels), not shape {x.shape}")
+        check_classes(x, self.mask_class, "model_output" if guidance is None else "log_p_cond")
         batch, _, pixels = x.shape
         generator = as_generators(generator, batch)
         parts = by_row(t, batch, "timestep")
@@ -592,6 +607,9 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         array = memory(x, x_name)
         if array is not None and array.ndim != 3:
             raise ValueError(f"{x_name} must have the 3 axes (batch, classes, pixels), not shape {array.shape}")
+        if array is not None:
+            with_mask = x_name == "log_onehot_x_t"
+            check_classes(array, self.mask_class + with_mask, x_name, with_mask)
         return t, array, memory(grid, grid_name) if grid_name else None
 
 
