@@ -239,9 +239,9 @@ def q_sample(law: Law, x_0: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor
     beta, gamma = logs[..., 4:].exp().unbind(-1)
     if isinstance(t, Tensor):
         beta, gamma = beta.view(-1, 1), gamma.view(-1, 1)
-    v = uniforms - gamma
+    x_0, v = x_0.long(), uniforms - gamma
     replaced = (v / beta).long().clamp(0, law.num_classes - 1)
-    unmasked = torch.where(v < law.num_classes * beta, replaced, x_0.long())
+    unmasked = torch.where(v < law.num_classes * beta, replaced, x_0)
     return torch.where((x_0 == law.num_classes) | (uniforms < gamma), law.num_classes, unmasked)
 
 

@@ -11,7 +11,7 @@ from diffusers_case import TABLES, Ours, both, generator, random_classes, random
 from tiny_pipeline import CLASSES, STEPS, pipeline
 
 from vqdiffusion import torch_formulas
-from vqdiffusion.diffusers import VQDiffusionPipeline
+from vqdiffusion.diffusers import VQDiffusionPipeline, use_in
 
 K, N, T = 12, 60, 20
 
@@ -224,6 +224,23 @@ def test_a_pipeline_uses_them():
             )
             chains.append(torch.stack(chain))
     assert len(chains) == 3 and all(torch.equal(chains[0], one) for one in chains[1:])
+
+
+def test_a_pipeline_converted_in_place_takes_them_over():
+    pipe, expected = pipeline(), pipeline()
+    for name in ("log_at", "log_cumprod_ct"):
+        for one in (pipe, expected):
+            setattr(one.scheduler, name, cosine(CLASSES, STEPS)[name])
+    assert not use_in(pipe).scheduler._follow_tables()
+    arguments = {"prompt": "the cat", "num_inference_steps": STEPS, "output_type": "np"}
+    images = [one(**arguments, generator=generator(3)).images for one in (pipe, expected)]
+    assert (images[0] == images[1]).all()
+    assert use_in(pipeline()).scheduler._follow_tables()
+    for steps in (12, 20, 100):  # with NaN and 1e-17 by rounding
+        pipe = pipeline()
+        pipe.scheduler = both(CLASSES, steps, 0.97, 0.01, 1 - 0.97, 1 - 0.01)[0]
+        assert use_in(pipe).scheduler._follow_tables()
+    assert pipe.scheduler.log_bt.isneginf().all()
 
 
 def test_gradients_of_the_tables_and_of_the_model_output(case):

@@ -8,7 +8,7 @@ import torch
 from diffusers_case import Ours, Reference, generator, random_classes, random_log_p
 from tiny_pipeline import CLASSES, STEPS, pipeline
 
-from vqdiffusion.diffusers import VQDiffusionPipeline, composed
+from vqdiffusion.diffusers import VQDiffusionPipeline, composed, use_in
 from vqdiffusion.torch_guidance import guide, truncate
 
 K, N, T = 12, 40, 20
@@ -270,6 +270,17 @@ def test_what_an_override_must_not_return(case, error, match, returns):
     assert torch.equal(seed.get_state(), before)
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32])
+def test_samples_of_other_dtypes(override, case, dtype):
+    """The override gets int64, the only type that diffusers takes."""
+    ours, (log_p, x) = override(Ours)(K + 1, T), case
+    expected = ours.step(log_p, 7, x, generator(1)).prev_sample
+    for sample in (x.to(dtype), x.to(dtype).numpy(), x.tolist()):
+        assert torch.equal(ours.step(log_p, 7, sample, generator(1)).prev_sample, expected)
+        out = ours.q_posterior(log_p, sample, 7)
+        assert torch.equal(out, ours.q_posterior(log_p, x, 7))
+
+
 @pytest.mark.parametrize("bad", ["nan", "class", "shape", "dtype"])
 def test_bad_input_is_named_as_the_caller_wrote_it(override, case, bad):
     ours, (log_p, x) = override(Ours)(K + 1, T), (one.clone() for one in case)
@@ -298,3 +309,10 @@ def test_copies_keep_the_override(case):
     expected = ours.step(case[0], 7, case[1], generator(1)).prev_sample
     for other in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
         assert torch.equal(other.step(case[0], 7, case[1], generator(1)).prev_sample, expected)
+
+
+def test_a_pipeline_converted_in_place_keeps_the_override(override):
+    for scheduler in (override(Reference)(CLASSES + 1, STEPS), on_the_object(Reference(CLASSES + 1, STEPS))):
+        pipe = pipeline()
+        pipe.scheduler = scheduler
+        assert use_in(pipe) is pipe and type(pipe) is VQDiffusionPipeline and pipe.scheduler is scheduler

@@ -16,6 +16,21 @@ from .planned import index
 _LOG_IMPOSSIBLE = math.log(1e-30)
 
 
+_FUNCTIONS = (
+    "set_timesteps",
+    "step",
+    "q_posterior",
+    "log_Q_t_transitioning_to_known_class",
+    "apply_cumulative_transitions",
+)
+
+
+def is_as_defined(scheduler: Any) -> bool:
+    """Whether every function of diffusers' scheduler is the one that diffusers defines."""
+    functions = [getattr(scheduler, name, None) for name in _FUNCTIONS]
+    return all(getattr(one, "__module__", "").partition(".")[0] == "diffusers" for one in functions)
+
+
 def as_reference_takes(given: Any, t: int | list[int], like: Tensor) -> int | Tensor:
     """A timestep for code that indexes tables with it: as given where it is one, else of shape (B, 1, 1)."""
     if isinstance(t, list):
@@ -26,11 +41,11 @@ def as_reference_takes(given: Any, t: int | list[int], like: Tensor) -> int | Te
 def posterior(scheduler: Any, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
     """q(x_t | x_{t-1}) Σ_{x_0} q(x_{t-1} | x_0) p(x_0) / q(x_t | x_0), by eq. 5 the posterior of eq. 11, in logarithms.
 
-    The transitions are those of `scheduler`, by its two methods.
+    The transitions are those of `scheduler`, by its two methods. `x_t` is of int64.
     """
     shape = x_t.shape[0], scheduler.num_embed, x_t.shape[1]
     onehot = torch.full(shape, _LOG_IMPOSSIBLE, dtype=torch.float32, device=x_t.device)
-    onehot = onehot.scatter(1, x_t.long().unsqueeze(1), 0.0)
+    onehot = onehot.scatter(1, x_t.unsqueeze(1), 0.0)
     from_clean, from_previous = (
         scheduler.log_Q_t_transitioning_to_known_class(t=t, x_t=x_t, log_onehot_x_t=onehot, cumulative=cumulative)
         for cumulative in (True, False)

@@ -437,6 +437,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         if t != 0 or carries:
             grid = as_grid_of(x, sample, "sample")
             check_grid(grid, "sample", self.mask_class)
+            grid = grid.long()
         if t != 0:
             log_p = self.q_posterior(x, grid, composed.as_reference_takes(timestep, t, x))
             name = f"q_posterior of {type(self).__name__}"
@@ -447,7 +448,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         tokens = composed.draw(log_p.detach(), t, generator, self._gumbel)
         if carries:
             last = torch.tensor(t, device=grid.device).view(-1, 1) == 0
-            tokens = torch.where(last & (grid != self.mask_class), grid.long(), tokens)
+            tokens = torch.where(last & (grid != self.mask_class), grid, tokens)
         return tokens
 
     def _native_step(
@@ -580,7 +581,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             x_t = as_grid_of(log_p_x_0, x_t, "x_t")
             check_grid(x_t, "x_t", self.mask_class)
             check_drawable(log_p_x_0.logsumexp(1, keepdim=True), None, "log_p_x_0")
-            return composed.posterior(self, log_p_x_0, x_t, composed.as_reference_takes(t, at, x_t))
+            return composed.posterior(self, log_p_x_0, x_t.long(), composed.as_reference_takes(t, at, x_t))
         at, x, grid = self._arguments(t, 0, log_p_x_0, "log_p_x_0", x_t, "x_t")
         if x is not None and grid is not None:
             out, result = _empty(x, self.num_embed)

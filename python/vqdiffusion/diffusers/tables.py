@@ -15,6 +15,7 @@ from ..torch_formulas import Law
 
 TABLES = ("log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct")
 _edits = attrgetter("_version")
+_LOG_ROUNDED = -30.0
 _ROUNDING = 1e-3  # how far the logarithm of a probability of 1 may lie above 0
 
 
@@ -66,6 +67,16 @@ class HasTables:
             vars(self).update({name: getattr(self, name).to(device) for name in TABLES})
         self._law = self._law.to(device)
         self._note_tables()
+
+    def _take_tables(self, other: Any) -> None:
+        """Takes over tables that somebody has set on diffusers' scheduler `other` of the same arguments."""
+        for name in TABLES:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            own = theirs.to(mine.device, mine.dtype)
+            # Roundings there make NaN or some 1e-17 of what is 0.
+            rounded = mine.isneginf() & ~(own > _LOG_ROUNDED)
+            if not torch.equal(torch.where(rounded, mine, own), mine):
+                setattr(self, name, theirs)
 
     def _follow_tables(self) -> bool:
         """Whether the tables are those of `_schedule`. Where they were replaced or edited, makes `_law` anew.
