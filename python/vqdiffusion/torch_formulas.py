@@ -102,10 +102,11 @@ class Law:
 
     @classmethod
     def of_tables(cls, num_classes: int, tables: Sequence[Tensor]) -> Law:
-        """The law of six tables taken as they are: log α, log β, log γ (T,) and cumulative (T + 1,), last for t = -1.
+        """The law of six tables taken as they are; they need not fit each other.
 
-        They need not fit each other. As in one-hot logarithms log 0 is log 1e-30 in q(x_t | x_0) and q(x_t | x_s), but
-        where β̄_t = 0 an unmasked pixel is carried over.
+        log α, log β and log γ are (T,), the cumulative ones (T + 1,), the last entry for t = -1.
+        As in one-hot logarithms log 0 is log 1e-30 in q(x_t | x_0) and q(x_t | x_s), but where
+        β̄_t = 0 an unmasked pixel is carried over.
         """
         device = next((table.device for table in tables if table.is_meta), tables[0].device)
         dtype = _law_dtype(device)
@@ -113,7 +114,8 @@ class Law:
         log_a, log_b, log_c = (table[:-1] for table in cumulative)
         log_a_s, log_b_s, log_c_s = (table.roll(1)[:-1] for table in cumulative)
         linear, carries = log_b_s.isneginf(), log_b.isneginf()
-        other, of_other = ((one + _LOG_IMPOSSIBLE).logaddexp(two) for one, two in ((a, b), (log_a, log_b)))
+        other = (a + _LOG_IMPOSSIBLE).logaddexp(b)
+        of_other = (log_a + _LOG_IMPOSSIBLE).logaddexp(log_b)
         columns = [
             log_a_s,
             torch.where(linear, 0, log_b_s),
@@ -124,14 +126,18 @@ class Law:
             log_c_s - log_c,
             torch.where(carries, -torch.inf, _LOG_IMPOSSIBLE + log_c_s - of_other),
         ]
-        from_clean = [torch.cat((one.new_zeros(1), one)) for one in (a, b, c)] + [one.roll(1) for one in cumulative]
-        flags = [(False,) * len(a) if one.is_meta else tuple(one.tolist()) for one in (linear, carries)]
+        from_clean = [torch.cat((one.new_zeros(1), one)) for one in (a, b, c)]
+        from_clean += [one.roll(1) for one in cumulative]
+        nowhere = (False,) * len(a)
+        flags = [nowhere if one.is_meta else tuple(one.tolist()) for one in (linear, carries)]
         return cls(num_classes, torch.stack(columns, 1), torch.stack(from_clean, 1), None, *flags)
 
     def to(self, device: torch.device | str) -> Law:
         """The same with its logarithms on a device."""
-        tables = (self.terms, self.logs, self.odds)
-        terms, logs, odds = (None if one is None else one.to(device, _law_dtype(device)) for one in tables)
+        terms, logs, odds = (
+            None if one is None else one.to(device, _law_dtype(device))
+            for one in (self.terms, self.logs, self.odds)
+        )
         return replace(self, terms=terms, logs=logs, odds=odds)
 
     def flag(self, flags: tuple[bool, ...], t: int | Tensor) -> bool | Tensor:
@@ -221,7 +227,8 @@ def gumbel_argmax(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Ten
 def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | Tensor, cumulative: bool) -> Tensor:
     """log q(x_t | x_0 = j), or log q(x_t | x_{t-1} = j) with the row of the mask, for every class j."""
     onehot = _at_least_float32(log_onehot_x_t)
-    a, b, c = entries(law.logs, t + 1).to(onehot.device, onehot.dtype).unbind(-1)[3 if cumulative else 0 :][:3]
+    logs = entries(law.logs, t + 1).to(onehot.device, onehot.dtype).unbind(-1)
+    a, b, c = logs[3:] if cumulative else logs[:3]
     rows = torch.where((x_t == law.num_classes).unsqueeze(1), c, (onehot[:, :-1] + a).logaddexp(b))
     return rows if cumulative else torch.cat((rows, onehot[:, -1:]), 1)
 
@@ -234,7 +241,7 @@ def apply_cumulative_transitions(law: Law, q: Tensor, t: int | Tensor) -> Tensor
 
 
 def q_sample(law: Law, x_0: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor:
-    """x_t (B, N) from q(x_t | x_0): below γ̄_t of the uniform the mask, then K parts of β̄_t, then the class itself."""
+    """x_t (B, N) from q(x_t | x_0) by uniforms: the mask below γ̄_t, then β̄_t for each class."""
     logs = entries(law.logs, t + 1).to(uniforms.device, uniforms.dtype)
     beta, gamma = logs[..., 4:].exp().unbind(-1)
     if isinstance(t, Tensor):

@@ -75,7 +75,7 @@ def inverse_cdf(law: Law, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Ten
 
 
 def invert(log_p: Tensor, uniforms: Tensor) -> Tensor:
-    """The tokens (B, N) of any distribution, given as log-probabilities (B, classes, N) that need not be normalised."""
+    """The tokens (B, N) of log-probabilities (B, classes, N), which need not be normalised."""
     weights = (log_p.to(uniforms.dtype) - log_p.amax(1, keepdim=True)).exp()
     cumulative = weights.cumsum(1)
     total = cumulative[:, -1:]

@@ -1,4 +1,4 @@
-"""Tables that are replaced or edited take effect as in diffusers' class; attributes that could not are refused."""
+"""Tables that are replaced or edited take effect; attributes that could not are refused."""
 
 import copy
 import math
@@ -17,13 +17,15 @@ K, N, T = 12, 60, 20
 
 
 def cosine(classes=K, steps=T, share=0.9):
-    """A cosine schedule, `share` of what is lost going to the mask: the six tables in logarithms, float32."""
+    """The six tables of a cosine schedule, `share` of what is lost going to the mask."""
     u = np.arange(1, steps + 1) / steps
     alpha = np.append(1.0, 1e-5 + (1 - 1e-5) * np.cos(math.pi / 2 * u))
     gamma = share * (1 - alpha)
     single_alpha, single_gamma = alpha[1:] / alpha[:-1], 1 - (1 - gamma[1:]) / (1 - gamma[:-1])
     beta, single_beta = (1 - alpha - gamma) / classes, (1 - single_alpha - single_gamma) / classes
-    beta, single_beta = (np.where(one > 1e-12, one, 0) for one in (beta, single_beta))  # less is rounding
+    beta, single_beta = (
+        np.where(one > 1e-12, one, 0) for one in (beta, single_beta)
+    )  # less is rounding
     with np.errstate(divide="ignore"):
         tables = [np.log(one) for one in (single_alpha, single_beta, single_gamma)]
         tables += [np.log(np.roll(one, -1)) for one in (alpha, beta, gamma)]
@@ -53,7 +55,10 @@ def test_steps_have_the_tokens_of_the_reference(pair, case):
         expected = reference.step(log_p, t, x, one).prev_sample
         assert torch.equal(ours.step(log_p, t, x, other).prev_sample, expected)
         assert torch.equal(one.get_state(), other.get_state())
-    changed = [not torch.equal(*(s.step(log_p, t, x, generator(t)).prev_sample for s in (plain, ours))) for t in (7, 9)]
+    changed = [
+        not torch.equal(*(s.step(log_p, t, x, generator(t)).prev_sample for s in (plain, ours)))
+        for t in (7, 9)
+    ]
     assert any(changed)
 
 
@@ -67,7 +72,9 @@ def test_the_other_functions_have_the_values_of_the_reference(pair, case, dtype)
             lambda s: s.q_posterior(log_p, x, t),
             lambda s: s.apply_cumulative_transitions(log_p.float(), t - 1),
             *(
-                lambda s, c=c: s.log_Q_t_transitioning_to_known_class(t=t, x_t=x, log_onehot_x_t=onehot, cumulative=c)
+                lambda s, c=c: s.log_Q_t_transitioning_to_known_class(
+                    t=t, x_t=x, log_onehot_x_t=onehot, cumulative=c
+                )
                 for c in (False, True)
             ),
         ]
@@ -143,7 +150,9 @@ def test_the_constructor_s_values_bring_the_native_module_back(case):
 def test_the_native_module_is_used_until_a_table_is_another(case, monkeypatch):
     log_p, x = case
     calls, original = [], torch_formulas.posterior
-    monkeypatch.setattr(torch_formulas, "posterior", lambda *args: calls.append(args) or original(*args))
+    monkeypatch.setattr(
+        torch_formulas, "posterior", lambda *args: calls.append(args) or original(*args)
+    )
     ours = Ours(K + 1, T)
     for change in (
         lambda: None,
@@ -299,7 +308,9 @@ def test_noise_by_them(pair):
     for t in (0, 7, T - 1):
         shares = (ours.q_sample(x_0, t, generator(t)) == K).double().mean()
         expected = ours.log_cumprod_ct[t].double().exp()
-        assert abs(shares - expected) < 6 * math.sqrt(expected * (1 - expected) / x_0.numel()) + 1e-9
+        assert (
+            abs(shares - expected) < 6 * math.sqrt(expected * (1 - expected) / x_0.numel()) + 1e-9
+        )
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -315,16 +326,29 @@ def test_what_cannot_be_a_table(case, name):
         (ValueError, rf"{name} must have shape \({length},\), not \({length - 1},\)", kept[1:]),
         (ValueError, rf"{name} must have shape \({length},\), not \({length}, 1\)", kept[:, None]),
         (ValueError, f"{name} must hold logarithms of probabilities, not nan at index 3", nan),
-        (ValueError, f"{name} must hold logarithms of probabilities, not 0.5", torch.full_like(kept, 0.5)),
-        (ValueError, f"{name} must hold logarithms of probabilities, not inf", torch.full_like(kept, torch.inf)),
+        (
+            ValueError,
+            f"{name} must hold logarithms of probabilities, not 0.5",
+            torch.full_like(kept, 0.5),
+        ),
+        (
+            ValueError,
+            f"{name} must hold logarithms of probabilities, not inf",
+            torch.full_like(kept, torch.inf),
+        ),
     ):
         with pytest.raises(error, match=match):
             setattr(ours, name, value)
         assert torch.equal(getattr(ours, name), kept)
     getattr(ours, name)[3] = torch.nan
     before = torch.get_rng_state()
-    for call in (lambda: ours.step(case[0], 7, case[1]), lambda: ours.q_posterior(case[0], case[1], 7)):
-        with pytest.raises(ValueError, match=f"{name} must hold logarithms of probabilities, not nan at index 3"):
+    for call in (
+        lambda: ours.step(case[0], 7, case[1]),
+        lambda: ours.q_posterior(case[0], case[1], 7),
+    ):
+        with pytest.raises(
+            ValueError, match=f"{name} must hold logarithms of probabilities, not nan at index 3"
+        ):
             call()
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -361,7 +385,10 @@ def test_the_same_value_and_other_attributes_may_be_assigned():
     ours.timesteps, ours.num_inference_steps = ours.timesteps[::2], 3
     assert ours.extra == "x" and ours.nonsense == 7 and ours.num_train_timesteps == 100
     ours.__init__(5, "y")  # as new, with other classes
-    assert ours.mask_class == 4 and ours.step(random_log_p(1, 4, 3), 7, random_classes(1, 4, 3)).prev_sample.max() < 5
+    assert (
+        ours.mask_class == 4
+        and ours.step(random_log_p(1, 4, 3), 7, random_classes(1, 4, 3)).prev_sample.max() < 5
+    )
 
 
 def test_compiled(pair, case):

@@ -36,7 +36,9 @@ def way(request, case):
 
 
 def onehot(x):
-    return torch.nn.functional.one_hot(x.long(), K + 1).transpose(1, 2).float().clamp(min=1e-30).log()
+    return (
+        torch.nn.functional.one_hot(x.long(), K + 1).transpose(1, 2).float().clamp(min=1e-30).log()
+    )
 
 
 @pytest.mark.parametrize("t", ONE_TIMESTEP.values(), ids=ONE_TIMESTEP)
@@ -46,8 +48,12 @@ def test_one_timestep(case, way, t):
     calls = [
         lambda s, t: s.q_posterior(log_p, x, t),
         lambda s, t: s.apply_cumulative_transitions(log_p, t),
-        lambda s, t: s.log_Q_t_transitioning_to_known_class(t=t, x_t=x, log_onehot_x_t=onehot(x), cumulative=True),
-        lambda s, t: s.log_Q_t_transitioning_to_known_class(t=t, x_t=x, log_onehot_x_t=onehot(x), cumulative=False),
+        lambda s, t: s.log_Q_t_transitioning_to_known_class(
+            t=t, x_t=x, log_onehot_x_t=onehot(x), cumulative=True
+        ),
+        lambda s, t: s.log_Q_t_transitioning_to_known_class(
+            t=t, x_t=x, log_onehot_x_t=onehot(x), cumulative=False
+        ),
     ]
     assert torch.equal(step(ours, t), step(reference, 30))
     for call in calls:
@@ -79,22 +85,32 @@ def test_one_timestep_for_each_row(case, way, shape, kind, values):
         for row, one in enumerate(values)
     ]
     given = onehot(x).requires_grad_(way == "torch")
-    out = ours.log_Q_t_transitioning_to_known_class(t=t, x_t=x, log_onehot_x_t=given, cumulative=True)
+    out = ours.log_Q_t_transitioning_to_known_class(
+        t=t, x_t=x, log_onehot_x_t=given, cumulative=True
+    )
     same_cells(out, torch.cat(rows))
     if -1 in values:
         return
-    theirs = [reference.q_posterior(log_p[row : row + 1], x[row : row + 1], one) for row, one in enumerate(values)]
+    theirs = [
+        reference.q_posterior(log_p[row : row + 1], x[row : row + 1], one)
+        for row, one in enumerate(values)
+    ]
     same_cells(ours.q_posterior(log_p, x, t), torch.cat(theirs))
     tokens = ours.step(log_p, t, x, [generator(row) for row in range(3)]).prev_sample
     for row, one in enumerate(values):
-        alone = reference.step(log_p[row : row + 1], one, x[row : row + 1], generator(row)).prev_sample
+        alone = reference.step(
+            log_p[row : row + 1], one, x[row : row + 1], generator(row)
+        ).prev_sample
         assert torch.equal(tokens[row : row + 1], alone)
 
 
 @pytest.mark.parametrize("t", [-1, torch.tensor(-1), [-1], np.int32(-1)], ids=repr)
 def test_minus_one_is_clean_data(case, way, t):
     (reference, ours), (log_p, x) = both(K, T), case
-    same_cells(ours.apply_cumulative_transitions(log_p, t), reference.apply_cumulative_transitions(log_p, -1))
+    same_cells(
+        ours.apply_cumulative_transitions(log_p, t),
+        reference.apply_cumulative_transitions(log_p, -1),
+    )
     given = onehot(x).requires_grad_(way == "torch")
     out, theirs = (
         s.log_Q_t_transitioning_to_known_class(t=one, x_t=x, log_onehot_x_t=given, cumulative=True)
@@ -103,7 +119,9 @@ def test_minus_one_is_clean_data(case, way, t):
     same_cells(out, theirs)
 
 
-@pytest.mark.parametrize("t", [torch.zeros(3, 2, dtype=int), np.zeros((1, 3), int), torch.zeros(3, 1, 2, dtype=int)])
+@pytest.mark.parametrize(
+    "t", [torch.zeros(3, 2, dtype=int), np.zeros((1, 3), int), torch.zeros(3, 1, 2, dtype=int)]
+)
 def test_shapes_that_are_no_timesteps(case, way, t):
     ours, (log_p, x) = Ours(K + 1, T), case
     for name, call in (
@@ -112,7 +130,9 @@ def test_shapes_that_are_no_timesteps(case, way, t):
         ("t", lambda: ours.apply_cumulative_transitions(log_p, t)),
         ("t", lambda: ours.q_sample(x, t)),
     ):
-        with pytest.raises(ValueError, match=f"^{name} must have one entry for each batch row, not shape"):
+        with pytest.raises(
+            ValueError, match=f"^{name} must have one entry for each batch row, not shape"
+        ):
             call()
 
 
@@ -122,5 +142,7 @@ def test_lists_as_samples(case):
     expected = reference.step(log_p, 7, x, generator(1)).prev_sample
     for sample in (x.tolist(), tuple(map(tuple, x.tolist())), x.numpy(), x.to(torch.int8)):
         assert torch.equal(ours.step(log_p, 7, sample, generator(1)).prev_sample, expected)
-        assert torch.equal(ours.q_sample(sample, 7, generator(1)), ours.q_sample(x, 7, generator(1)))
+        assert torch.equal(
+            ours.q_sample(sample, 7, generator(1)), ours.q_sample(x, 7, generator(1))
+        )
     same_cells(ours.q_posterior(log_p, x.tolist(), 7), reference.q_posterior(log_p, x, 7))

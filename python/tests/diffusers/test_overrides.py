@@ -1,4 +1,4 @@
-"""Parts of the class that are overridden: every step calls them, beside diffusers' class with the same override."""
+"""Every step calls what is overridden, beside diffusers' class with the same override."""
 
 import copy
 import pickle
@@ -32,7 +32,11 @@ def reluctant(cls):
             rows = super().log_Q_t_transitioning_to_known_class(
                 t=t, x_t=x_t, log_onehot_x_t=log_onehot_x_t, cumulative=cumulative
             )
-            return rows if cumulative else rows - 2.0 * (torch.arange(self.num_embed) == 2).view(1, -1, 1)
+            return (
+                rows
+                if cumulative
+                else rows - 2.0 * (torch.arange(self.num_embed) == 2).view(1, -1, 1)
+            )
 
     return Reluctant
 
@@ -43,7 +47,9 @@ def bolder(cls):
     class Bolder(cls):
         def apply_cumulative_transitions(self, q, t):
             a, b, c = self.log_cumprod_at[t], self.log_cumprod_bt[t], self.log_cumprod_ct[t]
-            return torch.cat(((0.5 * q + a).logaddexp(b), (c - 3).expand(q.shape[0], 1, q.shape[2])), 1)
+            return torch.cat(
+                ((0.5 * q + a).logaddexp(b), (c - 3).expand(q.shape[0], 1, q.shape[2])), 1
+            )
 
     return Bolder
 
@@ -84,7 +90,9 @@ def test_a_step_calls_the_override(override, case, t, dtype):
         tokens = ours.step(log_p, t, x, other).prev_sample
         assert torch.equal(tokens, expected) and torch.equal(one.get_state(), other.get_state())
         assert tokens.dtype == torch.int64 and tokens.is_contiguous()
-        changed |= not torch.equal(plain.step(log_p, t, x, generator(5).set_state(before)).prev_sample, expected)
+        changed |= not torch.equal(
+            plain.step(log_p, t, x, generator(5).set_state(before)).prev_sample, expected
+        )
     assert changed or t == 0
 
 
@@ -110,7 +118,9 @@ def test_a_function_put_on_an_object(case):
 def test_a_function_put_on_the_class_itself(case, monkeypatch, name):
     calls = []
     ours, original = Ours(K + 1, T), getattr(Ours, name)
-    monkeypatch.setattr(Ours, name, lambda *args, **kwargs: calls.append(kwargs) or original(*args, **kwargs))
+    monkeypatch.setattr(
+        Ours, name, lambda *args, **kwargs: calls.append(kwargs) or original(*args, **kwargs)
+    )
     ours.step(case[0], 7, case[1])
     assert len(calls) == (2 if name.startswith("log_Q") else 1)
 
@@ -137,7 +147,10 @@ def test_the_arguments_that_overrides_get(case, monkeypatch):
         assert [name for name, _, _ in ours] == [name for name, _, _ in theirs]
         for (_, args, kwargs), (_, other_args, other_kwargs) in zip(theirs, ours):
             assert len(args) == len(other_args) and kwargs.keys() == other_kwargs.keys()
-            for mine, other in (*zip(other_args, args), *((other_kwargs[key], kwargs[key]) for key in kwargs)):
+            for mine, other in (
+                *zip(other_args, args),
+                *((other_kwargs[key], kwargs[key]) for key in kwargs),
+            ):
                 assert type(mine) is type(other)
                 if isinstance(mine, torch.Tensor):
                     torch.testing.assert_close(mine, other, atol=2e-5, rtol=1e-5)
@@ -145,7 +158,9 @@ def test_the_arguments_that_overrides_get(case, monkeypatch):
                     assert mine == other
 
 
-@pytest.mark.parametrize("cls", [pipeline.__defaults__[0], VQDiffusionPipeline], ids=["stock pipeline", "our pipeline"])
+@pytest.mark.parametrize(
+    "cls", [pipeline.__defaults__[0], VQDiffusionPipeline], ids=["stock pipeline", "our pipeline"]
+)
 @pytest.mark.parametrize("rate", [1.0, 0.8])
 def test_a_pipeline_calls_the_override(override, cls, rate):
     chains = []
@@ -171,7 +186,9 @@ def test_guided_steps_call_it(override, case):
         tokens = ours.guided_step(
             uncond, cond, t, x, generator(1), guidance_scale=3.0, truncation_rate=0.9
         ).prev_sample
-        assert torch.equal(tokens, override(Reference)(K + 1, T).step(log_p, t, x, generator(1)).prev_sample)
+        assert torch.equal(
+            tokens, override(Reference)(K + 1, T).step(log_p, t, x, generator(1)).prev_sample
+        )
 
 
 @pytest.mark.parametrize("t", [0, 7, torch.tensor([0, 7, 19]), [19, 1, 7]], ids=str)
@@ -199,7 +216,9 @@ def test_the_other_sampler_draws_from_it_too(override, t):
         assert len(counts) == len(shares) and (counts - shares).abs().max() < 1.001
 
 
-@pytest.mark.parametrize("t", [[0, 7, 19], torch.tensor([0, 7, 19]).view(3, 1, 1)], ids=["list", "tensor"])
+@pytest.mark.parametrize(
+    "t", [[0, 7, 19], torch.tensor([0, 7, 19]).view(3, 1, 1)], ids=["list", "tensor"]
+)
 def test_several_timesteps(override, case, t):
     """An override that indexes tables with them gets a shape that goes with its arguments."""
     ours, (log_p, x) = override(Ours)(K + 1, T), case
@@ -219,7 +238,10 @@ def test_the_posterior_composed_of_the_parts_has_the_class_s_own_values(case):
     log_p, x = case
     for t in (0, 1, 7, T - 1):
         torch.testing.assert_close(
-            Same(K + 1, T).q_posterior(log_p, x, t), Ours(K + 1, T).q_posterior(log_p, x, t), atol=2e-5, rtol=1e-5
+            Same(K + 1, T).q_posterior(log_p, x, t),
+            Ours(K + 1, T).q_posterior(log_p, x, t),
+            atol=2e-5,
+            rtol=1e-5,
         )
 
 
@@ -234,7 +256,11 @@ def test_gradients_flow_through_the_parts(case):
 
 
 def test_no_plan_without_the_class_s_own_posterior(override, case):
-    arguments = {"num_vec_classes": K + 1, "num_train_timesteps": T, "sampling_method": "inverse_cdf"}
+    arguments = {
+        "num_vec_classes": K + 1,
+        "num_train_timesteps": T,
+        "sampling_method": "inverse_cdf",
+    }
     ours, plain, x = override(Ours)(**arguments), Ours(**arguments), case[1]
     with pytest.raises(ValueError, match="plan needs the class's own q_posterior"):
         ours.plan(7, x)
@@ -251,9 +277,21 @@ def closed(q):
 @pytest.mark.parametrize(
     "error, match, returns",
     [
-        (TypeError, "q_posterior of Bad must return a tensor, not builtins.NoneType", lambda q: None),
-        (TypeError, "q_posterior of Bad must return a tensor of a floating dtype", lambda q: q.long()),
-        (ValueError, r"q_posterior of Bad must return a tensor of shape \(3, 13, 40\), not", lambda q: q[:, :3]),
+        (
+            TypeError,
+            "q_posterior of Bad must return a tensor, not builtins.NoneType",
+            lambda q: None,
+        ),
+        (
+            TypeError,
+            "q_posterior of Bad must return a tensor of a floating dtype",
+            lambda q: q.long(),
+        ),
+        (
+            ValueError,
+            r"q_posterior of Bad must return a tensor of shape \(3, 13, 40\), not",
+            lambda q: q[:, :3],
+        ),
         (ValueError, "what q_posterior of Bad returns must not hold NaN", lambda q: q * torch.nan),
         (ValueError, "column of only -inf.* at row 1, pixel 2", closed),
     ],
@@ -292,9 +330,14 @@ def test_bad_input_is_named_as_the_caller_wrote_it(override, case, bad):
         x = x[:, 1:]
     else:
         x = x.float()
-    for call in (lambda: ours.step(log_p, 7, x), lambda: ours.step(log_p, 7, x, [generator(1)] * 3)):
+    for call in (
+        lambda: ours.step(log_p, 7, x),
+        lambda: ours.step(log_p, 7, x, [generator(1)] * 3),
+    ):
         before = torch.get_rng_state()
-        with pytest.raises((ValueError, TypeError), match="model_output" if bad == "nan" else "sample"):
+        with pytest.raises(
+            (ValueError, TypeError), match="model_output" if bad == "nan" else "sample"
+        ):
             call()
         assert torch.equal(torch.get_rng_state(), before)
 
@@ -312,7 +355,14 @@ def test_copies_keep_the_override(case):
 
 
 def test_a_pipeline_converted_in_place_keeps_the_override(override):
-    for scheduler in (override(Reference)(CLASSES + 1, STEPS), on_the_object(Reference(CLASSES + 1, STEPS))):
+    for scheduler in (
+        override(Reference)(CLASSES + 1, STEPS),
+        on_the_object(Reference(CLASSES + 1, STEPS)),
+    ):
         pipe = pipeline()
         pipe.scheduler = scheduler
-        assert use_in(pipe) is pipe and type(pipe) is VQDiffusionPipeline and pipe.scheduler is scheduler
+        assert (
+            use_in(pipe) is pipe
+            and type(pipe) is VQDiffusionPipeline
+            and pipe.scheduler is scheduler
+        )

@@ -1,4 +1,4 @@
-"""The forward process of the drop-in: that of the NumPy class, natively and by the torch formula."""
+"""The forward process of the drop-in: the NumPy class's, natively and by the torch formula."""
 
 import numpy as np
 import pytest
@@ -12,9 +12,19 @@ from vqdiffusion.diffusers import scheduler as module
 K, N, T = 12, 50, 20
 SCHEDULES = {
     "default": {},
-    "absorbing": {"alpha_cum_start": 0.875, "alpha_cum_end": 0.125, "gamma_cum_start": 0.125, "gamma_cum_end": 0.875},
+    "absorbing": {
+        "alpha_cum_start": 0.875,
+        "alpha_cum_end": 0.125,
+        "gamma_cum_start": 0.125,
+        "gamma_cum_end": 0.875,
+    },
     "no mask": {"gamma_cum_start": 0.0, "gamma_cum_end": 0.0},
-    "much replaced": {"alpha_cum_start": 0.7, "alpha_cum_end": 0.01, "gamma_cum_start": 0.1, "gamma_cum_end": 0.3},
+    "much replaced": {
+        "alpha_cum_start": 0.7,
+        "alpha_cum_end": 0.01,
+        "gamma_cum_start": 0.1,
+        "gamma_cum_end": 0.3,
+    },
 }
 TIMESTEPS = [0, 7, T - 1, [3, 0, 19], torch.tensor([3, 0, 19]).view(3, 1, 1)]
 
@@ -65,12 +75,17 @@ def test_generators():
     before = torch.get_rng_state()
     rows = ours.q_sample(x_0, 7, [generator(seed) for seed in range(3)])
     for row in range(3):
-        assert torch.equal(rows[row : row + 1], ours.q_sample(x_0[row : row + 1], 7, generator(row)))
+        assert torch.equal(
+            rows[row : row + 1], ours.q_sample(x_0[row : row + 1], 7, generator(row))
+        )
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(5)
     expected = ours.q_sample(x_0, 7)
     assert torch.equal(ours.q_sample(x_0, 7, generator(5)), expected)
-    assert ours.q_sample(x_0[:0], 7).shape == (0, N) and ours.q_sample(x_0[:, :0], 7).shape == (3, 0)
+    assert ours.q_sample(x_0[:0], 7).shape == (0, N) and ours.q_sample(x_0[:, :0], 7).shape == (
+        3,
+        0,
+    )
 
 
 @pytest.mark.parametrize("way", ["native", "torch"])
@@ -80,12 +95,24 @@ def test_generators():
         (ValueError, "x_0", {"x_0": torch.full((3, N), K + 1)}),
         (ValueError, "x_0", {"x_0": torch.full((3, N), -1)}),
         (ValueError, "x_0 must have the 2 axes", {"x_0": torch.zeros(3, dtype=int)}),
-        (TypeError, "x_0 must be of an integer type, not torch.float32", {"x_0": torch.zeros(3, N)}),
+        (
+            TypeError,
+            "x_0 must be of an integer type, not torch.float32",
+            {"x_0": torch.zeros(3, N)},
+        ),
         (TypeError, "x_0 must be an array, not None", {"x_0": None}),
         (ValueError, "t must be from 0 to 19, not 20", {"t": T}),
-        (ValueError, "t must be one timestep, or one for each of 3 batch rows, not 2", {"t": [1, 2]}),
+        (
+            ValueError,
+            "t must be one timestep, or one for each of 3 batch rows, not 2",
+            {"t": [1, 2]},
+        ),
         (TypeError, "t must be an integer", {"t": 1.5}),
-        (ValueError, "generator as a list must hold one for each of 3", {"generator": [generator(1)]}),
+        (
+            ValueError,
+            "generator as a list must hold one for each of 3",
+            {"generator": [generator(1)]},
+        ),
         (TypeError, "generator must be None", {"generator": 7}),
     ],
 )
@@ -104,5 +131,7 @@ def test_on_another_device_and_under_vmap():
     ours, x_0 = Ours(K + 1, T), random_classes(3, K, N)
     for t in (7, [3, 0, 19]):
         assert ours.q_sample(x_0.to("meta"), t).is_meta
-        many = torch.func.vmap(lambda x: ours.q_sample(x, t), randomness="different")(x_0.expand(20, 3, N))
+        many = torch.func.vmap(lambda x: ours.q_sample(x, t), randomness="different")(
+            x_0.expand(20, 3, N)
+        )
         assert many.shape == (20, 3, N) and (many != many[:1]).any()

@@ -1,7 +1,7 @@
 """What diffusers' own tests of its schedulers do, from 0.18 on, with the class swapped.
 
-One test for each of theirs that runs on this scheduler: they save and load, step with both, compare configurations and
-outputs, and look at attributes.
+One test for each of theirs that runs on this scheduler: they save and load, step with both,
+compare configurations and outputs, and look at attributes.
 """
 
 import inspect
@@ -18,7 +18,8 @@ import vqdiffusion.diffusers
 
 
 @pytest.fixture(
-    params=[diffusers.VQDiffusionScheduler, vqdiffusion.diffusers.VQDiffusionScheduler], ids=["theirs", "ours"]
+    params=[diffusers.VQDiffusionScheduler, vqdiffusion.diffusers.VQDiffusionScheduler],
+    ids=["theirs", "ours"],
 )
 def cls(request):
     return request.param
@@ -59,7 +60,9 @@ def saved_and_loaded_step_alike(cls, folder, timestep, steps=None, **changes):
     for one in (scheduler, loaded):
         if steps is not None:
             one.set_timesteps(steps)
-        tokens.append(one.step(residual, timestep, sample, generator=torch.manual_seed(0)).prev_sample)
+        tokens.append(
+            one.step(residual, timestep, sample, generator=torch.manual_seed(0)).prev_sample
+        )
     assert (tokens[0] - tokens[1]).abs().sum() < 1e-5
 
 
@@ -122,7 +125,9 @@ def test_tuples_and_objects_hold_the_same(cls, t):
 
 def test_the_public_functions(cls):
     scheduler = cls(**arguments())
-    assert all(callable(getattr(scheduler, name)) for name in ("step", "set_timesteps", "save_pretrained"))
+    assert all(
+        callable(getattr(scheduler, name)) for name in ("step", "set_timesteps", "save_pretrained")
+    )
     assert {"generator", "return_dict"} <= inspect.signature(scheduler.step).parameters.keys()
 
 
@@ -169,13 +174,19 @@ def test_changed_values_stay_changed(cls, tmp_path):
         assert "alpha_cum_start" not in scheduler.config["_use_default_values"]
         scheduler = cls.from_config(scheduler.config)
     scheduler.save_pretrained(tmp_path)
-    loaded, unused = cls.from_pretrained(tmp_path, num_train_timesteps=7, other=1, return_unused_kwargs=True)
-    assert loaded.config.alpha_cum_start == 0.9 and len(loaded.timesteps) == 7 and unused["other"] == 1
+    loaded, unused = cls.from_pretrained(
+        tmp_path, num_train_timesteps=7, other=1, return_unused_kwargs=True
+    )
+    assert (
+        loaded.config.alpha_cum_start == 0.9 and len(loaded.timesteps) == 7 and unused["other"] == 1
+    )
 
 
 def test_both_write_the_same_file(tmp_path):
     classes = diffusers.VQDiffusionScheduler, vqdiffusion.diffusers.VQDiffusionScheduler
     for number, one in enumerate(classes):
         one(**arguments()).save_pretrained(tmp_path / str(number))
-    files = [Path(tmp_path, str(number), "scheduler_config.json").read_bytes() for number in range(2)]
+    files = [
+        Path(tmp_path, str(number), "scheduler_config.json").read_bytes() for number in range(2)
+    ]
     assert files[0] == files[1]

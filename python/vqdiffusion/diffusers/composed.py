@@ -1,4 +1,4 @@
-"""The posterior composed of the scheduler's public parts, and draws from any posterior: for parts that are overridden."""
+"""The posterior composed of a scheduler's public parts, and draws from any posterior."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def is_as_defined(scheduler: Any) -> bool:
 
 
 def as_reference_takes(given: Any, t: int | list[int], like: Tensor) -> int | Tensor:
-    """A timestep for code that indexes tables with it: as given where it is one, else of shape (B, 1, 1)."""
+    """A timestep for code that indexes tables with it: several of them as a (B, 1, 1) tensor."""
     if isinstance(t, list):
         return torch.tensor(t, device=like.device).view(-1, 1, 1)
     return given if isinstance(given, Tensor) else t
 
 
 def posterior(scheduler: Any, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
-    """q(x_t | x_{t-1}) Σ_{x_0} q(x_{t-1} | x_0) p(x_0) / q(x_t | x_0), by eq. 5 the posterior of eq. 11, in logarithms.
+    """log q(x_t | x_{t-1}) Σ_{x_0} q(x_{t-1} | x_0) p(x_0) / q(x_t | x_0): eq. 11 by eq. 5.
 
     The transitions are those of `scheduler`, by its two methods. `x_t` is of int64.
     """
@@ -47,7 +47,9 @@ def posterior(scheduler: Any, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -
     onehot = torch.full(shape, _LOG_IMPOSSIBLE, dtype=torch.float32, device=x_t.device)
     onehot = onehot.scatter(1, x_t.unsqueeze(1), 0.0)
     from_clean, from_previous = (
-        scheduler.log_Q_t_transitioning_to_known_class(t=t, x_t=x_t, log_onehot_x_t=onehot, cumulative=cumulative)
+        scheduler.log_Q_t_transitioning_to_known_class(
+            t=t, x_t=x_t, log_onehot_x_t=onehot, cumulative=cumulative
+        )
         for cumulative in (True, False)
     )
     q = log_p_x_0 - from_clean
@@ -56,19 +58,23 @@ def posterior(scheduler: Any, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -
 
 
 def check_posterior(log_p: Any, x: Tensor, name: str) -> None:
-    """Refuses what no posterior of a model output `x` (B, K, N) can be; it may lack the row of the mask."""
+    """Refuses what no posterior of a model output `x` (B, K, N) can be; it may lack the mask."""
     batch, classes, pixels = x.shape
     shapes = [(batch, rows, pixels) for rows in (classes + 1, classes)]
     if not isinstance(log_p, Tensor):
-        raise TypeError(f"{name} must return a tensor, not {type(log_p).__module__}.{type(log_p).__qualname__}")
+        raise TypeError(
+            f"{name} must return a tensor, not {type(log_p).__module__}.{type(log_p).__qualname__}"
+        )
     if not log_p.dtype.is_floating_point:
         raise TypeError(f"{name} must return a tensor of a floating dtype, not {log_p.dtype}")
     if tuple(log_p.shape) not in shapes:
-        raise ValueError(f"{name} must return a tensor of shape {shapes[0]}, not {tuple(log_p.shape)}")
+        raise ValueError(
+            f"{name} must return a tensor of shape {shapes[0]}, not {tuple(log_p.shape)}"
+        )
 
 
 def with_last_step(log_p: Tensor, x: Tensor, t: list[int]) -> Tensor:
-    """`log_p`, with the model output `x` itself in the batch rows where t is 0; both without a mask that they lack."""
+    """`log_p`, with the model output `x` itself in the batch rows where t is 0."""
     batch, classes, pixels = x.shape
     no_mask = x.new_full((batch, 1, pixels), -torch.inf)
     if log_p.shape[1] == classes:
@@ -77,9 +83,13 @@ def with_last_step(log_p: Tensor, x: Tensor, t: list[int]) -> Tensor:
 
 
 def draw(log_p: Tensor, t: int | list[int], generator: Any, gumbel: bool) -> Tensor:
-    """Tokens (B, N) of log-probabilities (B, rows, N), by one uniform for each entry or for each pixel."""
+    """Tokens (B, N) of log-probabilities (B, rows, N), by one uniform per entry or per pixel."""
     batch, rows, pixels = log_p.shape
     if not gumbel:
-        return torch_inverse_cdf.invert(log_p, pixel_uniforms(batch, pixels, generator, log_p.device))
+        return torch_inverse_cdf.invert(
+            log_p, pixel_uniforms(batch, pixels, generator, log_p.device)
+        )
     candidates = None if isinstance(t, int) else [rows - (one == 0) for one in t]
-    return formulas.gumbel_argmax(log_p, None, uniforms(tuple(log_p.shape), generator, log_p.device, rows=candidates))
+    return formulas.gumbel_argmax(
+        log_p, None, uniforms(tuple(log_p.shape), generator, log_p.device, rows=candidates)
+    )

@@ -1,4 +1,4 @@
-"""How a constructor's arguments enter the configuration, as diffusers' `register_to_config` has it."""
+"""How arguments of a constructor enter the configuration, as in diffusers' `register_to_config`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _OWN = "sampling_method"  # no argument of diffusers' class
 def notes_defaults(init: Callable[..., None]) -> Callable[..., None]:
     """Decorates an `__init__` that registers its arguments once it has checked them.
 
-    Keywords that begin with an underscore go to the configuration alone. Arguments that are not passed are noted there
-    under "_use_default_values", except that a configuration which lacks our own option alone notes nothing.
+    Keywords that begin with an underscore go to the configuration alone. Arguments that are not
+    passed are noted there under "_use_default_values". Nothing is noted where only our own option
+    is not passed: files of diffusers do not name it.
     """
     names = list(inspect.signature(init).parameters)[1:]
 
@@ -39,5 +40,9 @@ def without_false_defaults(config: dict[str, Any], init: Callable[..., None]) ->
     noted, parameters = config.get("_use_default_values"), inspect.signature(init).parameters
     if not noted:
         return config
-    kept = [name for name in noted if name not in parameters or config.get(name) == parameters[name].default]
+    kept = [
+        name
+        for name in noted
+        if name not in parameters or config.get(name) == parameters[name].default
+    ]
     return {**config, "_use_default_values": kept}

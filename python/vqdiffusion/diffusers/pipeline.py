@@ -155,9 +155,10 @@ class VQDiffusionPipeline(StockPipeline):
 def use_in(pipe: StockPipeline) -> StockPipeline:
     """Convert a loaded pipeline in place, and return it.
 
-    Its scheduler becomes the `VQDiffusionScheduler` of this package, of the same configuration and tables, and the
-    pipeline a `VQDiffusionPipeline`. A pipeline of a subclass of the user's own stays of that class, so that nothing it
-    overrides is lost, and only gets the scheduler. A scheduler whose functions are overridden stays as it is.
+    Its scheduler becomes the `VQDiffusionScheduler` of this package, of the same configuration and
+    tables, and the pipeline a `VQDiffusionPipeline`. A pipeline of a subclass of the user's own
+    stays of that class, so that nothing it overrides is lost, and only gets the scheduler. A
+    scheduler whose functions are overridden stays as it is.
 
     Raises
     ------

@@ -53,8 +53,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
     own memory; on accelerators and under autograd, vmap and torch.compile torch formulas run in place.
 
     A subclass or an object may override `q_posterior`, or the two functions that it is made of,
-    `log_Q_t_transitioning_to_known_class` and `apply_cumulative_transitions`: a step then draws from
-    what `q_posterior` returns, in torch.
+    `log_Q_t_transitioning_to_known_class` and `apply_cumulative_transitions`: a step then draws
+    from what `q_posterior` returns, in torch.
 
     Parameters
     ----------
@@ -83,8 +83,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         log α_t, log β_t and log γ_t of the single step t-1 → t.
     log_cumprod_at, log_cumprod_bt, log_cumprod_ct : torch.Tensor of float32, shape (T + 1,)
         log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf and -inf.
-        The six tables may be replaced, or edited by torch's own functions, for another schedule. Torch
-        formulas then use them as they are, and where log β̄_t is -inf unmasked pixels are carried over.
+        The six tables may be replaced, or edited by functions of torch, for another schedule. Torch
+        formulas then use them as they are; where log β̄_t is -inf unmasked pixels are carried over.
         torch.compile sees edits in place after the next call outside of it.
     timesteps : torch.Tensor of int64
         The timesteps of the chain, falling to 0.
@@ -133,7 +133,10 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         # Integers stay integers, so that the file is the one that diffusers writes.
         written = {name: given[name] if type(given[name]) is int else value for name, value in ends.items()}
         self.register_to_config(
-            num_vec_classes=classes, num_train_timesteps=steps, **written, sampling_method=sampling_method
+            num_vec_classes=classes,
+            num_train_timesteps=steps,
+            **written,
+            sampling_method=sampling_method,
         )
         vars(self).update(num_embed=classes, mask_class=classes - 1)
 
@@ -155,7 +158,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         return super().from_config(config, return_unused_kwargs, **kwargs)
 
     def to_json_string(self) -> str:
-        """The text of the configuration file: as diffusers has it, where `sampling_method` is "gumbel"."""
+        """The text of the configuration file, without `sampling_method` where it is "gumbel"."""
         text = super().to_json_string()
         if not self._gumbel:
             return text
@@ -167,19 +170,19 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         return f"{type(self).__name__} {super().to_json_string()}"
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Raises AttributeError for another number of classes, or another argument of the constructor."""
+        """Raises AttributeError for another value of an argument of the constructor."""
         if name in _FIXED:
             entries = vars(self).get("_internal_dict", {})
             current = vars(self).get(name, entries.get(name, value))
             if not (value is current or isinstance(value, (int, float, str)) and value == current):
                 raise AttributeError(
-                    f"{name} is fixed by {_FIXED[name]} of the constructor, not to be assigned: make another scheduler "
-                    f"with from_config(scheduler.config, {_FIXED[name]}=...)"
+                    f"{name} is fixed by {_FIXED[name]} of the constructor, not to be assigned: "
+                    f"make another scheduler with from_config(scheduler.config, {_FIXED[name]}=...)"
                 )
         super().__setattr__(name, value)
 
     def _is_plain(self) -> bool:
-        """Whether the native module computes a step as this object has it: nothing overridden, no table replaced."""
+        """Whether a step is the native module's: nothing is overridden and no table replaced."""
         cls, own = type(self), self.__dict__
         return (
             cls.q_posterior is _PARTS[0]
@@ -280,8 +283,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         """
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
         if not self._is_plain():
-            prev_sample = self._posterior_step(model_output, timestep, t, sample, generator, plan)
-            return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
+            tokens = self._posterior_step(model_output, timestep, t, sample, generator, plan)
+            return VQDiffusionSchedulerOutput(prev_sample=tokens) if return_dict else (tokens,)
         u = None
         if plan is not None:
             if self._gumbel:
@@ -424,9 +427,15 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         return make_plan(self._schedule, self._law, t, sample, generator)
 
     def _posterior_step(
-        self, model_output: Any, timestep: Any, t: int | list[int], sample: Any, generator: Any, plan: Any
+        self,
+        model_output: Any,
+        timestep: Any,
+        t: int | list[int],
+        sample: Any,
+        generator: Any,
+        plan: StepPlan | None,
     ) -> Tensor:
-        """A step from what `q_posterior` returns; the last one, at t = 0, is from the model output itself."""
+        """A step from what `q_posterior` returns; at t = 0 from the model output itself."""
         if plan is not None:
             raise ValueError(_NO_PLAN)
         x = as_log_probabilities(model_output, "model_output", self.mask_class)
@@ -581,7 +590,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             x_t = as_grid_of(log_p_x_0, x_t, "x_t")
             check_grid(x_t, "x_t", self.mask_class)
             check_drawable(log_p_x_0.logsumexp(1, keepdim=True), None, "log_p_x_0")
-            return composed.posterior(self, log_p_x_0, x_t.long(), composed.as_reference_takes(t, at, x_t))
+            given = composed.as_reference_takes(t, at, x_t)
+            return composed.posterior(self, log_p_x_0, x_t.long(), given)
         at, x, grid = self._arguments(t, 0, log_p_x_0, "log_p_x_0", x_t, "x_t")
         if x is not None and grid is not None:
             out, result = _empty(x, self.num_embed)
@@ -624,8 +634,11 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             As in `step`.
         """
         cumulative = bool(cumulative)
-        at, onehot, grid = self._arguments(t, -cumulative, log_onehot_x_t, "log_onehot_x_t", x_t, "x_t")
-        is_clean = at == -1 if isinstance(at, int) else isinstance(at, list) and -1 in at  # not for the native module
+        at, onehot, grid = self._arguments(
+            t, -cumulative, log_onehot_x_t, "log_onehot_x_t", x_t, "x_t"
+        )
+        # The native module knows no rows for clean data.
+        is_clean = -1 in at if isinstance(at, list) else isinstance(at, int) and at == -1
         if onehot is not None and grid is not None and not is_clean:
             out, result = _empty(onehot, self.num_embed - cumulative)
             for rows, one in by_row(at, len(onehot), "t"):
@@ -675,7 +688,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
     ) -> Tensor:
         """Draw x_t from the forward process q(x_t | x_0), eq. 8.
 
-        A class stays with probability ᾱ_t + β̄_t, becomes any one other class with β̄_t and the mask with γ̄_t.
+        A class stays with probability ᾱ_t + β̄_t, becomes any one other class with β̄_t and the
+        mask with γ̄_t.
 
         Parameters
         ----------
@@ -712,7 +726,9 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             if noise is None:
                 return formulas.q_sample(self._law, x_0, index(at, x_0), u)
             x_t = torch.empty((batch, pixels), dtype=torch.int64, device="cpu")
-            _native.q_sample(*self._schedule, clean, timesteps, noise, x_t.numpy(), threads._num_threads)
+            _native.q_sample(
+                *self._schedule, clean, timesteps, noise, x_t.numpy(), threads._num_threads
+            )
         return x_t
 
     def _arguments(
@@ -741,11 +757,11 @@ _PARTS = (
     VQDiffusionScheduler.apply_cumulative_transitions,
 )
 # Attributes that look like inputs, and the arguments that they follow from.
-_FIXED = {name: name for name in list(inspect.signature(VQDiffusionScheduler.__init__).parameters)[1:]}
+_FIXED = {name: name for name in inspect.signature(VQDiffusionScheduler).parameters}
 _FIXED |= {"num_embed": "num_vec_classes", "mask_class": "num_vec_classes"}
 _NO_PLAN = (
-    "plan needs the class's own q_posterior and the constructor's tables: with another posterior the model output of "
-    "every pixel is needed"
+    "plan needs the class's own q_posterior and the constructor's tables: with another posterior "
+    "the model output of every pixel is needed"
 )
 
 

@@ -1,4 +1,4 @@
-"""The six tables of a noise schedule, attributes of a scheduler that may be replaced or edited there."""
+"""The six tables of a noise schedule: attributes of a scheduler that may be replaced or edited."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _ROUNDING = 1e-3  # how far the logarithm of a probability of 1 may lie above 0
 class HasTables:
     """Keeps `_law`, which the torch formulas compute with, in step with the six tables.
 
-    The tables of the constructor are of float32 and too coarse to compute with; `_law` is then made of `_schedule`, in
-    float64. Tables with any other values are used as they are.
+    The tables of the constructor are of float32 and too coarse to compute with; `_law` is then made
+    of `_schedule`, in float64. Tables with any other values are used as they are.
     """
 
     _schedule: tuple[Any, ...]  # what native functions take: K, ᾱ and γ̄
     _law: Law
     _has_own_tables: bool
-    # The tables that `_law` is of, the tensors that count their edits, and the number of edits. None where edits go
-    # uncounted, as under inference mode, or a gradient is to flow to the tables at every call.
+    # The tables that `_law` is of, the tensors that count their edits, and the number of edits.
+    # None where edits go uncounted, as in inference mode, or every call needs its own graph.
     _seen: tuple[Any, ...] | None
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -55,7 +55,9 @@ class HasTables:
         logs = _logs(self._schedule)
         with torch.inference_mode(False):
             # Views of one tensor, which counts the edits of all.
-            tables = torch.from_numpy(np.concatenate(logs).astype(np.float32)).split([len(one) for one in logs])
+            tables = torch.from_numpy(np.concatenate(logs).astype(np.float32)).split(
+                [len(one) for one in logs]
+            )
         vars(self).update(zip(TABLES, tables))
         self._has_own_tables = True
         self._law = Law.of(*self._schedule, logs)
@@ -69,7 +71,7 @@ class HasTables:
         self._note_tables()
 
     def _take_tables(self, other: Any) -> None:
-        """Takes over tables that somebody has set on diffusers' scheduler `other` of the same arguments."""
+        """Takes over tables that were set on diffusers' scheduler `other` of the same arguments."""
         for name in TABLES:
             mine, theirs = getattr(self, name), getattr(other, name)
             own = theirs.to(mine.device, mine.dtype)
@@ -79,7 +81,7 @@ class HasTables:
                 setattr(self, name, theirs)
 
     def _follow_tables(self) -> bool:
-        """Whether the tables are those of `_schedule`. Where they were replaced or edited, makes `_law` anew.
+        """Whether the tables are those of `_schedule`. Makes `_law` anew where they were changed.
 
         Raises TypeError or ValueError where they can be no tables.
         """
@@ -105,7 +107,7 @@ class HasTables:
         return self._has_own_tables
 
     def _are_own(self) -> bool | None:
-        """Whether the tables have the values of `_schedule`; None where values cannot be looked at."""
+        """Whether the tables have the values of `_schedule`; None where nobody can see them."""
         tables = [getattr(self, name) for name in TABLES]
         if any(table.dtype != torch.float32 or table.requires_grad for table in tables):
             return False
@@ -131,7 +133,11 @@ class HasTables:
             self._seen = None
         else:
             # A tensor and its views have one count.
-            counters = list({id(one): one for one in (t if t._base is None else t._base for t in tables)}.values())
+            counters = list(
+                {
+                    id(one): one for one in (t if t._base is None else t._base for t in tables)
+                }.values()
+            )
             self._seen = (*tables, counters, sum(map(_edits, counters)))
 
 
@@ -145,7 +151,9 @@ def _logs(schedule: tuple[Any, ...]) -> list[np.ndarray]:
 def _check(name: str, table: Any, steps: int) -> None:
     """Refuses what cannot be the table of that name."""
     if not isinstance(table, Tensor):
-        raise TypeError(f"{name} must be a tensor, not {type(table).__module__}.{type(table).__qualname__}")
+        raise TypeError(
+            f"{name} must be a tensor, not {type(table).__module__}.{type(table).__qualname__}"
+        )
     if not table.dtype.is_floating_point:
         raise TypeError(f"{name} must be of a floating dtype, not {table.dtype}")
     length = steps + name.startswith("log_cumprod")
@@ -157,4 +165,6 @@ def _check(name: str, table: Any, steps: int) -> None:
         return
     if any(wrong):
         t = wrong.index(True)
-        raise ValueError(f"{name} must hold logarithms of probabilities, not {float(table[t])} at index {t}")
+        raise ValueError(
+            f"{name} must hold logarithms of probabilities, not {float(table[t])} at index {t}"
+        )
