@@ -14,6 +14,7 @@ from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from torch import Generator, Tensor
 
 from ..torch_guidance import guide, truncate
+from .composed import is_as_defined
 from .scheduler import VQDiffusionScheduler
 
 _FLOOR = -70.0  # of the log-probabilities that the scheduler gets
@@ -154,9 +155,10 @@ class VQDiffusionPipeline(StockPipeline):
 def use_in(pipe: StockPipeline) -> StockPipeline:
     """Convert a loaded pipeline in place, and return it.
 
-    Its scheduler becomes the `VQDiffusionScheduler` of this package, of the same configuration, and the pipeline a
-    `VQDiffusionPipeline`. A pipeline of a subclass of the user's own stays of that class, so that nothing it overrides
-    is lost, and only gets the scheduler.
+    Its scheduler becomes the `VQDiffusionScheduler` of this package, of the same configuration and
+    tables, and the pipeline a `VQDiffusionPipeline`. A pipeline of a subclass of the user's own
+    stays of that class, so that nothing it overrides is lost, and only gets the scheduler. A
+    scheduler whose functions are overridden stays as it is.
 
     Raises
     ------
@@ -165,8 +167,10 @@ def use_in(pipe: StockPipeline) -> StockPipeline:
     """
     if not isinstance(pipe, StockPipeline):
         raise TypeError(f"pipe must be a diffusers.VQDiffusionPipeline, not {type(pipe).__name__}")
-    if not isinstance(pipe.scheduler, VQDiffusionScheduler):
-        pipe.register_modules(scheduler=VQDiffusionScheduler.from_config(pipe.scheduler.config))
+    if is_as_defined(pipe.scheduler):
+        scheduler = VQDiffusionScheduler.from_config(pipe.scheduler.config)
+        scheduler._take_tables(pipe.scheduler)
+        pipe.register_modules(scheduler=scheduler)
     if type(pipe) is StockPipeline:
         pipe.__class__ = VQDiffusionPipeline
     return pipe
