@@ -16,9 +16,10 @@ _warned = False
 
 
 def warn_of_probabilities(x: npt.NDArray[Any], name: str) -> None:
-    """Warns, once per process and in the name of the caller's caller, where `x` seems to hold probabilities.
+    """Warns the caller's caller, once per process, where `x` seems to hold probabilities.
 
-    `x` has the axes (batch, classes, pixels). Nearly always its first element tells that it holds logarithms.
+    `x` has the axes (batch, classes, pixels). Nearly always its first element tells that it holds
+    logarithms.
     """
     global _warned
     if _warned or not x.size:
@@ -32,8 +33,8 @@ def warn_of_probabilities(x: npt.NDArray[Any], name: str) -> None:
     if _looks_like_probabilities(x):
         _warned = True
         warnings.warn(
-            f"{name} must hold log-probabilities, but its first column looks like probabilities: it lies between 0 and "
-            "1 and sums to 1. Take the logarithm, or log_softmax instead of softmax",
+            f"{name} must hold log-probabilities, but its first column looks like probabilities: "
+            "it lies between 0 and 1 and sums to 1. Take the logarithm, or log_softmax for softmax",
             stacklevel=3,
         )
 
@@ -58,8 +59,10 @@ def check_classes(x: npt.NDArray[Any], classes: int, name: str, with_mask: bool 
         raise wrong_classes(x.shape, classes, name, with_mask)
 
 
-def wrong_classes(shape: tuple[int, ...], classes: int, name: str, with_mask: bool = False) -> ValueError:
-    """The error for an array (batch, classes, pixels), or (classes, pixels), that has not that many classes.
+def wrong_classes(
+    shape: tuple[int, ...], classes: int, name: str, with_mask: bool = False
+) -> ValueError:
+    """The error for an array (batch, classes, pixels) or (classes, pixels) of other classes.
 
     `classes` is K, or with the mask K + 1.
     """
@@ -84,5 +87,6 @@ def check_rate(rate: float, name: str) -> None:
     if not (0 <= rate <= 1 or rate == math.inf):
         percent = f": {rate / 100:g}?" if 1 < rate <= 100 else ""
         raise ValueError(
-            f"{name} must be a share of the probability, from 0 to 1, or math.inf for no truncation, not {rate:g}{percent}"
+            f"{name} must be a share of the probability, from 0 to 1, or math.inf for no "
+            f"truncation, not {rate:g}{percent}"
         )

@@ -1,8 +1,8 @@
 """Steps of schedulers whose posterior, or a part of it, someone has overridden.
 
-`q_posterior` may be overridden, and the two methods that it is defined by: log_Q_t_transitioning_to_known_class and
-apply_cumulative_transitions. Overrides get NumPy arrays and t as an int. At t = 0 `step` does not call them: it draws
-from the model output itself.
+`q_posterior` may be overridden, and the two methods that it is defined by:
+log_Q_t_transitioning_to_known_class and apply_cumulative_transitions. Overrides get NumPy arrays
+and t as an int. At t = 0 `step` does not call them: it draws from the model output itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from .functional import index_to_log_onehot
 from .generators import GeneratorLike, draw_noise, drawn_uniforms
 from .guidance import guide, truncate
 
-# At t = 0 the native steps draw from what they are given, whatever the noise: any that reaches every class will do.
+# At t = 0 the native steps draw from what they are given, whatever the noise: any that reaches
+# every class will do.
 _ANY_NOISE = np.array([0.5]), np.array([0.25])
 
 
@@ -32,7 +33,7 @@ def step(
     sample: npt.ArrayLike | None,
     generator: GeneratorLike,
 ) -> npt.NDArray[np.int64]:
-    """The tokens (B, N) drawn from `scheduler.q_posterior`, with the random numbers of any other step."""
+    """The tokens (B, N) drawn from `scheduler.q_posterior`, with the random numbers of any step."""
     classes: int = scheduler.mask_class
     x = _as_log_p(model_output, "model_output", classes)
     batch, _, pixels = x.shape
@@ -45,7 +46,9 @@ def step(
 
     def draw(rows: slice, source: Any) -> None:
         native_step = _native.step_gumbel if scheduler._gumbel else _native.step_inverse_cdf
-        native_step(*schedule, 0, -1, posterior[rows], None, source, prev_sample[rows], threads._num_threads)
+        native_step(
+            *schedule, 0, -1, posterior[rows], None, source, prev_sample[rows], threads._num_threads
+        )
 
     if scheduler._gumbel:
         draw_noise(generator, (batch,), draw)
@@ -56,7 +59,11 @@ def step(
 
 
 def guided(
-    log_p_uncond: npt.NDArray[Any] | None, log_p_cond: npt.NDArray[Any], scale: float, rate: float, floor: float
+    log_p_uncond: npt.NDArray[Any] | None,
+    log_p_cond: npt.NDArray[Any],
+    scale: float,
+    rate: float,
+    floor: float,
 ) -> npt.NDArray[Any]:
     """The model output that `guided_step` hands to the step."""
     if log_p_uncond is not None:
@@ -71,7 +78,8 @@ def posterior_from_parts(
 ) -> npt.NDArray[Any]:
     """Eq. 11 by the two methods of the scheduler that it is made of, in logarithms:
 
-    q(x_t | x_{t-1}) Y Σ_{x_0} q(x_{t-1} | x_0) y(x_0) with y = p(x_0) / q(x_t | x_0) / Y, which sums to one.
+    q(x_t | x_{t-1}) Y Σ_{x_0} q(x_{t-1} | x_0) y(x_0) with y = p(x_0) / q(x_t | x_0) / Y, whose sum
+    is one.
     """
     classes: int = scheduler.mask_class
     log_p = _as_log_p(log_p_x_0, "log_p_x_0", classes)
@@ -82,7 +90,9 @@ def posterior_from_parts(
 
     def rows(cumulative: bool) -> npt.NDArray[Any]:
         name = "log_Q_t_transitioning_to_known_class"
-        returned = getattr(scheduler, name)(t=t, x_t=grid, log_onehot_x_t=onehot, cumulative=cumulative)
+        returned = getattr(scheduler, name)(
+            t=t, x_t=grid, log_onehot_x_t=onehot, cumulative=cumulative
+        )
         return _returned(returned, name, (batch, classes + (not cumulative), pixels))
 
     from_clean, from_before = rows(True), rows(False)
@@ -112,7 +122,9 @@ def _as_classes(value: Any, name: str, mask: int, shape: tuple[int, int]) -> npt
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
     if array.size and not (0 <= array.min() and array.max() <= mask):
-        raise ValueError(f"{name} must hold classes 0 ... {mask}, not {array.min()} to {array.max()}")
+        raise ValueError(
+            f"{name} must hold classes 0 ... {mask}, not {array.min()} to {array.max()}"
+        )
     return array
 
 
@@ -131,7 +143,7 @@ def _check_columns(array: npt.NDArray[Any], name: str) -> None:
 
 @contextmanager
 def _naming(**names: str) -> Iterator[None]:
-    """Errors of the block that begin with the name of an argument begin with the one that is given for it."""
+    """Errors of the block that begin with the name of an argument begin with another name."""
     try:
         yield
     except (TypeError, ValueError) as error:
