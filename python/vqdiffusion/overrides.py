@@ -18,44 +18,25 @@ from . import _native, threads
 from .arguments import as_array, as_tensor
 from .checks import check_classes
 from .functional import index_to_log_onehot
-from .generators import GeneratorLike, draw_noise, drawn_uniforms
 from .guidance import guide, truncate
 
 # At t = 0 the native steps draw from what they are given, whatever the noise: any that reaches
 # every class will do.
-_ANY_NOISE = np.array([0.5]), np.array([0.25])
+ANY_NOISE = np.array([0.5]), np.array([0.25])
 
 
-def step(
-    scheduler: Any,
-    model_output: npt.ArrayLike,
-    t: int,
-    sample: npt.ArrayLike | None,
-    generator: GeneratorLike,
-) -> npt.NDArray[np.int64]:
-    """The tokens (B, N) drawn from `scheduler.q_posterior`, with the random numbers of any step."""
+def posterior(
+    scheduler: Any, model_output: npt.ArrayLike, t: int, sample: npt.ArrayLike | None
+) -> npt.NDArray[Any]:
+    """What `scheduler.q_posterior` returns for a step, (B, K + 1, N), once it can be drawn from."""
     classes: int = scheduler.mask_class
     x = _as_log_p(model_output, "model_output", classes)
     batch, _, pixels = x.shape
     grid = _as_classes(sample, "sample", classes, (batch, pixels))
     returned = scheduler.q_posterior(x, grid, t)
-    posterior = _returned(returned, "q_posterior", (batch, classes + 1, pixels))
-    _check_columns(posterior, "what q_posterior returns")
-    schedule = classes + 1, *_ANY_NOISE
-    prev_sample = np.empty((batch, pixels), np.int64)
-
-    def draw(rows: slice, source: Any) -> None:
-        native_step = _native.step_gumbel if scheduler._gumbel else _native.step_inverse_cdf
-        native_step(
-            *schedule, 0, -1, posterior[rows], None, source, prev_sample[rows], threads._num_threads
-        )
-
-    if scheduler._gumbel:
-        draw_noise(generator, (batch,), draw)
-    else:
-        with drawn_uniforms(generator, (batch, pixels)) as uniforms:
-            draw(slice(None), uniforms)
-    return prev_sample
+    log_p = _returned(returned, "q_posterior", (batch, classes + 1, pixels))
+    _check_columns(log_p, "what q_posterior returns")
+    return log_p
 
 
 def guided(

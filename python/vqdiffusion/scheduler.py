@@ -295,9 +295,11 @@ class VQDiffusionScheduler(Configurable):
         batch, _, pixels = model_output.shape
         check_classes(model_output, self._num_classes, "model_output")
         warn_of_probabilities(model_output, "model_output")
+        schedule = self._schedule
         if t and _posterior_is_overridden(self):
-            prev_sample = overrides.step(self, model_output, t, sample, generator)
-            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+            # Drawn from as the last step draws from the model output, with the mask as one more class.
+            model_output = overrides.posterior(self, model_output, t, sample)
+            schedule, t = (self.num_embed, *overrides.ANY_NOISE), 0
         if check_finite and not self._gumbel:
             _native.check_model_output(model_output, threads._num_threads)
         grid = None if t == 0 else as_array(sample, "sample")
@@ -306,13 +308,13 @@ class VQDiffusionScheduler(Configurable):
 
             def draw(rows: slice, source: Any) -> None:
                 x, x_t = model_output[rows], None if grid is None else grid[rows]
-                _native.step_gumbel(*self._schedule, t, t - 1, x, x_t, source, prev_sample[rows], threads._num_threads)
+                _native.step_gumbel(*schedule, t, t - 1, x, x_t, source, prev_sample[rows], threads._num_threads)
 
             draw_noise(generator, (batch,), draw)
         else:
             with drawn_uniforms(generator, (batch, pixels)) as u:
                 _native.step_inverse_cdf(
-                    *self._schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads
+                    *schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads
                 )
         return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
 
@@ -414,8 +416,7 @@ class VQDiffusionScheduler(Configurable):
         warn_of_probabilities(cond, "log_p_cond")
         if t and _posterior_is_overridden(self):
             log_p = overrides.guided(uncond, cond, *numbers)
-            prev_sample = overrides.step(self, log_p, t, sample, generator)
-            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+            return self.step(log_p, t, sample, generator, return_dict)
         grid = None if t == 0 else as_array(sample, "sample")
         prev_sample = np.empty((batch, pixels), np.int64)
 
