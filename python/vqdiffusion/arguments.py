@@ -43,7 +43,7 @@ def as_float(value: SupportsFloat, name: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        number = _digits(value)
+        number = _digits(int(value))
         raise ValueError(f"{name} must be a number that float64 can hold, not {number}") from None
 
 

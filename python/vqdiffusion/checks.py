@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 _BFLOAT16 = np.dtype([("bfloat16", "u2")])  # its bits: NumPy has no bfloat16
-_FLOATING = frozenset(map(np.dtype, ("f2", "f4", "f8", _BFLOAT16)))
+_FLOATING = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64), _BFLOAT16)
 
 _warned = False
 
@@ -50,7 +50,7 @@ def _looks_like_probabilities(x: npt.NDArray[Any]) -> bool:
         if not ((part >= 0) & (part <= 1)).all():
             return False
     tolerance = 0.01 if x.dtype.itemsize == 2 else 0.001
-    return np.count_nonzero(part) > 1 and abs(part.sum(dtype=np.float64) - 1) <= tolerance
+    return np.count_nonzero(part) > 1 and abs(float(part.sum(dtype=np.float64)) - 1) <= tolerance
 
 
 def check_classes(x: npt.NDArray[Any], classes: int, name: str, with_mask: bool = False) -> None:

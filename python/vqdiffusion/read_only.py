@@ -37,7 +37,7 @@ def check_assignable(scheduler: Any, base: type, name: str) -> None:
     if not (name in ATTRIBUTES or hasattr(base, name)):
         if type(scheduler) is not base:
             return
-        if name in scheduler._config:
+        if name in vars(scheduler)["_config"]:
             raise AttributeError(f"{name} is read-only: {ATTRIBUTES['config']}")
         raise AttributeError(
             f"{base.__name__} has no attribute {name!r} that could be set; "

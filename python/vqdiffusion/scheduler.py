@@ -416,7 +416,7 @@ class VQDiffusionScheduler(Configurable):
         warn_of_probabilities(cond, "log_p_cond")
         if t and _posterior_is_overridden(self):
             log_p = overrides.guided(uncond, cond, *numbers)
-            return self.step(log_p, t, sample, generator, return_dict)
+            return self.step(log_p, t, sample, generator, return_dict)  # type: ignore
         grid = None if t == 0 else as_array(sample, "sample")
         prev_sample = np.empty((batch, pixels), np.int64)
 
