@@ -37,10 +37,15 @@ def calls(method, x):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("name", ["model_output", "log_p_cond"])
 def test_probabilities_warn_once(p, method, dtype, name):
-    for x in (p.astype(dtype), np.ascontiguousarray(p.transpose(0, 2, 1).astype(dtype)).transpose(0, 2, 1)):
+    for x in (
+        p.astype(dtype),
+        np.ascontiguousarray(p.transpose(0, 2, 1).astype(dtype)).transpose(0, 2, 1),
+    ):
         checks._warned = False
         call = calls(method, x)[name]
-        with pytest.warns(UserWarning, match=f"^{name} must hold log-probabilities, but its first column") as seen:
+        with pytest.warns(
+            UserWarning, match=f"^{name} must hold log-probabilities, but its first column"
+        ) as seen:
             call()
         assert len(seen) == 1 and seen[0].filename == __file__
         call()  # where a warning is an error
@@ -71,7 +76,8 @@ def first_column(*values):
         first_column(1.5, -0.5),
         first_column(*[0.025] * 39, -0.1),
         np.full((BATCH, CLASSES, PIXELS), np.log(1 / CLASSES)),
-        np.where(np.arange(CLASSES) == 0, 0.0, -np.inf)[None, :, None] + np.zeros((BATCH, 1, PIXELS)),
+        np.where(np.arange(CLASSES) == 0, 0.0, -np.inf)[None, :, None]
+        + np.zeros((BATCH, 1, PIXELS)),
     ],
 )
 @pytest.mark.parametrize("method", METHODS)
@@ -103,7 +109,10 @@ TRANSPOSED = r"must have K = 40 classes, not 7: transposed\? \("
         ((BATCH, CLASSES + 1, PIXELS), WITH_MASK),
         ((BATCH, PIXELS, CLASSES), TRANSPOSED),
         ((BATCH, PIXELS, CLASSES + 1), TRANSPOSED),
-        ((BATCH, 12, PIXELS), r"must have K = 40 classes, not 12 \(of the axes .*; its shape is \(2, 12, 7\)\)"),
+        (
+            (BATCH, 12, PIXELS),
+            r"must have K = 40 classes, not 12 \(of the axes .*; its shape is \(2, 12, 7\)\)",
+        ),
     ],
 )
 def test_the_number_of_classes_is_explained(method, shape, message):
@@ -128,7 +137,11 @@ def test_the_number_of_classes_of_one_hot_vectors_is_explained():
         )
 
     for shape, message in {
-        (BATCH, CLASSES, PIXELS): r"must have K \+ 1 = 41 classes, not 40: the mask has a row of its own",
+        (
+            BATCH,
+            CLASSES,
+            PIXELS,
+        ): r"must have K \+ 1 = 41 classes, not 40: the mask has a row of its own",
         (BATCH, PIXELS, CLASSES + 1): r"must have K \+ 1 = 41 classes, not 7: transposed\?",
     }.items():
         with pytest.raises(ValueError, match=f"^log_onehot_x_t {message}"):
@@ -139,9 +152,19 @@ def test_the_number_of_classes_of_needed_pixels_is_explained():
     scheduler = VQDiffusionScheduler(CLASSES + 1)
     plan = scheduler.plan(0, X, 1)  # all pixels
     for shape, message in {
-        (BATCH * PIXELS, CLASSES): r"must have K = 40 classes, not 14: transposed\? \(of the axes \(classes, needed",
-        (CLASSES + 1, BATCH * PIXELS): "must have K = 40 classes, not 41: num_vec_classes counts the mask",
-        (BATCH, CLASSES + 1, PIXELS): "must have K = 40 classes, not 41: num_vec_classes counts the mask",
+        (
+            BATCH * PIXELS,
+            CLASSES,
+        ): r"must have K = 40 classes, not 14: transposed\? \(of the axes \(classes, needed",
+        (
+            CLASSES + 1,
+            BATCH * PIXELS,
+        ): "must have K = 40 classes, not 41: num_vec_classes counts the mask",
+        (
+            BATCH,
+            CLASSES + 1,
+            PIXELS,
+        ): "must have K = 40 classes, not 41: num_vec_classes counts the mask",
     }.items():
         with pytest.raises(ValueError, match=f"^model_output {message}"):
             scheduler.step(np.full(shape, -1.0), 0, X, plan=plan)
@@ -160,7 +183,8 @@ RATES = {
 @pytest.mark.parametrize("rate", RATES)
 def test_a_rate_that_is_no_share(rng, rate):
     log_p = random_log_p(rng, BATCH, CLASSES, PIXELS)
-    expected = f"must be a share of the probability, from 0 to 1, or math.inf for no truncation, {RATES[rate]}"
+    expected = "must be a share of the probability, from 0 to 1, or math.inf for no truncation, "
+    expected += RATES[rate]
     with pytest.raises(ValueError, match=f"^rate {expected}"):
         vqdiffusion.truncate(log_p, rate)
     for t in (0, 50):
@@ -175,7 +199,9 @@ def test_an_infinite_rate_truncates_nothing(rng, shift):
     sample = random_classes(rng, BATCH, CLASSES, PIXELS)
     for method in METHODS:
         scheduler = VQDiffusionScheduler(CLASSES + 1, sampling_method=method)
-        guided = scheduler.guided_step(None, log_p, 50, sample, 1, truncation_rate=math.inf).prev_sample
+        guided = scheduler.guided_step(
+            None, log_p, 50, sample, 1, truncation_rate=math.inf
+        ).prev_sample
         np.testing.assert_array_equal(guided, scheduler.step(log_p, 50, sample, 1).prev_sample)
 
 
@@ -190,6 +216,8 @@ def chain(timesteps, first):
 def test_what_the_documentation_says_of_chains():
     whole = chain(slice(None), CLASSES)
     assert CLASSES not in whole
-    assert 0.2 < (chain(slice(None, None, 4), CLASSES) == CLASSES).mean() < 0.4  # which ends at t = 3
+    assert (
+        0.2 < (chain(slice(None, None, 4), CLASSES) == CLASSES).mean() < 0.4
+    )  # which ends at t = 3
     assert (chain(slice(1), 0) == 0).mean() < 0.1  # one class of 40
     assert (chain(slice(1), CLASSES) == CLASSES).mean() > 0.9

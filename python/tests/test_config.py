@@ -100,7 +100,8 @@ def test_numpy_numbers_become_plain_ones():
 
 def test_repr_is_the_file():
     scheduler = VQDiffusionScheduler(**ARGUMENTS)
-    assert repr(scheduler) == "VQDiffusionScheduler " + OURS.replace('  "_diffusers_version": "0.42.1",\n', "")
+    expected = OURS.replace('  "_diffusers_version": "0.42.1",\n', "")
+    assert repr(scheduler) == f"VQDiffusionScheduler {expected}"
 
 
 def test_round_trip_through_a_folder(tmp_path):
@@ -164,13 +165,15 @@ def test_unknown_entries_warn_and_survive(tmp_path):
 @pytest.mark.parametrize("method", ["inverse_cdf", "gumbel"])
 def test_the_sampling_method_is_always_written(tmp_path, method):
     scheduler = VQDiffusionScheduler(18, sampling_method=method)
-    assert scheduler.config.sampling_method == method and f'"sampling_method": "{method}"' in repr(scheduler)
+    assert scheduler.config.sampling_method == method
+    assert f'"sampling_method": "{method}"' in repr(scheduler)
     scheduler.save_pretrained(tmp_path)
     assert json.loads((tmp_path / "scheduler_config.json").read_text())["sampling_method"] == method
     again = VQDiffusionScheduler.from_pretrained(tmp_path)
     assert again.config == {**scheduler.config, "_class_name": "VQDiffusionScheduler"}
     other = "gumbel" if method == "inverse_cdf" else "inverse_cdf"
-    assert VQDiffusionScheduler.from_config(again.config, sampling_method=other).config.sampling_method == other
+    changed = VQDiffusionScheduler.from_config(again.config, sampling_method=other)
+    assert changed.config.sampling_method == other
 
 
 def test_a_file_without_the_sampling_method_loads_as_the_default(tmp_path):
@@ -270,7 +273,8 @@ def test_a_subclass(tmp_path):
 
 
 def assert_protected(scheduler):
-    arrays = [value for value in vars(scheduler).values() if isinstance(value, np.ndarray)] + [*scheduler._schedule[1:]]
+    arrays = [value for value in vars(scheduler).values() if isinstance(value, np.ndarray)]
+    arrays += scheduler._schedule[1:]
     assert len(arrays) == 9 and not any(array.flags.writeable for array in arrays)
     with pytest.raises(AttributeError, match="mask_class is read-only"):
         scheduler.mask_class = 3

@@ -32,7 +32,9 @@ def test_an_entry_nested_too_deeply_to_be_written(tmp_path):
     for _ in range(sys.getrecursionlimit()):
         entry = [entry]
     scheduler = VQDiffusionScheduler.from_config({"num_vec_classes": 18, "_note": entry})
-    with pytest.raises(ValueError, match="an entry of the configuration is nested too deeply to be written"):
+    with pytest.raises(
+        ValueError, match="an entry of the configuration is nested too deeply to be written"
+    ):
         scheduler.save_pretrained(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -40,9 +42,18 @@ def test_an_entry_nested_too_deeply_to_be_written(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ('{"num_vec_classes": 18, "num_train_timesteps": 10000000000000}', "num_train_timesteps must be from 2 to"),
-        ('{"num_vec_classes": 1099511627776}', "num_vec_classes must be from 2 to 2147483647, not 1099511627776"),
-        (f'{{"num_vec_classes": 18, "alpha_cum_start": 1{"0" * 400}}}', "alpha_cum_start must be a number that float64"),
+        (
+            '{"num_vec_classes": 18, "num_train_timesteps": 10000000000000}',
+            "num_train_timesteps must be from 2 to",
+        ),
+        (
+            '{"num_vec_classes": 1099511627776}',
+            "num_vec_classes must be from 2 to 2147483647, not 1099511627776",
+        ),
+        (
+            f'{{"num_vec_classes": 18, "alpha_cum_start": 1{"0" * 400}}}',
+            "alpha_cum_start must be a number that float64",
+        ),
         ('{"num_vec_classes": 18, "gamma_cum_end": 1e999}', "gamma_cum_end"),
     ],
 )
@@ -73,7 +84,9 @@ class _Interrupt:
         return self
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a file that is closed late
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # a file that is closed late
 @pytest.mark.parametrize("before", [None, '{"num_vec_classes": 5}\n'])
 def test_an_interrupt_at_any_line_leaves_the_file_whole(tmp_path, before):
     scheduler, at, done = VQDiffusionScheduler(18), 0, False
@@ -100,7 +113,9 @@ def test_an_interrupt_at_any_line_leaves_the_file_whole(tmp_path, before):
 
 
 @pytest.mark.parametrize("function", ["replace", "fsync", "chmod"])
-@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "no space"), KeyboardInterrupt(), MemoryError()])
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "no space"), KeyboardInterrupt(), MemoryError()]
+)
 def test_an_error_while_writing_leaves_the_file_alone(tmp_path, monkeypatch, function, error):
     folder_with(tmp_path, "kept")
 

@@ -1,4 +1,4 @@
-"""Numbers at the edge of what can be held: refused with the argument's own name and the number that came."""
+"""Numbers at the edge of what can be held: refused with the argument's name and the number."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,12 @@ def guided(**numbers):
     [
         *((end, lambda value, end=end: scheduler(**{end: value})) for end in ENDS),
         *(
-            (end, lambda value, end=end: getattr(vqdiffusion, f"{end[:5]}_schedules")(10, **{end: value}))
+            (
+                end,
+                lambda value, end=end: getattr(vqdiffusion, f"{end[:5]}_schedules")(
+                    10, **{end: value}
+                ),
+            )
             for end in ENDS
         ),
         *(
@@ -48,16 +53,24 @@ def guided(**numbers):
     ],
 )
 def test_a_number_beyond_float64(name, call, value, shown):
-    with pytest.raises(ValueError, match=f"^{name} must be a number that float64 can hold, not {shown}$"):
+    with pytest.raises(
+        ValueError, match=f"^{name} must be a number that float64 can hold, not {shown}$"
+    ):
         call(value)
 
 
-@pytest.mark.parametrize("value, shown", [(2**40, "1099511627776"), (2**31, "2147483648"), (HUGE, DIGITS)], ids=named)
+@pytest.mark.parametrize(
+    "value, shown", [(2**40, "1099511627776"), (2**31, "2147483648"), (HUGE, DIGITS)], ids=named
+)
 def test_more_classes_than_indices_can_name(value, shown):
-    with pytest.raises(ValueError, match=f"^num_vec_classes must be from 2 to 2147483647, not {shown}$"):
+    with pytest.raises(
+        ValueError, match=f"^num_vec_classes must be from 2 to 2147483647, not {shown}$"
+    ):
         scheduler(num_vec_classes=value)
     for x in (X, X[:0]):
-        with pytest.raises(ValueError, match=f"^num_classes must be from 1 to 2147483646, not {shown}$"):
+        with pytest.raises(
+            ValueError, match=f"^num_classes must be from 1 to 2147483646, not {shown}$"
+        ):
             vqdiffusion.index_to_log_onehot(x, value)
 
 
@@ -65,12 +78,18 @@ def test_as_many_classes_as_indices_can_name():
     assert scheduler(num_vec_classes=2**31 - 1).mask_class == 2**31 - 2
 
 
-@pytest.mark.parametrize("value, shown", [(10**13, "10000000000000"), (10**7 + 1, "10000001"), (HUGE, DIGITS)], ids=named)
+@pytest.mark.parametrize(
+    "value, shown", [(10**13, "10000000000000"), (10**7 + 1, "10000001"), (HUGE, DIGITS)], ids=named
+)
 def test_more_timesteps_than_memory_can_hold(value, shown):
-    with pytest.raises(ValueError, match=f"^num_train_timesteps must be from 2 to 10000000, not {shown}$"):
+    with pytest.raises(
+        ValueError, match=f"^num_train_timesteps must be from 2 to 10000000, not {shown}$"
+    ):
         scheduler(num_train_timesteps=value)
     for function in (vqdiffusion.alpha_schedules, vqdiffusion.gamma_schedules):
-        with pytest.raises(ValueError, match=f"^num_diffusion_timesteps must be from 2 to 10000000, not {shown}$"):
+        with pytest.raises(
+            ValueError, match=f"^num_diffusion_timesteps must be from 2 to 10000000, not {shown}$"
+        ):
             function(value)
 
 
@@ -88,7 +107,9 @@ def test_integers_of_more_digits_than_python_writes_out(value):
             lambda: one.q_posterior(LOG_P, X, value),
             lambda: one.apply_cumulative_transitions(LOG_P, value),
             lambda: one.q_sample(X, value),
-            lambda: one.log_Q_t_transitioning_to_known_class(t=value, x_t=X, log_onehot_x_t=onehot, cumulative=True),
+            lambda: one.log_Q_t_transitioning_to_known_class(
+                t=value, x_t=X, log_onehot_x_t=onehot, cumulative=True
+            ),
         ],
         "num_inference_steps": [lambda: one.set_timesteps(value)],
         "num_threads": [lambda: vqdiffusion.set_num_threads(value)],
@@ -100,12 +121,22 @@ def test_integers_of_more_digits_than_python_writes_out(value):
 
 
 @pytest.mark.parametrize(
-    "value", [0.5, np.float16(0.5), np.float32(0.5), np.longdouble(0.5), np.array(0.5), np.array([[0.5]], np.float32)]
+    "value",
+    [
+        0.5,
+        np.float16(0.5),
+        np.float32(0.5),
+        np.longdouble(0.5),
+        np.array(0.5),
+        np.array([[0.5]], np.float32),
+    ],
 )
 def test_real_numbers_of_every_kind(value):
     assert as_float(value, "scale") == 0.5 and type(as_float(value, "scale")) is float
     expected = vqdiffusion.truncate(vqdiffusion.guide(LOG_P, LOG_P, 0.5), 0.5, -0.5)
-    np.testing.assert_array_equal(vqdiffusion.truncate(vqdiffusion.guide(LOG_P, LOG_P, value), value, -value), expected)
+    np.testing.assert_array_equal(
+        vqdiffusion.truncate(vqdiffusion.guide(LOG_P, LOG_P, value), value, -value), expected
+    )
     assert scheduler(alpha_cum_end=value, gamma_cum_end=0.2).config.alpha_cum_end == 0.5
 
 

@@ -1,4 +1,4 @@
-"""Overrides of the posterior and of its parts, in a subclass, on an instance and on the class: steps draw from them."""
+"""Overrides of the posterior and of its parts, in subclasses and on instances: steps use them."""
 
 import numpy as np
 import pytest
@@ -10,12 +10,18 @@ from vqdiffusion import VQDiffusionScheduler
 METHODS = ["inverse_cdf", "gumbel"]
 CLASSES, BATCH, PIXELS = 5, 3, 40
 SHAPE = (BATCH, PIXELS)
-OVERRIDABLE = ["q_posterior", "log_Q_t_transitioning_to_known_class", "apply_cumulative_transitions"]
+OVERRIDABLE = [
+    "q_posterior",
+    "log_Q_t_transitioning_to_known_class",
+    "apply_cumulative_transitions",
+]
 
 
 def other_posterior(log_p, x_t, t):
     """Any distribution that depends on all it is given."""
-    logits = np.concatenate((2 * np.asarray(log_p), np.full((len(log_p), 1, log_p.shape[2]), -1.5)), axis=1)
+    logits = np.concatenate(
+        (2 * np.asarray(log_p), np.full((len(log_p), 1, log_p.shape[2]), -1.5)), axis=1
+    )
     return logits + np.cos(x_t)[:, None] * np.sin(np.arange(CLASSES + 1) + t)[:, None]
 
 
@@ -65,7 +71,11 @@ def made(request):
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
 def case(request, rng):
     log_p = random_log_p(rng, BATCH, CLASSES, PIXELS, dtype=request.param)
-    return log_p, random_log_p(rng, BATCH, CLASSES, PIXELS, dtype=request.param), random_classes(rng, *(BATCH, CLASSES, PIXELS))
+    return (
+        log_p,
+        random_log_p(rng, BATCH, CLASSES, PIXELS, dtype=request.param),
+        random_classes(rng, *(BATCH, CLASSES, PIXELS)),
+    )
 
 
 def drawn(method, posterior, generator):
@@ -149,7 +159,9 @@ def test_overrides_that_change_nothing_leave_the_posterior_as_it_is(case, t):
             return super().apply_cumulative_transitions(q, t)
 
     log_p, _, sample = case
-    posterior, expected = (made(CLASSES + 1).q_posterior(log_p, sample, t) for made in (Same, VQDiffusionScheduler))
+    posterior, expected = (
+        made(CLASSES + 1).q_posterior(log_p, sample, t) for made in (Same, VQDiffusionScheduler)
+    )
     assert Same.calls == 3 and posterior.dtype == expected.dtype
     tolerance = 2e-5 if log_p.dtype == np.float32 else 1e-9
     # At t = 0 the mask's logarithm of 1e-30 and the like cancel against each other.
@@ -160,8 +172,16 @@ def test_overrides_that_change_nothing_leave_the_posterior_as_it_is(case, t):
 @pytest.mark.parametrize("name", OVERRIDABLE)
 def test_an_override_on_the_class_itself_is_noticed(monkeypatch, case, method, name):
     log_p, _, sample = case
-    scheduler, original, calls = VQDiffusionScheduler(CLASSES + 1, sampling_method=method), getattr(VQDiffusionScheduler, name), []
-    monkeypatch.setattr(VQDiffusionScheduler, name, lambda *given, **named: calls.append(1) or original(*given, **named))
+    scheduler, original, calls = (
+        VQDiffusionScheduler(CLASSES + 1, sampling_method=method),
+        getattr(VQDiffusionScheduler, name),
+        [],
+    )
+    monkeypatch.setattr(
+        VQDiffusionScheduler,
+        name,
+        lambda *given, **named: calls.append(1) or original(*given, **named),
+    )
     scheduler.step(log_p, 40, sample, 1)
     assert calls
     monkeypatch.undo()
@@ -177,9 +197,13 @@ def test_a_plan_is_refused(case, name):
     plan = scheduler.plan(40, sample, 1)
     scheduler.step(log_p, 40, sample, plan=plan)
     setattr(scheduler, name, getattr(scheduler, name))
-    with pytest.raises(ValueError, match="plan needs the scheduler's own posterior: an override sees every pixel"):
+    with pytest.raises(
+        ValueError, match="plan needs the scheduler's own posterior: overrides see all pixels"
+    ):
         scheduler.plan(40, sample, 1)
-    with pytest.raises(ValueError, match="plan must be None where the scheduler's posterior is overridden"):
+    with pytest.raises(
+        ValueError, match="plan must be None where the scheduler's posterior is overridden"
+    ):
         scheduler.step(log_p, 40, sample, plan=plan)
 
 
@@ -200,7 +224,11 @@ BAD = {
     "shape": (GOOD[:, 1:], ValueError, "must return an array of shape"),
     "nothing": (None, TypeError, "what q_posterior returns must be an array, not None"),
     "integers": (GOOD.astype(int), TypeError, "what q_posterior returns must be float16"),
-    "NaN": (GOOD * np.nan, ValueError, "what q_posterior returns must hold finite numbers or -inf, not NaN"),
+    "NaN": (
+        GOOD * np.nan,
+        ValueError,
+        "what q_posterior returns must hold finite numbers or -inf, not NaN",
+    ),
     "empty columns": (GOOD - np.inf, ValueError, "what q_posterior returns must"),
     "exception": (raising, ZeroDivisionError, None),
     "interrupt": (interrupted, KeyboardInterrupt, None),
@@ -236,18 +264,50 @@ def test_a_part_of_the_wrong_shape(case, name):
     "arguments, error, message",
     [
         ({"model_output": None}, TypeError, "^model_output must be an array, not None"),
-        ({"model_output": np.zeros((BATCH, CLASSES + 1, PIXELS))}, ValueError, "^model_output must have"),
-        ({"model_output": np.zeros((BATCH, CLASSES, PIXELS), int)}, TypeError, "^model_output must be float16"),
-        ({"model_output": np.full((BATCH, CLASSES, PIXELS), np.nan)}, ValueError, "^model_output must hold finite"),
+        (
+            {"model_output": np.zeros((BATCH, CLASSES + 1, PIXELS))},
+            ValueError,
+            "^model_output must have",
+        ),
+        (
+            {"model_output": np.zeros((BATCH, CLASSES, PIXELS), int)},
+            TypeError,
+            "^model_output must be float16",
+        ),
+        (
+            {"model_output": np.full((BATCH, CLASSES, PIXELS), np.nan)},
+            ValueError,
+            "^model_output must hold finite",
+        ),
         ({"sample": None}, TypeError, "^sample must be an array, not None"),
-        ({"sample": np.zeros(SHAPE)}, TypeError, "^sample must be of an integer dtype, not float64"),
-        ({"sample": np.zeros((BATCH, PIXELS + 1), int)}, ValueError, r"^sample must have shape \(3, 40\)"),
-        ({"sample": np.full(SHAPE, CLASSES + 1)}, ValueError, r"^sample must hold classes 0 ... 5, not 6"),
-        ({"sample": np.full(SHAPE, 2**63, np.uint64)}, ValueError, f"^sample must hold classes .* {2**63}"),
+        (
+            {"sample": np.zeros(SHAPE)},
+            TypeError,
+            "^sample must be of an integer dtype, not float64",
+        ),
+        (
+            {"sample": np.zeros((BATCH, PIXELS + 1), int)},
+            ValueError,
+            r"^sample must have shape \(3, 40\)",
+        ),
+        (
+            {"sample": np.full(SHAPE, CLASSES + 1)},
+            ValueError,
+            r"^sample must hold classes 0 ... 5, not 6",
+        ),
+        (
+            {"sample": np.full(SHAPE, 2**63, np.uint64)},
+            ValueError,
+            f"^sample must hold classes .* {2**63}",
+        ),
         ({"sample": np.full(SHAPE, -1)}, ValueError, "^sample must hold classes 0 ... 5, not -1"),
         ({"timestep": 100}, ValueError, "^timestep must be from 0 to 99, not 100"),
         ({"generator": "text"}, TypeError, "^generator must be"),
-        ({"generator": [1, 2]}, ValueError, "^generator as a list must hold one for each batch row, not 2"),
+        (
+            {"generator": [1, 2]},
+            ValueError,
+            "^generator as a list must hold one for each batch row, not 2",
+        ),
     ],
 )
 def test_arguments_of_a_step_with_an_override(made, case, arguments, error, message):
@@ -259,7 +319,11 @@ def test_arguments_of_a_step_with_an_override(made, case, arguments, error, mess
 @pytest.mark.parametrize(
     "arguments, error, message",
     [
-        ({"guidance_scale": np.inf}, ValueError, "^guidance_scale must be a number of moderate size"),
+        (
+            {"guidance_scale": np.inf},
+            ValueError,
+            "^guidance_scale must be a number of moderate size",
+        ),
         ({"truncation_rate": np.nan}, ValueError, "^truncation_rate must be"),
         ({"floor": np.nan}, ValueError, "^floor must be"),
         ({"log_p_cond": np.zeros((BATCH, CLASSES, PIXELS), int)}, TypeError, "^log_p_cond must be"),
@@ -268,11 +332,20 @@ def test_arguments_of_a_step_with_an_override(made, case, arguments, error, mess
             ValueError,
             "^log_p_cond must hold finite",
         ),
-        ({"log_p_uncond": np.zeros((BATCH, CLASSES, 2))}, ValueError, "^log_p_cond must have the shape"),
+        (
+            {"log_p_uncond": np.zeros((BATCH, CLASSES, 2))},
+            ValueError,
+            "^log_p_cond must have the shape",
+        ),
     ],
 )
 def test_arguments_of_a_guided_step_with_an_override(made, case, arguments, error, message):
-    given = {"log_p_uncond": case[0], "log_p_cond": case[1], "timestep": 40, "sample": case[2]} | arguments
+    given = {
+        "log_p_uncond": case[0],
+        "log_p_cond": case[1],
+        "timestep": 40,
+        "sample": case[2],
+    } | arguments
     with pytest.raises(error, match=message):
         made("gumbel").guided_step(**given)
 

@@ -1,4 +1,4 @@
-"""Attributes that look like inputs: assigning one raises, since nothing that is computed would change with it."""
+"""Attributes that look like inputs: assigning one raises, since it would change nothing."""
 
 import unittest.mock
 
@@ -9,7 +9,10 @@ from vqdiffusion import VQDiffusionScheduler
 
 TABLES = ["log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct"]
 SENTENCES = {
-    **{name: "is read-only: it follows from the constructor's alpha_cum_start, alpha_cum_end" for name in TABLES},
+    **{
+        name: "is read-only: it follows from the constructor's alpha_cum_start, alpha_cum_end"
+        for name in TABLES
+    },
     "num_embed": "is read-only: it follows from the constructor's num_vec_classes",
     "mask_class": "is read-only: it follows from the constructor's num_vec_classes",
     "timesteps": r"is read-only: call set_timesteps\(num_inference_steps\)",
@@ -21,8 +24,8 @@ SENTENCES = {
     "config_name": "is read-only$",
 }
 OF_THE_BASE = {
-    "num_vec_classes": r"is read-only: make another scheduler with from_config\(config, key=value\)",
-    "sampling_method": r"is read-only: make another scheduler with from_config\(config, key=value\)",
+    "num_vec_classes": "is read-only: make another scheduler with from_config",
+    "sampling_method": "is read-only: make another scheduler with from_config",
     "mask_clas": "has no attribute 'mask_clas' that could be set",
     "_anything": "has no attribute '_anything' that could be set",
 }
@@ -71,7 +74,9 @@ def test_a_subclass_has_attributes_of_its_own():
     scheduler = Subclass(6, "blue")
     scheduler.colour, scheduler.own, scheduler.misspelt = "green", lambda: "other", 3
     scheduler.own_table[0] = 1
-    assert scheduler.colour == "green" and scheduler.own() == "other" and scheduler.own_table[0] == 1
+    assert (
+        scheduler.colour == "green" and scheduler.own() == "other" and scheduler.own_table[0] == 1
+    )
     del scheduler.own, scheduler.misspelt
     assert scheduler.own() == "green" and not hasattr(scheduler, "misspelt")
 
@@ -79,11 +84,22 @@ def test_a_subclass_has_attributes_of_its_own():
 @pytest.mark.parametrize("made", [VQDiffusionScheduler, Subclass])
 def test_public_methods_can_be_overridden_on_an_instance(made):
     scheduler = made(6)
-    for name in ("step", "set_timesteps", "q_posterior", "plan", "q_sample", "save_pretrained", "from_config"):
+    for name in (
+        "step",
+        "set_timesteps",
+        "q_posterior",
+        "plan",
+        "q_sample",
+        "save_pretrained",
+        "from_config",
+    ):
         setattr(scheduler, name, lambda *arguments: name)
         assert getattr(scheduler, name)() == name
         delattr(scheduler, name)
-        assert name not in vars(scheduler) and getattr(scheduler, name).__func__ is getattr(made(7), name).__func__
+        assert (
+            name not in vars(scheduler)
+            and getattr(scheduler, name).__func__ is getattr(made(7), name).__func__
+        )
     with unittest.mock.patch.object(scheduler, "step", return_value=3):
         assert scheduler.step() == 3
     assert "step" not in vars(scheduler)

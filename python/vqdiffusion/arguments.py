@@ -15,7 +15,7 @@ MOST_TIMESTEPS = 10**7  # of a schedule, whose tables take about 100 bytes for e
 
 
 def as_int(value: SupportsIndex, name: str, low: int, high: int = _INT64_MAX) -> int:
-    """`value`, an integer or an integer array or tensor of one element, as an int from `low` to `high`."""
+    """`value`, an integer or an array or tensor of one, as an int from `low` to `high`."""
     if type(value) is not int:
         value = _single(value, name, "integer")
         if _is_boolean(value):
@@ -43,7 +43,7 @@ def as_float(value: SupportsFloat, name: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        number = _digits(value)
+        number = _digits(int(value))
         raise ValueError(f"{name} must be a number that float64 can hold, not {number}") from None
 
 

@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 _BFLOAT16 = np.dtype([("bfloat16", "u2")])  # its bits: NumPy has no bfloat16
-_FLOATING = frozenset(map(np.dtype, ("f2", "f4", "f8", _BFLOAT16)))
+_FLOATING = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64), _BFLOAT16)
 
 _warned = False
 
 
 def warn_of_probabilities(x: npt.NDArray[Any], name: str) -> None:
-    """Warns, once per process and in the name of the caller's caller, where `x` seems to hold probabilities.
+    """Warns the caller's caller, once per process, where `x` seems to hold probabilities.
 
-    `x` has the axes (batch, classes, pixels). Nearly always its first element tells that it holds logarithms.
+    `x` has the axes (batch, classes, pixels). Nearly always its first element tells that it holds
+    logarithms.
     """
     global _warned
     if _warned or not x.size:
@@ -32,8 +33,8 @@ def warn_of_probabilities(x: npt.NDArray[Any], name: str) -> None:
     if _looks_like_probabilities(x):
         _warned = True
         warnings.warn(
-            f"{name} must hold log-probabilities, but its first column looks like probabilities: it lies between 0 and "
-            "1 and sums to 1. Take the logarithm, or log_softmax instead of softmax",
+            f"{name} must hold log-probabilities, but its first column looks like probabilities: "
+            "it lies between 0 and 1 and sums to 1. Take the logarithm, or log_softmax for softmax",
             stacklevel=3,
         )
 
@@ -49,7 +50,7 @@ def _looks_like_probabilities(x: npt.NDArray[Any]) -> bool:
         if not ((part >= 0) & (part <= 1)).all():
             return False
     tolerance = 0.01 if x.dtype.itemsize == 2 else 0.001
-    return np.count_nonzero(part) > 1 and abs(part.sum(dtype=np.float64) - 1) <= tolerance
+    return np.count_nonzero(part) > 1 and abs(float(part.sum(dtype=np.float64)) - 1) <= tolerance
 
 
 def check_classes(x: npt.NDArray[Any], classes: int, name: str, with_mask: bool = False) -> None:
@@ -58,8 +59,10 @@ def check_classes(x: npt.NDArray[Any], classes: int, name: str, with_mask: bool 
         raise wrong_classes(x.shape, classes, name, with_mask)
 
 
-def wrong_classes(shape: tuple[int, ...], classes: int, name: str, with_mask: bool = False) -> ValueError:
-    """The error for an array (batch, classes, pixels), or (classes, pixels), that has not that many classes.
+def wrong_classes(
+    shape: tuple[int, ...], classes: int, name: str, with_mask: bool = False
+) -> ValueError:
+    """The error for an array (batch, classes, pixels) or (classes, pixels) of other classes.
 
     `classes` is K, or with the mask K + 1.
     """
@@ -84,5 +87,6 @@ def check_rate(rate: float, name: str) -> None:
     if not (0 <= rate <= 1 or rate == math.inf):
         percent = f": {rate / 100:g}?" if 1 < rate <= 100 else ""
         raise ValueError(
-            f"{name} must be a share of the probability, from 0 to 1, or math.inf for no truncation, not {rate:g}{percent}"
+            f"{name} must be a share of the probability, from 0 to 1, or math.inf for no "
+            f"truncation, not {rate:g}{percent}"
         )

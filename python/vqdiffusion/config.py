@@ -217,8 +217,8 @@ class Configurable:
         TypeError
             If an entry that came with the configuration cannot be written as JSON.
         ValueError
-            If such an entry is nested too deeply to be written or holds itself, or `push_to_hub` is true: nothing is
-            uploaded from here.
+            If such an entry is nested too deeply to be written or holds itself, or `push_to_hub` is
+            true: nothing is uploaded from here.
         """
         if push_to_hub:
             raise ValueError("push_to_hub must be False: this package does not talk to a model hub")
@@ -236,7 +236,9 @@ class Configurable:
         try:
             return json.dumps(entries, indent=2, sort_keys=True, default=_plain) + "\n"
         except RecursionError:
-            raise ValueError("an entry of the configuration is nested too deeply to be written as JSON") from None
+            raise ValueError(
+                "an entry of the configuration is nested too deeply to be written as JSON"
+            ) from None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
@@ -275,7 +277,9 @@ def _read(path: str) -> dict[str, Any]:
         except ValueError as error:  # not JSON, or not UTF-8
             raise OSError(f"the configuration file {path!r} does not hold valid JSON: {error}") from error
         except RecursionError:
-            raise OSError(f"the configuration file {path!r} is nested too deeply to be read") from None
+            raise OSError(
+                f"the configuration file {path!r} is nested too deeply to be read"
+            ) from None
     if not isinstance(config, dict):
         raise OSError(f"the configuration file {path!r} must hold a JSON object, not {type(config).__name__}")
     return config

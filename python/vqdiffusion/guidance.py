@@ -62,8 +62,8 @@ def truncate(log_p: npt.ArrayLike, rate: SupportsFloat, floor: SupportsFloat = -
     log_p : array of float16, float32 or float64, shape (B, K, N)
         Log-probabilities. Any strides. Torch tensors are taken too, as in `guide`.
     rate : float
-        From 0 to 1, a share, not a percentage. At 0 only the most probable class is kept; at 1 classes are dropped only
-        once 1 is reached; at math.inf none is.
+        From 0 to 1, a share, not a percentage. At 0 only the most probable class is kept; at 1
+        classes are dropped only once 1 is reached; at math.inf none is.
     floor : float
         Lower values of the result are raised to this; pipelines clamp at -70.
 
@@ -77,7 +77,8 @@ def truncate(log_p: npt.ArrayLike, rate: SupportsFloat, floor: SupportsFloat = -
     TypeError
         If `log_p` is not floating.
     ValueError
-        If `log_p` holds NaN or +inf or a column of nothing but -inf, `rate` is out of range, or `floor` is NaN.
+        If `log_p` holds NaN or +inf or a column of nothing but -inf, `rate` is out of range, or
+        `floor` is NaN.
     """
     if _is_torch(log_p):
         from . import torch_guidance

@@ -1,8 +1,8 @@
 """Steps of schedulers whose posterior, or a part of it, someone has overridden.
 
-`q_posterior` may be overridden, and the two methods that it is defined by: log_Q_t_transitioning_to_known_class and
-apply_cumulative_transitions. Overrides get NumPy arrays and t as an int. At t = 0 `step` does not call them: it draws
-from the model output itself.
+`q_posterior` may be overridden, and the two methods that it is defined by:
+log_Q_t_transitioning_to_known_class and apply_cumulative_transitions. Overrides get NumPy arrays
+and t as an int. At t = 0 `step` does not call them: it draws from the model output itself.
 """
 
 from __future__ import annotations
@@ -18,45 +18,33 @@ from . import _native, threads
 from .arguments import as_array, as_tensor
 from .checks import check_classes
 from .functional import index_to_log_onehot
-from .generators import GeneratorLike, draw_noise, drawn_uniforms
 from .guidance import guide, truncate
 
-# At t = 0 the native steps draw from what they are given, whatever the noise: any that reaches every class will do.
-_ANY_NOISE = np.array([0.5]), np.array([0.25])
+# At t = 0 the native steps draw from what they are given, whatever the noise: any that reaches
+# every class will do.
+ANY_NOISE = np.array([0.5]), np.array([0.25])
 
 
-def step(
-    scheduler: Any,
-    model_output: npt.ArrayLike,
-    t: int,
-    sample: npt.ArrayLike | None,
-    generator: GeneratorLike,
-) -> npt.NDArray[np.int64]:
-    """The tokens (B, N) drawn from `scheduler.q_posterior`, with the random numbers of any other step."""
+def posterior(
+    scheduler: Any, model_output: npt.ArrayLike, t: int, sample: npt.ArrayLike | None
+) -> npt.NDArray[Any]:
+    """What `scheduler.q_posterior` returns for a step, (B, K + 1, N), once it can be drawn from."""
     classes: int = scheduler.mask_class
     x = _as_log_p(model_output, "model_output", classes)
     batch, _, pixels = x.shape
     grid = _as_classes(sample, "sample", classes, (batch, pixels))
     returned = scheduler.q_posterior(x, grid, t)
-    posterior = _returned(returned, "q_posterior", (batch, classes + 1, pixels))
-    _check_columns(posterior, "what q_posterior returns")
-    schedule = classes + 1, *_ANY_NOISE
-    prev_sample = np.empty((batch, pixels), np.int64)
-
-    def draw(rows: slice, source: Any) -> None:
-        native_step = _native.step_gumbel if scheduler._gumbel else _native.step_inverse_cdf
-        native_step(*schedule, 0, -1, posterior[rows], None, source, prev_sample[rows], threads._num_threads)
-
-    if scheduler._gumbel:
-        draw_noise(generator, (batch,), draw)
-    else:
-        with drawn_uniforms(generator, (batch, pixels)) as uniforms:
-            draw(slice(None), uniforms)
-    return prev_sample
+    log_p = _returned(returned, "q_posterior", (batch, classes + 1, pixels))
+    _check_columns(log_p, "what q_posterior returns")
+    return log_p
 
 
 def guided(
-    log_p_uncond: npt.NDArray[Any] | None, log_p_cond: npt.NDArray[Any], scale: float, rate: float, floor: float
+    log_p_uncond: npt.NDArray[Any] | None,
+    log_p_cond: npt.NDArray[Any],
+    scale: float,
+    rate: float,
+    floor: float,
 ) -> npt.NDArray[Any]:
     """The model output that `guided_step` hands to the step."""
     if log_p_uncond is not None:
@@ -71,7 +59,8 @@ def posterior_from_parts(
 ) -> npt.NDArray[Any]:
     """Eq. 11 by the two methods of the scheduler that it is made of, in logarithms:
 
-    q(x_t | x_{t-1}) Y Σ_{x_0} q(x_{t-1} | x_0) y(x_0) with y = p(x_0) / q(x_t | x_0) / Y, which sums to one.
+    q(x_t | x_{t-1}) Y Σ_{x_0} q(x_{t-1} | x_0) y(x_0) with y = p(x_0) / q(x_t | x_0) / Y, whose sum
+    is one.
     """
     classes: int = scheduler.mask_class
     log_p = _as_log_p(log_p_x_0, "log_p_x_0", classes)
@@ -82,7 +71,9 @@ def posterior_from_parts(
 
     def rows(cumulative: bool) -> npt.NDArray[Any]:
         name = "log_Q_t_transitioning_to_known_class"
-        returned = getattr(scheduler, name)(t=t, x_t=grid, log_onehot_x_t=onehot, cumulative=cumulative)
+        returned = getattr(scheduler, name)(
+            t=t, x_t=grid, log_onehot_x_t=onehot, cumulative=cumulative
+        )
         return _returned(returned, name, (batch, classes + (not cumulative), pixels))
 
     from_clean, from_before = rows(True), rows(False)
@@ -112,7 +103,9 @@ def _as_classes(value: Any, name: str, mask: int, shape: tuple[int, int]) -> npt
     if array.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, not {array.shape}")
     if array.size and not (0 <= array.min() and array.max() <= mask):
-        raise ValueError(f"{name} must hold classes 0 ... {mask}, not {array.min()} to {array.max()}")
+        raise ValueError(
+            f"{name} must hold classes 0 ... {mask}, not {array.min()} to {array.max()}"
+        )
     return array
 
 
@@ -131,7 +124,7 @@ def _check_columns(array: npt.NDArray[Any], name: str) -> None:
 
 @contextmanager
 def _naming(**names: str) -> Iterator[None]:
-    """Errors of the block that begin with the name of an argument begin with the one that is given for it."""
+    """Errors of the block that begin with the name of an argument begin with another name."""
     try:
         yield
     except (TypeError, ValueError) as error:

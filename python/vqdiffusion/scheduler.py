@@ -38,6 +38,10 @@ class VQDiffusionScheduler(Configurable):
     with probability γ_t, and keeps it otherwise. K is the number of classes without the mask, whose index is K; T is
     the number of training timesteps; B is the number of batch rows and N that of pixels in each.
 
+    Attributes are read-only, arrays included, and assigning one raises AttributeError. Only public
+    methods can be overridden, in a subclass or on an instance; a subclass may also have attributes
+    of its own. `step` and `guided_step` draw from an overridden posterior, see `step`.
+
     Parameters
     ----------
     num_vec_classes : int
@@ -49,14 +53,11 @@ class VQDiffusionScheduler(Configurable):
     gamma_cum_start, gamma_cum_end : float
         γ̄, the probability that a pixel is masked, at t = 0 and at t = T - 1.
     sampling_method : {"inverse_cdf", "gumbel"}
-        How `step` draws. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform per pixel: exact for
-        the rarest classes, and it reads only the columns of the model output that the uniform makes necessary. "gumbel"
-        takes the argmax after adding Gumbel noise from one 24-bit uniform per class and pixel, which is what diffusers
-        does. Configuration files name it always; diffusers' own, which do not, load with the default.
-
-    Attributes are read-only, arrays included, and assigning one raises AttributeError. Only public methods can be
-    overridden, in a subclass or on an instance; a subclass may also have attributes of its own. `step` and
-    `guided_step` draw from an overridden posterior, see `step`.
+        How `step` draws. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform
+        per pixel: exact for the rarest classes, and it reads only the columns of the model output
+        that the uniform makes necessary. "gumbel" takes the argmax after adding Gumbel noise from
+        one 24-bit uniform per class and pixel, which is what diffusers does. Configuration files
+        name it always; diffusers' own, which do not, load with the default.
 
     Attributes
     ----------
@@ -114,7 +115,9 @@ class VQDiffusionScheduler(Configurable):
             raise ValueError(f"sampling_method must be one of {', '.join(_SAMPLING_METHODS)}, not {sampling_method!r}")
         config = FrozenConfig(
             num_vec_classes=as_int(num_vec_classes, "num_vec_classes", 2, MOST_CLASSES + 1),
-            num_train_timesteps=as_int(num_train_timesteps, "num_train_timesteps", 2, MOST_TIMESTEPS),
+            num_train_timesteps=as_int(
+                num_train_timesteps, "num_train_timesteps", 2, MOST_TIMESTEPS
+            ),
             alpha_cum_start=as_float(alpha_cum_start, "alpha_cum_start"),
             alpha_cum_end=as_float(alpha_cum_end, "alpha_cum_end"),
             gamma_cum_start=as_float(gamma_cum_start, "gamma_cum_start"),
@@ -166,9 +169,10 @@ class VQDiffusionScheduler(Configurable):
     def set_timesteps(self, num_inference_steps: int, device: str | None = None) -> None:
         """Set `timesteps` to num_inference_steps - 1 … 0.
 
-        With fewer steps than in training this is the end of the chain, which expects samples at that noise level; it is
-        not a chain of longer strides. Nor is every fourth timestep, `timesteps[::4]`: `step` goes from t to t - 1, so
-        that too few masks are removed, and some are left at the end.
+        With fewer steps than in training this is the end of the chain, which expects samples at
+        that noise level; it is not a chain of longer strides. Nor is every fourth timestep,
+        `timesteps[::4]`: `step` goes from t to t - 1, so that too few masks are removed, and some
+        are left at the end.
 
         Parameters
         ----------
@@ -227,9 +231,10 @@ class VQDiffusionScheduler(Configurable):
     ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
         """Draw x_{t-1} from p(x_{t-1} | x_t), eq. 11.
 
-        Where `q_posterior`, `log_Q_t_transitioning_to_known_class` or `apply_cumulative_transitions` is overridden, in
-        a subclass or on the instance, the step draws from what `q_posterior` then returns (at t = 0 from the model
-        output all the same), with the same random numbers.
+        Where `q_posterior`, `log_Q_t_transitioning_to_known_class` or
+        `apply_cumulative_transitions` is overridden, in a subclass or on the instance, the step
+        draws from what `q_posterior` then returns (at t = 0 from the model output all the same),
+        with the same random numbers.
 
         Parameters
         ----------
@@ -240,9 +245,10 @@ class VQDiffusionScheduler(Configurable):
         timestep : int, NumPy integer or integer array of one element
             t, 0 … T - 1.
         sample : array of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of class 0, nearly all of
-            which the first step replaces at once. Not read at t = 0, where it may be None: the model output itself is
-            drawn from, so that the mask is never returned. A chain that ends at another timestep may return masks.
+            x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of
+            class 0, nearly all of which the first step replaces at once. Not read at t = 0, where
+            it may be None: the model output itself is drawn from, so that the mask is never
+            returned. A chain that ends at another timestep may return masks.
         generator : None, int, SeedSequence, BitGenerator, Generator or RandomState, or a list or tuple of these
             None draws unpredictably. An int or a SeedSequence stands for `numpy.random.default_rng(seed)`, made anew at
             every call: the same seed at every step of a chain would draw the same noise at every step and spoil the
@@ -278,8 +284,8 @@ class VQDiffusionScheduler(Configurable):
         Warns
         -----
         UserWarning
-            Once per process, where the first column of `model_output` looks like probabilities: it lies in [0, 1] and
-            sums to 1 over several classes.
+            Once per process, where the first column of `model_output` looks like probabilities: it
+            lies in [0, 1] and sums to 1 over several classes.
         """
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         if plan is not None:
@@ -289,9 +295,11 @@ class VQDiffusionScheduler(Configurable):
         batch, _, pixels = model_output.shape
         check_classes(model_output, self._num_classes, "model_output")
         warn_of_probabilities(model_output, "model_output")
+        schedule = self._schedule
         if t and _posterior_is_overridden(self):
-            prev_sample = overrides.step(self, model_output, t, sample, generator)
-            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+            # Drawn from as the last step draws from the model output, with the mask as one more class.
+            model_output = overrides.posterior(self, model_output, t, sample)
+            schedule, t = (self.num_embed, *overrides.ANY_NOISE), 0
         if check_finite and not self._gumbel:
             _native.check_model_output(model_output, threads._num_threads)
         grid = None if t == 0 else as_array(sample, "sample")
@@ -300,13 +308,13 @@ class VQDiffusionScheduler(Configurable):
 
             def draw(rows: slice, source: Any) -> None:
                 x, x_t = model_output[rows], None if grid is None else grid[rows]
-                _native.step_gumbel(*self._schedule, t, t - 1, x, x_t, source, prev_sample[rows], threads._num_threads)
+                _native.step_gumbel(*schedule, t, t - 1, x, x_t, source, prev_sample[rows], threads._num_threads)
 
             draw_noise(generator, (batch,), draw)
         else:
             with drawn_uniforms(generator, (batch, pixels)) as u:
                 _native.step_inverse_cdf(
-                    *self._schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads
+                    *schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads
                 )
         return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
 
@@ -407,8 +415,8 @@ class VQDiffusionScheduler(Configurable):
         check_rate(numbers[1], "truncation_rate")
         warn_of_probabilities(cond, "log_p_cond")
         if t and _posterior_is_overridden(self):
-            prev_sample = overrides.step(self, overrides.guided(uncond, cond, *numbers), t, sample, generator)
-            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+            log_p = overrides.guided(uncond, cond, *numbers)
+            return self.step(log_p, t, sample, generator, return_dict)  # type: ignore
         grid = None if t == 0 else as_array(sample, "sample")
         prev_sample = np.empty((batch, pixels), np.int64)
 
@@ -459,7 +467,7 @@ class VQDiffusionScheduler(Configurable):
         if self._gumbel:
             raise ValueError("plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of every pixel")
         if _posterior_is_overridden(self):
-            raise ValueError("plan needs the scheduler's own posterior: an override sees every pixel")
+            raise ValueError("plan needs the scheduler's own posterior: overrides see all pixels")
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         grid = as_grid(sample, "sample")
         needed = np.empty(grid.shape, bool)
@@ -507,8 +515,9 @@ class VQDiffusionScheduler(Configurable):
     def q_posterior(self, log_p_x_0: npt.ArrayLike, x_t: npt.ArrayLike, t: SupportsIndex) -> FloatArray:
         """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
 
-        Eq. 5 turns it into q(x_t | x_{t-1}) Σ_{x_0} q(x_{t-1} | x_0) p(x_0) / q(x_t | x_0). It is not normalised: a
-        column sums to Σ p(x_0). Where one of the two methods below is overridden, it is composed from both.
+        Eq. 5 turns it into q(x_t | x_{t-1}) Σ_{x_0} q(x_{t-1} | x_0) p(x_0) / q(x_t | x_0). It is
+        not normalised: a column sums to Σ p(x_0). Where one of the two methods below is overridden,
+        it is composed from both.
 
         Parameters
         ----------

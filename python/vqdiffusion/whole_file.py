@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 def write_whole(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file in UTF-8, which then holds all of `text`, or is as before when an exception is raised.
+    """Write a text file in UTF-8 that holds all of `text`, or is as before after an exception.
 
     Permissions are those that `open(path, "w")` leaves, and links are followed.
 

@@ -43,9 +43,13 @@ def test_numbers_as_tensors_and_arrays(wrap):
         guided = scheduler.guided_step(
             LOG_P, LOG_P, 30, X, generator, guidance_scale=scale, truncation_rate=rate, floor=floor
         )
-        return guided.prev_sample, vqdiffusion.truncate(vqdiffusion.guide(LOG_P, LOG_P, scale), rate, floor)
+        return guided.prev_sample, vqdiffusion.truncate(
+            vqdiffusion.guide(LOG_P, LOG_P, scale), rate, floor
+        )
 
-    for one, other in zip(call(5.0, 0.5, -64.0), call(wrap(5.0), wrap(0.5), wrap(-64.0)), strict=True):
+    for one, other in zip(
+        call(5.0, 0.5, -64.0), call(wrap(5.0), wrap(0.5), wrap(-64.0)), strict=True
+    ):
         assert torch.equal(one, other)
 
 

@@ -1,4 +1,4 @@
-"""Overrides of a part of the posterior give in the NumPy class what they give in diffusers' class."""
+"""Overrides of parts of the posterior: the NumPy class gives what diffusers' class gives."""
 
 import numpy as np
 import pytest
@@ -27,6 +27,8 @@ def test_the_posterior_is_composed_as_in_diffusers(t):
     torch.manual_seed(t)
     log_p, x_t = torch.randn(2, 17, 30).log_softmax(1), torch.randint(0, 18, (2, 30))
     expected = overridden(Reference)(18).q_posterior(log_p, x_t, t).numpy()
-    result = overridden(vqdiffusion.VQDiffusionScheduler)(18).q_posterior(log_p.numpy(), x_t.numpy(), t)
+    result = overridden(vqdiffusion.VQDiffusionScheduler)(18).q_posterior(
+        log_p.numpy(), x_t.numpy(), t
+    )
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-4)
     assert not np.allclose(expected, Reference(18).q_posterior(log_p, x_t, t).numpy(), atol=0.1)

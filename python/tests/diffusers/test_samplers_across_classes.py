@@ -1,4 +1,4 @@
-"""The sampling method passes from the NumPy class's file to the drop-in, and diffusers reads that file."""
+"""The drop-in takes the sampling method of the NumPy class's file, and diffusers reads it."""
 
 import numpy as np
 import pytest
@@ -13,12 +13,16 @@ from vqdiffusion.diffusers import VQDiffusionScheduler
 def test_the_drop_in_samples_as_the_numpy_class_whose_file_it_loads(tmp_path, method):
     saved = vqdiffusion.VQDiffusionScheduler(18, sampling_method=method)
     saved.save_pretrained(tmp_path)
-    loaded = [VQDiffusionScheduler.from_pretrained(tmp_path), VQDiffusionScheduler.from_config(saved.config)]
+    loaded = [
+        VQDiffusionScheduler.from_pretrained(tmp_path),
+        VQDiffusionScheduler.from_config(saved.config),
+    ]
     log_p, sample = torch.zeros((1, 17, 40)).log_softmax(1), torch.full((1, 40), 17)
     expected = VQDiffusionScheduler(18, sampling_method=method)
     for scheduler in loaded:
         results = [
-            one.step(log_p, 60, sample, torch.Generator().manual_seed(3)).prev_sample for one in (scheduler, expected)
+            one.step(log_p, 60, sample, torch.Generator().manual_seed(3)).prev_sample
+            for one in (scheduler, expected)
         ]
         assert torch.equal(*results)
 

@@ -204,9 +204,10 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
         """Set `timesteps` to num_inference_steps - 1 … 0.
 
-        With fewer steps than in training this is the end of the chain, which expects samples at that noise level; it is
-        not a chain of longer strides. Nor is every fourth timestep, `timesteps[::4]`: `step` goes from t to t - 1, so
-        that too few masks are removed, and some are left at the end.
+        With fewer steps than in training this is the end of the chain, which expects samples at
+        that noise level; it is not a chain of longer strides. Nor is every fourth timestep,
+        `timesteps[::4]`: `step` goes from t to t - 1, so that too few masks are removed, and some
+        are left at the end.
 
         Parameters
         ----------
@@ -250,9 +251,10 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
             t, 0 … T - 1, for all rows or one for each.
         sample : torch.Tensor of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of class 0, nearly all of
-            which the first step replaces at once. Not read at t = 0, where it may be None: the model output itself is
-            drawn from, so that the mask is never returned. A chain that ends at another timestep may return masks.
+            x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of
+            class 0, nearly all of which the first step replaces at once. Not read at t = 0, where
+            it may be None: the model output itself is drawn from, so that the mask is never
+            returned. A chain that ends at another timestep may return masks.
         generator : torch.Generator, list of them, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with generator i would.
             "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N
@@ -287,8 +289,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         Warns
         -----
         UserWarning
-            Once per process, where the first column of `model_output` on the CPU looks like probabilities: it lies in
-            [0, 1] and sums to 1 over several classes.
+            Once per process, where the first column of `model_output` on the CPU looks like
+            probabilities: it lies in [0, 1] and sums to 1 over several classes.
         """
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
         if not self._is_plain():
