@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,8 @@ from .arguments import (
     check_drawable,
     check_grid,
 )
-from .engines import can_continue, engines
-from .noise import pixel_uniforms, restored_on_error, uniforms
+from .engines import Engines, can_continue, turn
+from .noise import States, pixel_uniforms, remember, uniforms
 from .planned import check_plan, complete, index, make_plan
 
 _SAMPLING_METHODS = ("gumbel", "inverse_cdf")
@@ -229,6 +230,26 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             generators are in the state in which they came. Values cannot be checked under vmap, torch.compile and on
             the meta device.
         """
+        states: States = []
+        put_back = starmap(Generator.set_state, states)
+        try:
+            return self._step(model_output, timestep, sample, generator, return_dict, plan, check_finite, states)
+        except BaseException:
+            list(put_back)
+            raise
+
+    def _step(
+        self,
+        model_output: Any,
+        timestep: Any,
+        sample: Any,
+        generator: Any,
+        return_dict: bool,
+        plan: StepPlan | None,
+        check_finite: bool,
+        states: States,
+    ) -> VQDiffusionSchedulerOutput | tuple[Tensor]:
+        """`step`; `states` receives what undoes its draws."""
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
         u = None
         if plan is not None:
@@ -249,11 +270,11 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         shown = None if x is None or t == 0 else memory(sample, "sample")
         # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is the default.
         if x is None or (shown is None and t != 0) or torch.get_default_dtype().itemsize < 4:
-            prev_sample = self._torch_step(model_output, t, sample, generator, u)
+            prev_sample = self._torch_step(model_output, t, sample, generator, states, u)
         else:
             if check_finite and not self._gumbel:
                 _native.check_model_output(x, threads._num_threads)
-            prev_sample = self._native_step(x, t, shown, generator, lambda: model_output, sample, u)
+            prev_sample = self._native_step(x, t, shown, generator, lambda: model_output, sample, states, u)
         return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def guided_step(
@@ -304,6 +325,31 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         TypeError, ValueError
             As in `guide`, `truncate` and `step`, for what is read.
         """
+        states: States = []
+        put_back = starmap(Generator.set_state, states)
+        guidance = guidance_scale, truncation_rate, floor
+        try:
+            return self._guided_step(
+                log_p_uncond, log_p_cond, timestep, sample, generator, *guidance, return_dict, states
+            )
+        except BaseException:
+            list(put_back)
+            raise
+
+    def _guided_step(
+        self,
+        log_p_uncond: Any,
+        log_p_cond: Any,
+        timestep: Any,
+        sample: Any,
+        generator: Any,
+        guidance_scale: Any,
+        truncation_rate: Any,
+        floor: Any,
+        return_dict: bool,
+        states: States,
+    ) -> VQDiffusionSchedulerOutput | tuple[Tensor]:
+        """`guided_step`; `states` receives what undoes its draws."""
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
         numbers = (
             as_float(guidance_scale, "guidance_scale"),
@@ -327,7 +373,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             return self.step(by_torch(), timestep, sample, generator, return_dict)
         if uncond is not None and uncond.shape != cond.shape:
             raise ValueError(f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}")
-        prev_sample = self._native_step(cond, t, shown, generator, by_torch, sample, guidance=(uncond, *numbers))
+        guidance = uncond, *numbers
+        prev_sample = self._native_step(cond, t, shown, generator, by_torch, sample, states, guidance=guidance)
         return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def plan(
@@ -375,10 +422,11 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         generator: Any,
         model_output: Callable[[], Any],
         sample: Any,
+        states: States,
         u: Tensor | None = None,
         guidance: tuple[Any, ...] | None = None,
     ) -> Tensor:
-        """`x` and `shown` are the memory of `model_output` and `sample`. With `guidance` (the unconditional output or
+        """`x` and `shown` are the memory of `model_output` and `sample`; `states` is as in `_step`. With `guidance` (the unconditional output or
         None, the scale, the rate and the floor) `x` is the conditional output."""
         if x.ndim != 3:
             name = "model_output" if guidance is None else "log_p_cond"
@@ -407,25 +455,27 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         each = generator if isinstance(generator, list) else [generator]
         draws = x.size + batch * pixels
         if self._gumbel and draws > _FEW_DRAWS and can_continue(each):
-            with engines(each) as sources:
+            with turn(each):
+                engines = Engines(each)
                 if isinstance(generator, list):
-                    for row, source in enumerate(sources):
+                    for row, source in enumerate(engines.sources):
                         draw(step_gumbel, slice(row, row + 1), t if isinstance(t, int) else t[row], source)
                 else:
                     for rows, one in parts:
-                        draw(step_gumbel, rows, one, sources[0])
-            return prev_sample
-        with restored_on_error(generator):
-            if u is None:
-                u = self._uniforms(t, batch, pixels, generator, "cpu")
-            noise = memory(u, "uniforms")
-            if noise is None:  # random numbers of vmap
-                return self._torch_step(model_output(), t, sample, generator, u)
-            for rows, one in parts:
-                if self._gumbel:
-                    draw(step_gumbel, rows, one, noise[rows, : self.num_embed - (one == 0)])
-                else:
-                    draw(step_inverse_cdf, rows, one, noise[rows])
+                        draw(step_gumbel, rows, one, engines.sources[0])
+                if engines.write_back(states):
+                    return prev_sample
+        if u is None:
+            remember(generator, "cpu", states)
+            u = self._uniforms(t, batch, pixels, generator, "cpu")
+        noise = memory(u, "uniforms")
+        if noise is None:  # random numbers of vmap
+            return self._torch_step(model_output(), t, sample, generator, states, u)
+        for rows, one in parts:
+            if self._gumbel:
+                draw(step_gumbel, rows, one, noise[rows, : self.num_embed - (one == 0)])
+            else:
+                draw(step_inverse_cdf, rows, one, noise[rows])
         return prev_sample
 
     def _uniforms(self, t: int | list[int], batch: int, pixels: int, generator: Any, device: Any) -> Tensor:
@@ -436,8 +486,13 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         rows = [self.num_embed - (one == 0) for one in t]
         return uniforms((batch, self.num_embed, pixels), generator, device, rows=rows)
 
+    def _torch_uniforms(self, t: int | list[int], x: Tensor, generator: Any, states: States) -> Tensor:
+        if not traced():
+            remember(generator, x.device, states)
+        return self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
+
     def _torch_step(
-        self, model_output: Any, t: int | list[int], sample: Any, generator: Any, u: Tensor | None = None
+        self, model_output: Any, t: int | list[int], sample: Any, generator: Any, states: States, u: Tensor | None = None
     ) -> Tensor:
         x = as_log_probabilities(model_output, "model_output", self.mask_class)
         generator = as_generators(generator, len(x))
@@ -451,7 +506,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             grid = torch_inverse_cdf.shown(self._law, grid, at, x[:, 0])
             impossible = torch_inverse_cdf.unreachable(self._law, grid, at)
             check_drawable(x.logsumexp(1, keepdim=True), impossible, "model_output")
-            u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device) if u is None else u
+            if u is None:
+                u = self._torch_uniforms(t, x, generator, states)
             return torch_inverse_cdf.inverse_cdf(self._law, x, grid, at, u)
         if t == 0:
             classes, mask, total = x, None, x.logsumexp(1, keepdim=True)
@@ -462,7 +518,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
                 classes, mask = torch.where(first, x, classes), mask.masked_fill(first, -torch.inf)
         check_drawable(total, mask, "model_output")
         if u is None:
-            u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
+            u = self._torch_uniforms(t, x, generator, states)
         return formulas.gumbel_argmax(classes, mask, u)
 
     def q_posterior(self, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
