@@ -137,7 +137,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             torch.from_numpy(table.astype(np.float32)) for table in logs
         )
         self.num_inference_steps: int | None = None
-        self.timesteps = torch.arange(steps - 1, -1, -1)
+        self.timesteps = torch.arange(steps - 1, -1, -1, device="cpu")
 
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
