@@ -17,22 +17,22 @@ from .noise import States
 
 State = npt.NDArray[np.uint8]  # the bytes of `Generator.get_state()`, which the native module reads and advances
 
-# Threads that draw from torch's global generator take turns. Reentrant, for signal handlers and finalizers that draw.
-_global_lock = threading.RLock()
 
 
-def _unlock_after_fork() -> None:
-    global _global_lock
-    _global_lock = threading.RLock()
+def _make_locks() -> None:
+    """Reentrant ones, for signal handlers and finalizers that draw; a forked child has its own."""
+    global _global_lock, _write_lock
+    _global_lock = threading.RLock()  # threads that draw from torch's global generator take turns
+    _write_lock = threading.RLock()  # between comparing a generator's state and setting it
 
 
-os.register_at_fork(after_in_child=_unlock_after_fork)
+_make_locks()
+os.register_at_fork(after_in_child=_make_locks)
 
 
 def turn(generators: Sequence[Generator | None]) -> AbstractContextManager[object]:
     """What to hold while `Engines` of these generators are in use."""
-    is_global = any(one is None or one is torch.default_generator for one in generators)
-    return _global_lock if is_global else nullcontext()
+    return _global_lock if None in generators or torch.default_generator in generators else nullcontext()
 
 
 class Engines:
@@ -60,10 +60,11 @@ class Engines:
         now = map(bytes, map(Tensor.numpy, map(Generator.get_state, self._generators)))
         advance = map(Generator.set_state, self._generators, self._after)
         states += zip(self._generators, self._before)
-        # Between these two, which run in C, Python handles no signal and changes no thread.
-        if [*now] == before:
-            list(advance)
-            return True
+        with _write_lock:
+            # These two run in C: no signal is handled in between.
+            if [*now] == before:
+                list(advance)
+                return True
         states.clear()
         return False
 
