@@ -352,3 +352,16 @@ def test_where_there_is_no_memory_for_lists_they_are_done_without():
     assert int(peak_of_lists) > 200 and int(peak) <= 160
     assert tokens == without
     assert run("20") == ["MemoryError"]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_state_that_nothing_was_drawn_from_keeps_its_bytes(fresh):
+    """A fresh seed counts as used up although no word has been given out: written anew for the same position it would
+    have other bytes, and `torch.Generator.get_state()` would give others than before."""
+    state = torch_state(engine_of(np.arange(1, 625, dtype=np.uint32), 624))
+    if fresh:
+        state[16:24] = 0
+    before = state.copy()
+    empty, none = np.zeros((1, 70, 0), np.float32), np.zeros((1, 0), np.int64)
+    _native.step_gumbel(70, ALPHA, GAMMA, 50, 49, empty, none, state, np.empty((1, 0), np.int64), 1)
+    np.testing.assert_array_equal(state, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from . import _native, threads
 from .arguments import MOST_CLASSES, as_array, as_grid, as_int
-from .generators import GeneratorLike, drawn_uniforms
+from .generators import GeneratorLike, States, draw_uniforms
 
 
 def index_to_log_onehot(x: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.float32]:
@@ -67,7 +68,12 @@ def gumbel_noised(logits: npt.ArrayLike, generator: GeneratorLike) -> npt.NDArra
     """
     array = as_array(logits, "logits")
     out: npt.NDArray[Any] = np.empty(array.shape, np.float64 if array.dtype == np.float64 else np.float32)
-    with drawn_uniforms(generator, array.shape, np.float32) as uniforms:
-        flat = (1, 1, array.size)
+    states: States = []
+    put_back = starmap(setattr, states)
+    try:
+        uniforms, flat = draw_uniforms(generator, array.shape, states, np.float32), (1, 1, array.size)
         _native.gumbel_noised(array.reshape(flat), uniforms.reshape(flat), out.reshape(flat), threads._num_threads)
-    return out
+        return out
+    except BaseException:
+        list(put_back)
+        raise

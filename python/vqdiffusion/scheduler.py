@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import Any, Literal, SupportsFloat, SupportsIndex, overload
 
 import numpy as np
@@ -20,7 +21,7 @@ from .arguments import (
 )
 from .checks import check_classes, check_rate, warn_of_probabilities
 from .config import Configurable, FrozenConfig
-from .generators import GeneratorLike, draw_noise, drawn_uniforms
+from .generators import GeneratorLike, States, draw_noise, draw_uniforms
 from .output import VQDiffusionSchedulerOutput
 from .read_only import ATTRIBUTES, check_assignable
 from .schedules import alpha_schedules, gamma_schedules
@@ -304,19 +305,26 @@ class VQDiffusionScheduler(Configurable):
             _native.check_model_output(model_output, threads._num_threads)
         grid = None if t == 0 else as_array(sample, "sample")
         prev_sample = np.empty((batch, pixels), np.int64)
-        if self._gumbel:
+        states: States = []
+        put_back = starmap(setattr, states)
+        try:
+            if self._gumbel:
 
-            def draw(rows: slice, source: Any) -> None:
-                x, x_t = model_output[rows], None if grid is None else grid[rows]
-                _native.step_gumbel(*schedule, t, t - 1, x, x_t, source, prev_sample[rows], threads._num_threads)
+                def draw(rows: slice, source: Any) -> None:
+                    x, x_t = model_output[rows], None if grid is None else grid[rows]
+                    out = prev_sample[rows]
+                    _native.step_gumbel(*schedule, t, t - 1, x, x_t, source, out, threads._num_threads)
 
-            draw_noise(generator, (batch,), draw)
-        else:
-            with drawn_uniforms(generator, (batch, pixels)) as u:
+                draw_noise(generator, (batch,), draw, states)
+            else:
+                u = draw_uniforms(generator, (batch, pixels), states)
                 _native.step_inverse_cdf(
                     *schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads
                 )
-        return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+        except BaseException:
+            list(put_back)
+            raise
 
     @overload
     def guided_step(
@@ -427,12 +435,17 @@ class VQDiffusionScheduler(Configurable):
                 *self._schedule, t, t - 1, u, cond[rows], *numbers, x_t, source, prev_sample[rows], threads._num_threads
             )
 
-        if self._gumbel:
-            draw_noise(generator, (batch,), draw)
-        else:
-            with drawn_uniforms(generator, (batch, pixels)) as uniforms:
-                draw(slice(None), uniforms)
-        return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+        states: States = []
+        put_back = starmap(setattr, states)
+        try:
+            if self._gumbel:
+                draw_noise(generator, (batch,), draw, states)
+            else:
+                draw(slice(None), draw_uniforms(generator, (batch, pixels), states))
+            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+        except BaseException:
+            list(put_back)
+            raise
 
     def plan(self, timestep: SupportsIndex, sample: npt.ArrayLike, generator: GeneratorLike = None) -> StepPlan:
         """Draw the random numbers of the coming step and tell which pixels it needs the model output of.
@@ -471,12 +484,18 @@ class VQDiffusionScheduler(Configurable):
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         grid = as_grid(sample, "sample")
         needed = np.empty(grid.shape, bool)
-        with drawn_uniforms(generator, grid.shape) as u:
+        states: States = []
+        put_back = starmap(setattr, states)
+        try:
+            u = draw_uniforms(generator, grid.shape, states)
             _native.plan_inverse_cdf(*self._schedule, t, t - 1, grid if t else None, u, needed, threads._num_threads)
-        kept = grid.copy()
-        for array in (needed, kept, u):
-            array.flags.writeable = False
-        return StepPlan(needed, t, kept, u, self._schedule)
+            kept = grid.copy()
+            for array in (needed, kept, u):
+                array.flags.writeable = False
+            return StepPlan(needed, t, kept, u, self._schedule)
+        except BaseException:
+            list(put_back)
+            raise
 
     def _planned_step(
         self,
@@ -645,9 +664,15 @@ class VQDiffusionScheduler(Configurable):
         x_0 = as_grid(x_0, "x_0")
         out = np.empty(x_0.shape, np.int64)
         timesteps = as_timesteps(t, "t", len(x_0), self._num_timesteps - 1)
-        with drawn_uniforms(generator, x_0.shape) as u:
+        states: States = []
+        put_back = starmap(setattr, states)
+        try:
+            u = draw_uniforms(generator, x_0.shape, states)
             _native.q_sample(*self._schedule, x_0, timesteps, u, out, threads._num_threads)
-        return out
+            return out
+        except BaseException:
+            list(put_back)
+            raise
 
 
 # The methods as they are here, whatever subclasses and instances make of them.

@@ -143,7 +143,7 @@ class Law:
     def flag(self, flags: tuple[bool, ...], t: int | Tensor) -> bool | Tensor:
         """A bool to branch on where t is known, else a tensor."""
         if isinstance(t, Tensor) or torch.compiler.is_compiling():
-            return entries(torch.tensor(flags), t)
+            return entries(torch.tensor(flags, device=t.device if isinstance(t, Tensor) else "cpu"), t)
         return flags[t]
 
 
@@ -229,7 +229,8 @@ def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | 
     onehot = _at_least_float32(log_onehot_x_t)
     logs = entries(law.logs, t + 1).to(onehot.device, onehot.dtype).unbind(-1)
     a, b, c = logs[3:] if cumulative else logs[:3]
-    rows = torch.where((x_t == law.num_classes).unsqueeze(1), c, (onehot[:, :-1] + a).logaddexp(b))
+    masked = (x_t.long() == law.num_classes).unsqueeze(1)
+    rows = torch.where(masked, c, (onehot[:, :-1] + a).logaddexp(b))
     return rows if cumulative else torch.cat((rows, onehot[:, -1:]), 1)
 
 
@@ -256,7 +257,7 @@ def entries(table: Tensor, t: int | Tensor) -> Tensor:
     """The row of a table at t; for a tensor of them (B, 1, 1) entries, or (B, 1, 1, columns)."""
     if not isinstance(t, Tensor):
         return table[t]
-    return table.to(t.device).index_select(0, t.reshape(-1).long()).unflatten(0, (-1, 1, 1))
+    return table.to(t.device).index_select(0, t.reshape(-1).long()).view(-1, 1, 1, *table.shape[1:])
 
 
 def _either(flag: bool | Tensor, yes: Callable[[], Tensor], no: Callable[[], Tensor]) -> Tensor:

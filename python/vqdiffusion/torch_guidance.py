@@ -56,7 +56,7 @@ def truncate(log_p: Any, rate: float, floor: float = -torch.inf) -> Tensor:
 
 
 def _as_log_probabilities(value: Any, name: str) -> Tensor:
-    x = value if isinstance(value, Tensor) else torch.tensor(as_array(value, name))
+    x = value if isinstance(value, Tensor) else torch.tensor(as_array(value, name), device="cpu")
     if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
     if x.ndim != 3:

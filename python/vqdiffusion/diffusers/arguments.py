@@ -118,7 +118,7 @@ def _as_tensor(value: Any, name: str) -> Tensor:
     if isinstance(value, Tensor):
         return value
     try:
-        return torch.tensor(as_array(value, name))
+        return torch.tensor(as_array(value, name), device="cpu")
     except TypeError as error:
         raise TypeError(f"{name} could not be read as a tensor: {error}") from error
 
@@ -127,13 +127,16 @@ def check_grid(grid: Tensor, name: str, classes: int) -> None:
     """Refuses classes outside 0 … `classes`, where values can be looked at."""
     if traced() or grid.numel() == 0:
         return
+    # torch compares few unsigned types. In int64 what does not fit is negative, so that it is out of range as well.
+    low, high = grid.long().aminmax()
     try:
-        low, high = grid.aminmax()
         if not bool((low < 0) | (high > classes)):
             return
     except RuntimeError:  # no values: under vmap, or on the meta device
         return
-    raise ValueError(f"{name} must hold classes from 0 to {classes}, not {int(low if low < 0 else high)}")
+    wrong = int(low if low < 0 else high)
+    wrong += 2**64 if wrong < 0 and grid.dtype is torch.uint64 else 0
+    raise ValueError(f"{name} must hold classes from 0 to {classes}, not {wrong}")
 
 
 def check_drawable(total: Tensor, mask: Tensor | None, name: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from .. import _native, threads
 from .. import torch_inverse_cdf as formulas
@@ -14,7 +15,7 @@ from ..step_plan import StepPlan
 from ..torch_formulas import Law
 from ..torch_memory import memory
 from .arguments import as_columns, as_generators, as_grid, by_row, check_columns, check_grid, same_values
-from .noise import pixel_uniforms, restored_on_error
+from .noise import States, pixel_uniforms, remember
 
 Schedule = tuple[Any, ...]
 
@@ -28,7 +29,10 @@ def make_plan(schedule: Schedule, law: Law, t: int | list[int], sample: Any, gen
     shown = memory(grid, "sample")
     if shown is None and t != 0:
         check_grid(grid, "sample", law.num_classes)
-    with restored_on_error(generator):
+    states: States = []
+    put_back = starmap(Generator.set_state, states)
+    try:
+        remember(generator, grid.device, states)
         u = pixel_uniforms(batch, pixels, generator, grid.device)
         noise = None if shown is None else memory(u, "uniforms")
         if noise is None:
@@ -40,7 +44,10 @@ def make_plan(schedule: Schedule, law: Law, t: int | list[int], sample: Any, gen
             for rows, one in parts:
                 own = None if one == 0 else shown[rows]
                 _native.plan_inverse_cdf(*schedule, one, one - 1, own, noise[rows], out[rows], threads._num_threads)
-    return StepPlan(needed, t, grid.clone(), u, schedule)
+        return StepPlan(needed, t, grid.clone(), u, schedule)
+    except BaseException:
+        list(put_back)
+        raise
 
 
 def check_plan(plan: StepPlan, schedule: Schedule, t: int | list[int], sample: Any, generator: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,8 @@ from .arguments import (
     check_grid,
 )
 from .config import notes_defaults, without_false_defaults
-from .engines import can_continue, engines
-from .noise import pixel_uniforms, restored_on_error, uniforms
+from .engines import Engines, can_continue, turn
+from .noise import States, pixel_uniforms, remember, uniforms
 from .planned import check_plan, complete, index, make_plan
 from .tables import HasTables
 
@@ -149,7 +150,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         _native.schedule_check(*self._schedule)
         self._make_tables()
         self.num_inference_steps: int | None = None
-        self.timesteps = torch.arange(steps - 1, -1, -1)
+        self.timesteps = torch.arange(steps - 1, -1, -1, device="cpu")
 
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
@@ -292,9 +293,29 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             Once per process, where the first column of `model_output` on the CPU looks like
             probabilities: it lies in [0, 1] and sums to 1 over several classes.
         """
+        states: States = []
+        put_back = starmap(Generator.set_state, states)
+        try:
+            return self._step(model_output, timestep, sample, generator, return_dict, plan, check_finite, states)
+        except BaseException:
+            list(put_back)
+            raise
+
+    def _step(
+        self,
+        model_output: Any,
+        timestep: Any,
+        sample: Any,
+        generator: Any,
+        return_dict: bool,
+        plan: StepPlan | None,
+        check_finite: bool,
+        states: States,
+    ) -> VQDiffusionSchedulerOutput | tuple[Tensor]:
+        """`step`; `states` receives what undoes its draws."""
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
         if not self._is_plain():
-            tokens = self._posterior_step(model_output, timestep, t, sample, generator, plan)
+            tokens = self._posterior_step(model_output, timestep, t, sample, generator, plan, states)
             return VQDiffusionSchedulerOutput(prev_sample=tokens) if return_dict else (tokens,)
         u = None
         if plan is not None:
@@ -317,11 +338,11 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         shown = None if x is None or t == 0 else memory(sample, "sample")
         # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is the default.
         if x is None or (shown is None and t != 0) or torch.get_default_dtype().itemsize < 4:
-            prev_sample = self._torch_step(model_output, t, sample, generator, u)
+            prev_sample = self._torch_step(model_output, t, sample, generator, states, u)
         else:
             if check_finite and not self._gumbel:
                 _native.check_model_output(x, threads._num_threads)
-            prev_sample = self._native_step(x, t, shown, generator, lambda: model_output, sample, u)
+            prev_sample = self._native_step(x, t, shown, generator, lambda: model_output, sample, states, u)
         return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def guided_step(
@@ -372,6 +393,31 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         TypeError, ValueError
             As in `guide`, `truncate` and `step`, for what is read.
         """
+        states: States = []
+        put_back = starmap(Generator.set_state, states)
+        guidance = guidance_scale, truncation_rate, floor
+        try:
+            return self._guided_step(
+                log_p_uncond, log_p_cond, timestep, sample, generator, *guidance, return_dict, states
+            )
+        except BaseException:
+            list(put_back)
+            raise
+
+    def _guided_step(
+        self,
+        log_p_uncond: Any,
+        log_p_cond: Any,
+        timestep: Any,
+        sample: Any,
+        generator: Any,
+        guidance_scale: Any,
+        truncation_rate: Any,
+        floor: Any,
+        return_dict: bool,
+        states: States,
+    ) -> VQDiffusionSchedulerOutput | tuple[Tensor]:
+        """`guided_step`; `states` receives what undoes its draws."""
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
         numbers = (
             as_float(guidance_scale, "guidance_scale"),
@@ -400,7 +446,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             return self.step(by_torch(), timestep, sample, generator, return_dict)
         if uncond is not None and uncond.shape != cond.shape:
             raise ValueError(f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}")
-        prev_sample = self._native_step(cond, t, shown, generator, by_torch, sample, guidance=(uncond, *numbers))
+        guidance = uncond, *numbers
+        prev_sample = self._native_step(cond, t, shown, generator, by_torch, sample, states, guidance=guidance)
         return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def plan(
@@ -450,6 +497,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         sample: Any,
         generator: Any,
         plan: StepPlan | None,
+        states: States,
     ) -> Tensor:
         """A step from what `q_posterior` returns; at t = 0 from the model output itself."""
         if plan is not None:
@@ -470,6 +518,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             check_drawable(log_p.logsumexp(1, keepdim=True), None, f"what {name} returns")
             if isinstance(t, list):
                 log_p = composed.with_last_step(log_p, x, t)
+        remember(generator, x.device, states)
         tokens = composed.draw(log_p.detach(), t, generator, self._gumbel)
         if carries:
             last = torch.tensor(t, device=grid.device).view(-1, 1) == 0
@@ -484,10 +533,11 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         generator: Any,
         model_output: Callable[[], Any],
         sample: Any,
+        states: States,
         u: Tensor | None = None,
         guidance: tuple[Any, ...] | None = None,
     ) -> Tensor:
-        """`x` and `shown` are the memory of `model_output` and `sample`. With `guidance` (the unconditional output or
+        """`x` and `shown` are the memory of `model_output` and `sample`; `states` is as in `_step`. With `guidance` (the unconditional output or
         None, the scale, the rate and the floor) `x` is the conditional output."""
         if x.ndim != 3:
             name = "model_output" if guidance is None else "log_p_cond"
@@ -517,25 +567,27 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         each = generator if isinstance(generator, list) else [generator]
         draws = x.size + batch * pixels
         if self._gumbel and draws > _FEW_DRAWS and can_continue(each):
-            with engines(each) as sources:
+            with turn(each):
+                engines = Engines(each)
                 if isinstance(generator, list):
-                    for row, source in enumerate(sources):
+                    for row, source in enumerate(engines.sources):
                         draw(step_gumbel, slice(row, row + 1), t if isinstance(t, int) else t[row], source)
                 else:
                     for rows, one in parts:
-                        draw(step_gumbel, rows, one, sources[0])
-            return prev_sample
-        with restored_on_error(generator):
-            if u is None:
-                u = self._uniforms(t, batch, pixels, generator, "cpu")
-            noise = memory(u, "uniforms")
-            if noise is None:  # random numbers of vmap
-                return self._torch_step(model_output(), t, sample, generator, u)
-            for rows, one in parts:
-                if self._gumbel:
-                    draw(step_gumbel, rows, one, noise[rows, : self.num_embed - (one == 0)])
-                else:
-                    draw(step_inverse_cdf, rows, one, noise[rows])
+                        draw(step_gumbel, rows, one, engines.sources[0])
+                if engines.write_back(states):
+                    return prev_sample
+        if u is None:
+            remember(generator, "cpu", states)
+            u = self._uniforms(t, batch, pixels, generator, "cpu")
+        noise = memory(u, "uniforms")
+        if noise is None:  # random numbers of vmap
+            return self._torch_step(model_output(), t, sample, generator, states, u)
+        for rows, one in parts:
+            if self._gumbel:
+                draw(step_gumbel, rows, one, noise[rows, : self.num_embed - (one == 0)])
+            else:
+                draw(step_inverse_cdf, rows, one, noise[rows])
         return prev_sample
 
     def _uniforms(self, t: int | list[int], batch: int, pixels: int, generator: Any, device: Any) -> Tensor:
@@ -546,8 +598,13 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         rows = [self.num_embed - (one == 0) for one in t]
         return uniforms((batch, self.num_embed, pixels), generator, device, rows=rows)
 
+    def _torch_uniforms(self, t: int | list[int], x: Tensor, generator: Any, states: States) -> Tensor:
+        if not traced():
+            remember(generator, x.device, states)
+        return self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
+
     def _torch_step(
-        self, model_output: Any, t: int | list[int], sample: Any, generator: Any, u: Tensor | None = None
+        self, model_output: Any, t: int | list[int], sample: Any, generator: Any, states: States, u: Tensor | None = None
     ) -> Tensor:
         x = as_log_probabilities(model_output, "model_output", self.mask_class)
         generator = as_generators(generator, len(x))
@@ -561,7 +618,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             grid = torch_inverse_cdf.shown(self._law, grid, at, x[:, 0])
             impossible = torch_inverse_cdf.unreachable(self._law, grid, at)
             check_drawable(x.logsumexp(1, keepdim=True), impossible, "model_output")
-            u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device) if u is None else u
+            if u is None:
+                u = self._torch_uniforms(t, x, generator, states)
             return torch_inverse_cdf.inverse_cdf(self._law, x, grid, at, u)
         if t == 0:
             classes, mask, total = x, None, x.logsumexp(1, keepdim=True)
@@ -572,7 +630,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
                 classes, mask = torch.where(first, x, classes), mask.masked_fill(first, -torch.inf)
         check_drawable(total, mask, "model_output")
         if u is None:
-            u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
+            u = self._torch_uniforms(t, x, generator, states)
         return formulas.gumbel_argmax(classes, mask, u)
 
     def q_posterior(self, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
@@ -737,7 +795,10 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         clean = memory(x_0, "x_0") if self._follow_tables() else None
         if clean is None:
             check_grid(x_0, "x_0", self.mask_class)
-        with restored_on_error(generator):
+        states: States = []
+        put_back = starmap(Generator.set_state, states)
+        try:
+            remember(generator, x_0.device, states)
             u = pixel_uniforms(batch, pixels, generator, x_0.device)
             noise = None if clean is None else memory(u, "uniforms")
             if noise is None:
@@ -746,7 +807,10 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             _native.q_sample(
                 *self._schedule, clean, timesteps, noise, x_t.numpy(), threads._num_threads
             )
-        return x_t
+            return x_t
+        except BaseException:
+            list(put_back)
+            raise
 
     def _arguments(
         self, t: Any, first: int, x: Any, x_name: str, grid: Any = None, grid_name: str = ""
