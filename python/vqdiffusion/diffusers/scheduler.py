@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import ConfigMixin, SchedulerMixin
-from diffusers.schedulers.scheduling_vq_diffusion import VQDiffusionSchedulerOutput
 from torch import Generator, Tensor
 from torch.autograd.forward_ad import unpack_dual
 
@@ -38,6 +37,7 @@ from .arguments import (
 from .config import notes_defaults, without_false_defaults
 from .engines import Engines, can_continue, turn
 from .noise import States, pixel_uniforms, remember, uniforms
+from .output import VQDiffusionSchedulerOutput
 from .planned import check_plan, complete, index, make_plan
 from .tables import HasTables
 
