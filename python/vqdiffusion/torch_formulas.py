@@ -100,6 +100,10 @@ class Law:
             tuple(carries.tolist()),
         )
 
+    def reads_sample(self, t: Any) -> bool:
+        """Whether a step from t, an int or several, reads the sample: at t = 0 only to carry pixels over."""
+        return t != 0 or self.carries[0]
+
     def to(self, device: torch.device | str) -> Law:
         """The same with its logarithms on a device."""
         dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
@@ -171,6 +175,17 @@ def posterior(law: Law, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Post
     classes = of_class(log_y, torch.where(masked, terms.masked, terms.other)).scatter(1, own, of_own)
     mask = total + torch.where(masked, terms.mask_of_masked, terms.mask_of_unmasked)
     return Posterior(classes, mask, total)
+
+
+def last_step(law: Law, log_p_x_0: Tensor, x_t: Tensor | None) -> Tensor:
+    """The distributions (B, K, N) that a step from t = 0 draws from: the model output, and where β̄_0 = 0 of a pixel
+    that shows a class, that class alone."""
+    if x_t is None or not law.carries[0]:
+        return log_p_x_0
+    shown = x_t.long().unsqueeze(1)
+    total = log_p_x_0.logsumexp(1, keepdim=True)
+    carried = torch.full_like(log_p_x_0, -torch.inf).scatter(1, shown.clamp(0, law.num_classes - 1), total)
+    return torch.where(shown == law.num_classes, log_p_x_0, carried)
 
 
 def gumbel_argmax(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Tensor:
