@@ -323,6 +323,25 @@ def test_objects_without_a_buffer(function, name, value):
         assert_refused(function, arguments(function) | {name: value}, TypeError, match)
 
 
+CLASSES = [(function, name) for function, name in EVERY_TENSOR if name in ("x_t", "x", "sample", "x_0")]
+
+
+@pytest.mark.parametrize("function, name", CLASSES)
+@pytest.mark.parametrize(
+    "dtype, value",
+    [
+        (np.uint64, 2**63 - 1), (np.uint64, 2**63), (np.uint64, 2**63 + 1), (np.uint64, 2**64 - 1),
+        (np.int64, 2**63 - 1), (np.int64, -(2**63)), (np.uint32, 2**32 - 1), (np.int8, -128),
+    ],
+)  # fmt: skip
+def test_a_class_out_of_range_is_named_as_it_is(function, name, dtype, value):
+    named = arguments(function)
+    classes = np.zeros_like(named[name], dtype)
+    classes[1, 3] = value
+    match = rf"^{name} must hold classes 0 \.\.\. {K}, not {value} as at \[1, 3\]$"
+    assert_refused(function, named | {name: classes}, ValueError, match)
+
+
 class WithCapsule:
     """Something that is no BitGenerator, with an attribute of that name."""
 

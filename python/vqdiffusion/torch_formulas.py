@@ -177,17 +177,6 @@ def posterior(law: Law, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Post
     return Posterior(classes, mask, total)
 
 
-def last_step(law: Law, log_p_x_0: Tensor, x_t: Tensor | None) -> Tensor:
-    """The distributions (B, K, N) that a step from t = 0 draws from: the model output, and where β̄_0 = 0 of a pixel
-    that shows a class, that class alone."""
-    if x_t is None or not law.carries[0]:
-        return log_p_x_0
-    shown = x_t.long().unsqueeze(1)
-    total = log_p_x_0.logsumexp(1, keepdim=True)
-    carried = torch.full_like(log_p_x_0, -torch.inf).scatter(1, shown.clamp(0, law.num_classes - 1), total)
-    return torch.where(shown == law.num_classes, log_p_x_0, carried)
-
-
 def gumbel_argmax(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Tensor:
     """The class, or the mask, with the largest log-probability - log(-log(u + 1e-30) + 1e-30); the first of equals.
 
@@ -199,6 +188,16 @@ def gumbel_argmax(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Ten
     best, token = (classes - noise[:, :-1]).max(1)
     of_mask = (mask - noise[:, -1:]).squeeze(1)
     return torch.where(of_mask > best, classes.shape[1], token)
+
+
+def carried_over(law: Law, tokens: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
+    """The tokens (B, N), but where β̄_t = 0 the classes that pixels show."""
+    carries = any(law.carries) and law.flag(law.carries, t)
+    if carries is False:
+        return tokens
+    if isinstance(carries, Tensor) and carries.ndim > 0:
+        carries = carries.squeeze(2)
+    return torch.where((x_t != law.num_classes) & carries, x_t.long(), tokens)
 
 
 def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | Tensor, cumulative: bool) -> Tensor:

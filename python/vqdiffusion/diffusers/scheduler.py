@@ -463,17 +463,17 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device) if u is None else u
             return torch_inverse_cdf.inverse_cdf(self._law, x, grid, at, u)
         if t == 0:
-            classes, mask, total = formulas.last_step(self._law, x, grid), None, x.logsumexp(1, keepdim=True)
+            classes, mask, total = x, None, x.logsumexp(1, keepdim=True)
         else:
             classes, mask, total = formulas.posterior(self._law, x, grid, at)
             if not isinstance(t, int):
                 first = (at == 0).view(-1, 1, 1)
-                classes = torch.where(first, formulas.last_step(self._law, x, grid), classes)
-                mask = mask.masked_fill(first, -torch.inf)
+                classes, mask = torch.where(first, x, classes), mask.masked_fill(first, -torch.inf)
         check_drawable(total, mask, "model_output")
         if u is None:
             u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
-        return formulas.gumbel_argmax(classes, mask, u)
+        tokens = formulas.gumbel_argmax(classes, mask, u)
+        return tokens if grid is None else formulas.carried_over(self._law, tokens, grid, at)
 
     def q_posterior(self, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
         """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
