@@ -150,6 +150,6 @@ def _draw_locked(generator: Generator, draw: Callable[[slice, Any], None], rows:
     with bit_generator.lock:
         try:
             _drawing[bit_generator] = thread
-            draw(rows, bit_generator.capsule)
+            draw(rows, bit_generator)
         finally:
             _drawing.pop(bit_generator, None)

@@ -22,6 +22,7 @@ ATTRIBUTES = {
     **{
         name: "the scheduler's own"
         for name in ("_config", "_schedule", "_num_classes", "_num_timesteps", "_gumbel")
+        + ("_carries_over",)
     },
 }
 

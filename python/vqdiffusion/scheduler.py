@@ -18,6 +18,7 @@ from .arguments import (
     as_int,
     as_tensor,
     as_timesteps,
+    check_given,
 )
 from .checks import check_classes, check_rate, warn_of_probabilities
 from .config import Configurable, FrozenConfig
@@ -147,6 +148,7 @@ class VQDiffusionScheduler(Configurable):
             _num_classes=classes,
             _num_timesteps=steps,
             _gumbel=sampling_method == "gumbel",
+            _carries_over=bool(np.isneginf(logs[4][0])),  # β̄_0 = 0
         )
         self._protect_arrays()
 
@@ -249,7 +251,8 @@ class VQDiffusionScheduler(Configurable):
             x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of
             class 0, nearly all of which the first step replaces at once. Not read at t = 0, where
             it may be None: the model output itself is drawn from, so that the mask is never
-            returned. A chain that ends at another timestep may return masks.
+            returned. Where β̄_0 = 0 it is read there too, and the pixels that show a class keep it.
+            A chain that ends at another timestep may return masks.
         generator : None, int, SeedSequence, BitGenerator, Generator or RandomState, or a list or tuple of these
             None draws unpredictably. An int or a SeedSequence stands for `numpy.random.default_rng(seed)`, made anew at
             every call: the same seed at every step of a chain would draw the same noise at every step and spoil the
@@ -279,8 +282,9 @@ class VQDiffusionScheduler(Configurable):
         ValueError
             If shapes disagree, `timestep` is outside the schedule, a class is out of range, what is read of
             `model_output` holds NaN or +inf or a column of nothing but -inf, a list of generators has the wrong length,
-            or `plan` is given with a generator or was made for another step. After any error the generators are in the
-            state in which they came.
+            or `plan` is given with a generator or was made for another step; if `sample` is None at
+            t = 0 where it is read. After any error the generators are in the state in which they
+            came.
 
         Warns
         -----
@@ -303,7 +307,7 @@ class VQDiffusionScheduler(Configurable):
             schedule, t = (self.num_embed, *overrides.ANY_NOISE), 0
         if check_finite and not self._gumbel:
             _native.check_model_output(model_output, threads._num_threads)
-        grid = None if t == 0 else as_array(sample, "sample")
+        grid = self._read(sample, t)
         prev_sample = np.empty((batch, pixels), np.int64)
         states: States = []
         put_back = starmap(setattr, states)
@@ -425,7 +429,7 @@ class VQDiffusionScheduler(Configurable):
         if t and _posterior_is_overridden(self):
             log_p = overrides.guided(uncond, cond, *numbers)
             return self.step(log_p, t, sample, generator, return_dict)  # type: ignore
-        grid = None if t == 0 else as_array(sample, "sample")
+        grid = self._read(sample, t)
         prev_sample = np.empty((batch, pixels), np.int64)
 
         def draw(rows: slice, source: Any) -> None:
@@ -460,9 +464,9 @@ class VQDiffusionScheduler(Configurable):
         Parameters
         ----------
         timestep : int, NumPy integer or integer array of one element
-            t, 0 … T - 1. At t = 0 every pixel is needed.
+            t, 0 … T - 1. At t = 0 every pixel is needed; where β̄_0 = 0, every masked one.
         sample : array of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. At t = 0 only its shape plays a part.
+            x_t: classes 0 … K. At t = 0 only its shape plays a part, unless β̄_0 = 0.
         generator : GeneratorLike
             As in `step`, which would draw the same B * N float64 uniforms from it.
 
@@ -488,7 +492,8 @@ class VQDiffusionScheduler(Configurable):
         put_back = starmap(setattr, states)
         try:
             u = draw_uniforms(generator, grid.shape, states)
-            _native.plan_inverse_cdf(*self._schedule, t, t - 1, grid if t else None, u, needed, threads._num_threads)
+            read = self._read(grid, t)
+            _native.plan_inverse_cdf(*self._schedule, t, t - 1, read, u, needed, threads._num_threads)
             kept = grid.copy()
             for array in (needed, kept, u):
                 array.flags.writeable = False
@@ -510,7 +515,13 @@ class VQDiffusionScheduler(Configurable):
             raise ValueError("plan must be None with sampling_method 'gumbel', which draws other random numbers")
         if _posterior_is_overridden(self):
             raise ValueError("plan must be None where the scheduler's posterior is overridden")
-        plan.check(self._schedule, t, generator, lambda: np.array_equal(as_array(sample, "sample"), plan.sample))
+        grid = self._read(plan.sample, t)
+        plan.check(
+            self._schedule,
+            t,
+            generator,
+            lambda: grid is None or np.array_equal(as_array(sample, "sample"), grid),
+        )
         x = as_array(model_output, "model_output")
         batch, pixels = plan.sample.shape
         if x.ndim == 3 and (x.shape[0], x.shape[2]) == plan.sample.shape:
@@ -527,9 +538,16 @@ class VQDiffusionScheduler(Configurable):
                 f"{np.count_nonzero(plan.needed)}) for the needed pixels alone, not {x.shape}"
             )
         prev_sample = np.empty((batch, pixels), np.int64)
-        grid = plan.sample if t else None
         draw(*self._schedule, t, t - 1, x, grid, plan.uniforms, prev_sample, threads._num_threads)
         return prev_sample
+
+    def _read(self, sample: Any, t: int) -> npt.NDArray[Any] | None:
+        """The sample for a step from t, or None where the step does not read it."""
+        if t == 0:
+            if not self._carries_over:
+                return None
+            check_given(sample)
+        return as_array(sample, "sample")
 
     def q_posterior(self, log_p_x_0: npt.ArrayLike, x_t: npt.ArrayLike, t: SupportsIndex) -> FloatArray:
         """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
