@@ -71,13 +71,13 @@ def draw_noise(generator: GeneratorLike, shape: tuple[int, ...], draw: Callable[
     if isinstance(generators, Generator):
         bit_generator = generators.bit_generator
         with bit_generator.lock:
-            draw(slice(None), bit_generator.capsule)
+            draw(slice(None), bit_generator)
         return
     states = [_state(one) for one in generators]
     try:
         for row, (bit_generator, _) in enumerate(states):
             with bit_generator.lock:
-                draw(slice(row, row + 1), bit_generator.capsule)
+                draw(slice(row, row + 1), bit_generator)
     except BaseException:
         for bit_generator, state in states:
             if state is not None:
