@@ -24,15 +24,18 @@ def guide(log_p_uncond: Any, log_p_cond: Any, scale: float) -> Tensor:
         raise TypeError(f"log_p_cond must be {u.dtype} as log_p_uncond is, not {c.dtype}")
     if u.shape != c.shape:
         raise ValueError(f"log_p_cond must have shape {tuple(u.shape)}, not {tuple(c.shape)}")
-    if not math.isfinite(scale):
-        raise ValueError(f"scale must be finite, not {scale}")
+    if not abs(scale) <= 2**64:
+        raise ValueError(f"scale must be a number of moderate size, not {scale}")
+    lowest = torch.finfo(u.dtype).min
     u, c = _at_least_float32(u), _at_least_float32(c)
     _check_columns(u, "log_p_uncond")
     _check_columns(c, "log_p_cond")
-    impossible = u.isneginf() | c.isneginf()
+    largest = torch.finfo(u.dtype).max / (4 * (1 + abs(scale)))
+    limit = max(-largest, lowest)  # what is lower counts as -inf: it could overflow
+    impossible = (u <= limit) | (c <= limit)
     u, c = u.masked_fill(impossible, 0), c.masked_fill(impossible, 0)  # ∞ - ∞ would be NaN, and so would its gradient
     mixed = (u + scale * (c - u)).masked_fill(impossible, -torch.inf)
-    _check_columns(mixed, "the mixture of log_p_uncond and log_p_cond")
+    _check_mixture(mixed, largest, log_p_uncond=u, log_p_cond=c)
     return mixed.log_softmax(1)
 
 
@@ -64,16 +67,38 @@ def _as_log_probabilities(value: Any, name: str) -> Tensor:
 
 def _check_columns(x: Tensor, name: str) -> None:
     """Refuses NaN, +inf and columns of nothing but -inf, where values can be looked at."""
+    for row, pixel in _first_bad(x):
+        raise ValueError(
+            f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel {pixel}"
+        )
+
+
+def _check_mixture(mixed: Tensor, largest: float, **inputs: Tensor) -> None:
+    """Refuses a mixture of good inputs that cannot be normalised: it has no class, or numbers over `largest` in it."""
+    for row, pixel in _first_bad(mixed):
+        for name, x in inputs.items():
+            if bool((x[row, :, pixel] > largest).any()):
+                raise ValueError(
+                    f"{name} must hold numbers that guidance at this scale keeps finite, but does not at row {row}, "
+                    f"pixel {pixel}"
+                )
+        raise ValueError(
+            f"{' and '.join(inputs)} must leave every pixel a class that is -inf in neither, but do not at row {row}, "
+            f"pixel {pixel}"
+        )
+
+
+def _first_bad(x: Tensor) -> list[list[int]]:
+    """Row and pixel of the first column without a finite largest element, in a list that is empty where none is."""
     if traced():
-        return
+        return []
+    if x.shape[1] == 0:
+        return [[0, 0]] if x.shape[0] and x.shape[2] else []
     possible = x.detach().amax(1).isfinite()
     try:
-        if bool(possible.all()):
-            return
+        return [] if bool(possible.all()) else (~possible).nonzero()[:1].tolist()
     except RuntimeError:  # no values: under vmap, or on the meta device
-        return
-    row, pixel = (~possible).nonzero()[0].tolist()
-    raise ValueError(f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel {pixel}")
+        return []
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

@@ -204,7 +204,9 @@ vqd_status vqd_gumbel_noised(const vqd_tensor *logits, const vqd_tensor *uniform
 
 /* Classifier-free guidance: l = u + scale (c - u), then l - log sum exp l, so that every column is a distribution again.
  * log_p_uncond (u) and log_p_cond (c) (B, K, N) floating, of one type; scale finite; out (B, K, N) float32, or float64 when the inputs are. A class that
- * is -inf in either input is -inf in the result. */
+ * is -inf in either input is -inf in the result, and so is one at or below -greatest / (4 (1 + |scale|)) in either, where greatest is
+ * the largest number of the precision computed in (float64, else float32), or at the lowest float16 in float16: less may overflow.
+ * Errors: VQD_VALUE_ERROR naming the input with a number so large that a column overflows. */
 vqd_status vqd_guide(const vqd_tensor *log_p_uncond, const vqd_tensor *log_p_cond, double scale, const vqd_tensor *out,
                      vqd_context *context);
 
