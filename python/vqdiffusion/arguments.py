@@ -69,17 +69,26 @@ def as_grid(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     return array
 
 
+def check_given(sample: Any) -> None:
+    """Refuses None for a sample at t = 0, where it is mostly not read."""
+    if sample is None:
+        raise ValueError(
+            "sample must not be None at timestep 0 of a schedule with β̄_0 = 0, where the pixels that show a class keep it"
+        )
+
+
 def as_timesteps(value: Any, name: str, batch: int, last: int) -> npt.NDArray[np.int64]:
     """One timestep from 0 to `last` for each of `batch` rows, from one for all or an array of one for each."""
     array = as_array(value, name)
     if array.ndim == 0:
-        return np.full(batch, as_int(value, name, 0, last), np.int64)
+        return np.broadcast_to(np.int64(as_int(value, name, 0, last)), batch)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be an integer or an array of integers, not dtype {array.dtype}")
     if array.shape != (batch,):
         raise ValueError(
             f"{name} must be an integer or have one entry for each of {batch} rows, not shape {array.shape}"
         )
-    if batch and not (0 <= array.min() and array.max() <= last):
-        raise ValueError(f"{name} must be from 0 to {last}, not {array.min()} to {array.max()}")
-    return array.astype(np.int64)
+    entries = array[:1] if array.strides == (0,) else array  # of which there may be any number
+    if batch and not (0 <= entries.min() and entries.max() <= last):
+        raise ValueError(f"{name} must be from 0 to {last}, not {entries.min()} to {entries.max()}")
+    return np.broadcast_to(entries.astype(np.int64), batch)
