@@ -87,6 +87,7 @@ int main(void) {
     test_posterior();
     test_sampling();
     test_guidance();
+    test_absorbing();
     test_huge();
     test_misuse();
     printf("%d passed, %d failed\n", passed, failed);

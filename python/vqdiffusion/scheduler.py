@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native, threads
-from .arguments import as_array, as_float, as_grid, as_int, as_tensor, as_timesteps
+from .arguments import as_array, as_float, as_grid, as_int, as_tensor, as_timesteps, check_given
 from .config import Configurable, FrozenConfig
 from .generators import GeneratorLike, draw_noise, drawn_uniforms
 from .output import VQDiffusionSchedulerOutput
@@ -113,6 +113,7 @@ class VQDiffusionScheduler(Configurable):
         self.log_at, self.log_bt, self.log_ct, self.log_cumprod_at, self.log_cumprod_bt, self.log_cumprod_ct = (
             table.astype(np.float32) for table in logs
         )
+        self._carries_over = bool(np.isneginf(logs[4][0]))  # β̄_0 = 0: the last step keeps what pixels show
         self.num_inference_steps = None
         self.timesteps = _falling(steps)
 
@@ -189,7 +190,7 @@ class VQDiffusionScheduler(Configurable):
             t, 0 … T - 1.
         sample : array of any integer dtype, shape (B, N)
             x_t: classes 0 … K. Not read at t = 0, where it may be None: the model output itself is drawn from, so that
-            the mask is never returned.
+            the mask is never returned. Where β̄_0 = 0 it is read there too, and the pixels that show a class keep it.
         generator : None, int, SeedSequence, BitGenerator, Generator or RandomState, or a list or tuple of these
             None draws unpredictably. An int or a SeedSequence stands for `numpy.random.default_rng(seed)`, made anew at
             every call: the same seed at every step of a chain would draw the same noise at every step and spoil the
@@ -219,8 +220,8 @@ class VQDiffusionScheduler(Configurable):
         ValueError
             If shapes disagree, `timestep` is outside the schedule, a class is out of range, what is read of
             `model_output` holds NaN or +inf or a column of nothing but -inf, a list of generators has the wrong length,
-            or `plan` is given with a generator or was made for another step. After any error the generators are in the
-            state in which they came.
+            or `plan` is given with a generator or was made for another step; if `sample` is None at t = 0 where it is
+            read. After any error the generators are in the state in which they came.
         """
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         if plan is not None:
@@ -229,7 +230,7 @@ class VQDiffusionScheduler(Configurable):
         model_output = as_tensor(model_output, "model_output")
         if check_finite and not self._gumbel:
             _native.check_model_output(model_output, threads._num_threads)
-        grid = None if t == 0 else as_array(sample, "sample")
+        grid = self._read(sample, t)
         batch, _, pixels = model_output.shape
         prev_sample = np.empty((batch, pixels), np.int64)
         if self._gumbel:
@@ -333,7 +334,7 @@ class VQDiffusionScheduler(Configurable):
             as_float(truncation_rate, "truncation_rate"),
             as_float(floor, "floor"),
         )
-        grid = None if t == 0 else as_array(sample, "sample")
+        grid = self._read(sample, t)
         batch, _, pixels = cond.shape
         prev_sample = np.empty((batch, pixels), np.int64)
 
@@ -364,9 +365,9 @@ class VQDiffusionScheduler(Configurable):
         Parameters
         ----------
         timestep : int, NumPy integer or integer array of one element
-            t, 0 … T - 1. At t = 0 every pixel is needed.
+            t, 0 … T - 1. At t = 0 every pixel is needed; where β̄_0 = 0, every masked one.
         sample : array of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. At t = 0 only its shape plays a part.
+            x_t: classes 0 … K. At t = 0 only its shape plays a part, unless β̄_0 = 0.
         generator : GeneratorLike
             As in `step`, which would draw the same B * N float64 uniforms from it.
 
@@ -387,7 +388,7 @@ class VQDiffusionScheduler(Configurable):
         grid = as_grid(sample, "sample")
         needed = np.empty(grid.shape, bool)
         with drawn_uniforms(generator, grid.shape) as u:
-            _native.plan_inverse_cdf(*self._schedule, t, t - 1, grid if t else None, u, needed, threads._num_threads)
+            _native.plan_inverse_cdf(*self._schedule, t, t - 1, self._read(grid, t), u, needed, threads._num_threads)
         kept = grid.copy()
         for array in (needed, kept, u):
             array.flags.writeable = False
@@ -404,7 +405,13 @@ class VQDiffusionScheduler(Configurable):
     ) -> npt.NDArray[np.int64]:
         if self._gumbel:
             raise ValueError("plan must be None with sampling_method 'gumbel', which draws other random numbers")
-        plan.check(self._schedule, t, generator, lambda: np.array_equal(as_array(sample, "sample"), plan.sample))
+        grid = self._read(plan.sample, t)
+        plan.check(
+            self._schedule,
+            t,
+            generator,
+            lambda: grid is None or np.array_equal(as_array(sample, "sample"), grid),
+        )
         x = as_array(model_output, "model_output")
         batch, pixels = plan.sample.shape
         if x.ndim == 3 and (x.shape[0], x.shape[2]) == plan.sample.shape:
@@ -419,9 +426,16 @@ class VQDiffusionScheduler(Configurable):
                 f"{np.count_nonzero(plan.needed)}) for the needed pixels alone, not {x.shape}"
             )
         prev_sample = np.empty((batch, pixels), np.int64)
-        grid = plan.sample if t else None
         draw(*self._schedule, t, t - 1, x, grid, plan.uniforms, prev_sample, threads._num_threads)
         return prev_sample
+
+    def _read(self, sample: Any, t: int) -> npt.NDArray[Any] | None:
+        """The sample for a step from t, or None where the step does not read it."""
+        if t == 0:
+            if not self._carries_over:
+                return None
+            check_given(sample)
+        return as_array(sample, "sample")
 
     def q_posterior(self, log_p_x_0: npt.ArrayLike, x_t: npt.ArrayLike, t: SupportsIndex) -> FloatArray:
         """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.

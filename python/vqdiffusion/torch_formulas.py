@@ -100,6 +100,10 @@ class Law:
             tuple(carries.tolist()),
         )
 
+    def reads_sample(self, t: Any) -> bool:
+        """Whether a step from t, an int or several, reads the sample: at t = 0 only to carry pixels over."""
+        return t != 0 or self.carries[0]
+
     def to(self, device: torch.device | str) -> Law:
         """The same with its logarithms on a device."""
         dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
@@ -184,6 +188,16 @@ def gumbel_argmax(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Ten
     best, token = (classes - noise[:, :-1]).max(1)
     of_mask = (mask - noise[:, -1:]).squeeze(1)
     return torch.where(of_mask > best, classes.shape[1], token)
+
+
+def carried_over(law: Law, tokens: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
+    """The tokens (B, N), but where β̄_t = 0 the classes that pixels show."""
+    carries = any(law.carries) and law.flag(law.carries, t)
+    if carries is False:
+        return tokens
+    if isinstance(carries, Tensor) and carries.ndim > 0:
+        carries = carries.squeeze(2)
+    return torch.where((x_t != law.num_classes) & carries, x_t.long(), tokens)
 
 
 def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | Tensor, cumulative: bool) -> Tensor:

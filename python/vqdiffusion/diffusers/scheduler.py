@@ -15,7 +15,7 @@ from torch.autograd.forward_ad import unpack_dual
 from .. import _native, threads
 from .. import torch_formulas as formulas
 from .. import torch_inverse_cdf
-from ..arguments import as_float, as_int
+from ..arguments import as_float, as_int, check_given
 from ..schedules import alpha_schedules, gamma_schedules
 from ..step_plan import StepPlan
 from ..torch_guidance import guide, truncate
@@ -197,7 +197,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             t, 0 … T - 1, for all rows or one for each.
         sample : torch.Tensor of any integer dtype, shape (B, N)
             x_t: classes 0 … K. Not read at t = 0, where it may be None: the model output itself is drawn from, so that
-            the mask is never returned.
+            the mask is never returned. Where β̄_0 = 0 it is read there too, and the pixels that show a class keep it.
         generator : torch.Generator, list of them, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with generator i would.
             "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N
@@ -234,7 +234,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         if plan is not None:
             if self._gumbel:
                 raise ValueError("plan must be None with sampling_method 'gumbel', which draws other random numbers")
-            check_plan(plan, self._schedule, t, sample, generator)
+            check_plan(plan, self._schedule, self._law, t, sample, generator)
             shape = tuple(np.shape(model_output))
             if len(shape) == 2:
                 prev_sample = complete(self._schedule, self._law, model_output, plan)
@@ -246,9 +246,10 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
                 )
             sample, u = plan.sample, plan.uniforms
         x = memory(model_output, "model_output")
-        shown = None if x is None or t == 0 else memory(sample, "sample")
+        reads = self._reads(sample, t)
+        shown = memory(sample, "sample") if reads and x is not None else None
         # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is the default.
-        if x is None or (shown is None and t != 0) or torch.get_default_dtype().itemsize < 4:
+        if x is None or (shown is None and reads) or torch.get_default_dtype().itemsize < 4:
             prev_sample = self._torch_step(model_output, t, sample, generator, u)
         else:
             if check_finite and not self._gumbel:
@@ -317,11 +318,12 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
 
         cond = memory(log_p_cond, "log_p_cond")
         uncond = None if log_p_uncond is None else memory(log_p_uncond, "log_p_uncond")
-        shown = None if cond is None or t == 0 else memory(sample, "sample")
+        reads = self._reads(sample, t)
+        shown = memory(sample, "sample") if reads and cond is not None else None
         if (
             cond is None
             or (uncond is None and log_p_uncond is not None)
-            or (shown is None and t != 0)
+            or (shown is None and reads)
             or torch.get_default_dtype().itemsize < 4
         ):
             return self.step(by_torch(), timestep, sample, generator, return_dict)
@@ -345,9 +347,9 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         Parameters
         ----------
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
-            t, 0 … T - 1, for all rows or one for each. At t = 0 every pixel is needed.
+            t, 0 … T - 1, for all rows or one for each. At t = 0 every pixel is needed; where β̄_0 = 0, every masked one.
         sample : torch.Tensor of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. At t = 0 only its shape plays a part.
+            x_t: classes 0 … K. At t = 0 only its shape plays a part, unless β̄_0 = 0.
         generator : torch.Generator, list of them, or None
             As in `step`, which would draw the same B * N uniforms from it.
 
@@ -401,7 +403,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             return None if uncond is None else uncond[rows], x[rows], *numbers
 
         def draw(native_step: Any, rows: slice, one: int, source: np.ndarray) -> None:
-            grid = None if one == 0 else shown[rows]
+            grid = shown[rows] if self._law.reads_sample(one) else None
             native_step(*self._schedule, one, one - 1, *given(rows), grid, source, out[rows], threads._num_threads)
 
         each = generator if isinstance(generator, list) else [generator]
@@ -428,6 +430,13 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
                     draw(step_inverse_cdf, rows, one, noise[rows])
         return prev_sample
 
+    def _reads(self, sample: Any, t: int | list[int]) -> bool:
+        """Whether a step from t reads the sample, which must then be given."""
+        reads = self._law.reads_sample(t)
+        if reads and t == 0:
+            check_given(sample)
+        return reads
+
     def _uniforms(self, t: int | list[int], batch: int, pixels: int, generator: Any, device: Any) -> Tensor:
         if not self._gumbel:
             return pixel_uniforms(batch, pixels, generator, device)
@@ -444,7 +453,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         by_row(t, len(x), "timestep")
         x = x.detach() if x.dtype == torch.float64 else x.detach().float()
         grid, at = None, index(t, x)
-        if t != 0:
+        if self._reads(sample, t):
             grid = as_grid_of(x, sample, "sample")
             check_grid(grid, "sample", self.mask_class)
         if not self._gumbel:
@@ -463,7 +472,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         check_drawable(total, mask, "model_output")
         if u is None:
             u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
-        return formulas.gumbel_argmax(classes, mask, u)
+        tokens = formulas.gumbel_argmax(classes, mask, u)
+        return tokens if grid is None else formulas.carried_over(self._law, tokens, grid, at)
 
     def q_posterior(self, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
         """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
