@@ -80,7 +80,9 @@ func uniformSource(_ pointer: UnsafePointer<vqd_noise>?) throws(ArgumentError) -
 }
 
 /// The sample of a step, or nil where the step does not look at it.
-func shown(_ sample: UnsafePointer<vqd_tensor>?, _ step: ReverseStep) throws(ArgumentError) -> ClassIndices? {
+func shown(
+    _ sample: UnsafePointer<vqd_tensor>?, _ step: ReverseStep
+) throws(ArgumentError) -> ClassIndices? {
     step.readsSample ? try Tensor(sample, rank: 2, "sample").classIndices() : nil
 }
 

@@ -31,8 +31,8 @@ static bool is_vector(PyObject *object) {
     return result;
 }
 
-/* What the next argument, which is no array, draws with: NULL with an exception set where it is no BitGenerator. The
- * capsule points into the memory of the BitGenerator, so both are held. */
+/* What the next argument, which is no array, draws with: NULL with an exception set where it is no
+ * BitGenerator. The capsule points into the memory of the BitGenerator, so both are held. */
 static void *take_bit_generator(call *self, const array_argument *argument) {
     PyObject *object = *self->next++;
     self->left--;
@@ -46,7 +46,9 @@ static void *take_bit_generator(call *self, const array_argument *argument) {
     PyErr_Clear();
     PyObject *type_name = PyType_GetName(Py_TYPE(object));
     if (type_name) {
-        PyErr_Format(PyExc_TypeError, "%s must be an array with the buffer protocol or a BitGenerator of numpy.random, not %U",
+        PyErr_Format(PyExc_TypeError,
+                     "%s must be an array with the buffer protocol or a BitGenerator of "
+                     "numpy.random, not %U",
                      argument->name, type_name);
         Py_DECREF(type_name);
     }

@@ -73,7 +73,8 @@ def check_given(sample: Any) -> None:
     """Refuses None for a sample at t = 0, where it is mostly not read."""
     if sample is None:
         raise ValueError(
-            "sample must not be None at timestep 0 of a schedule with β̄_0 = 0, where the pixels that show a class keep it"
+            "sample must not be None at timestep 0 of a schedule with β̄_0 = 0, where the pixels that "
+            "show a class keep it"
         )
 
 

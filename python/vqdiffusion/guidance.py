@@ -29,17 +29,17 @@ def guide(log_p_uncond: npt.ArrayLike, log_p_cond: npt.ArrayLike, scale: Support
     -------
     numpy.ndarray, shape (B, K, N)
         float64 when the inputs are, else float32. Every column is a distribution. Not clamped. A class that is -inf in
-        either input is -inf. So is one that either gives the lowest float16, in float16, or at most
-        -greatest / (4 * (1 + abs(scale))), where greatest is the largest number of the result's dtype: less could
-        overflow, and `finfo(dtype).min` is what people write for -inf.
+        either input is -inf. So is one that has at most -greatest / (4 * (1 + abs(scale))) in
+        either, where greatest is the largest number of the result's dtype, or the lowest float16 in
+        float16: less could overflow, and `finfo(dtype).min` is what people write for -inf.
 
     Raises
     ------
     TypeError
         If an input is not floating, or their dtypes differ.
     ValueError
-        If the shapes differ, an input holds NaN or +inf or numbers so large that a column overflows, or leaves a column
-        without mass, or `scale` is not finite.
+        If the shapes differ, an input holds NaN or +inf or numbers so large that a column
+        overflows, or leaves a column without mass, or `scale` is not finite.
     """
     if _is_torch(log_p_uncond) or _is_torch(log_p_cond):
         from . import torch_guidance

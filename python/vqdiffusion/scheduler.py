@@ -113,7 +113,8 @@ class VQDiffusionScheduler(Configurable):
         self.log_at, self.log_bt, self.log_ct, self.log_cumprod_at, self.log_cumprod_bt, self.log_cumprod_ct = (
             table.astype(np.float32) for table in logs
         )
-        self._carries_over = bool(np.isneginf(logs[4][0]))  # β̄_0 = 0: the last step keeps what pixels show
+        # β̄_0 = 0: the last step keeps the classes that pixels show.
+        self._carries_over = bool(np.isneginf(logs[4][0]))
         self.num_inference_steps = None
         self.timesteps = _falling(steps)
 
@@ -190,7 +191,8 @@ class VQDiffusionScheduler(Configurable):
             t, 0 … T - 1.
         sample : array of any integer dtype, shape (B, N)
             x_t: classes 0 … K. Not read at t = 0, where it may be None: the model output itself is drawn from, so that
-            the mask is never returned. Where β̄_0 = 0 it is read there too, and the pixels that show a class keep it.
+            the mask is never returned. Where β̄_0 = 0 it is read there too, and the pixels that
+            show a class keep it.
         generator : None, int, SeedSequence, BitGenerator, Generator or RandomState, or a list or tuple of these
             None draws unpredictably. An int or a SeedSequence stands for `numpy.random.default_rng(seed)`, made anew at
             every call: the same seed at every step of a chain would draw the same noise at every step and spoil the
@@ -220,8 +222,9 @@ class VQDiffusionScheduler(Configurable):
         ValueError
             If shapes disagree, `timestep` is outside the schedule, a class is out of range, what is read of
             `model_output` holds NaN or +inf or a column of nothing but -inf, a list of generators has the wrong length,
-            or `plan` is given with a generator or was made for another step; if `sample` is None at t = 0 where it is
-            read. After any error the generators are in the state in which they came.
+            or `plan` is given with a generator or was made for another step; if `sample` is None at
+            t = 0 where it is read. After any error the generators are in the state in which they
+            came.
         """
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         if plan is not None:
@@ -388,7 +391,8 @@ class VQDiffusionScheduler(Configurable):
         grid = as_grid(sample, "sample")
         needed = np.empty(grid.shape, bool)
         with drawn_uniforms(generator, grid.shape) as u:
-            _native.plan_inverse_cdf(*self._schedule, t, t - 1, self._read(grid, t), u, needed, threads._num_threads)
+            read = self._read(grid, t)
+            _native.plan_inverse_cdf(*self._schedule, t, t - 1, read, u, needed, threads._num_threads)
         kept = grid.copy()
         for array in (needed, kept, u):
             array.flags.writeable = False

@@ -101,7 +101,7 @@ class Law:
         )
 
     def reads_sample(self, t: Any) -> bool:
-        """Whether a step from t, an int or several, reads the sample: at t = 0 only to carry pixels over."""
+        """Whether a step from t, one or several, reads the sample: at t = 0 to carry pixels over."""
         return t != 0 or self.carries[0]
 
     def to(self, device: torch.device | str) -> Law:

@@ -69,27 +69,29 @@ def _check_columns(x: Tensor, name: str) -> None:
     """Refuses NaN, +inf and columns of nothing but -inf, where values can be looked at."""
     for row, pixel in _first_bad(x):
         raise ValueError(
-            f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel {pixel}"
-        )
-
-
-def _check_mixture(mixed: Tensor, largest: float, **inputs: Tensor) -> None:
-    """Refuses a mixture of good inputs that cannot be normalised: it has no class, or numbers over `largest` in it."""
-    for row, pixel in _first_bad(mixed):
-        for name, x in inputs.items():
-            if bool((x[row, :, pixel] > largest).any()):
-                raise ValueError(
-                    f"{name} must hold numbers that guidance at this scale keeps finite, but does not at row {row}, "
-                    f"pixel {pixel}"
-                )
-        raise ValueError(
-            f"{' and '.join(inputs)} must leave every pixel a class that is -inf in neither, but do not at row {row}, "
+            f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, "
             f"pixel {pixel}"
         )
 
 
+def _check_mixture(mixed: Tensor, largest: float, **inputs: Tensor) -> None:
+    """Refuses a mixture of good inputs that cannot be normalised: no class is left, or it overflows
+    by numbers over `largest`."""
+    for row, pixel in _first_bad(mixed):
+        for name, x in inputs.items():
+            if bool((x[row, :, pixel] > largest).any()):
+                raise ValueError(
+                    f"{name} must hold numbers that guidance at this scale keeps finite, but does "
+                    f"not at row {row}, pixel {pixel}"
+                )
+        raise ValueError(
+            f"{' and '.join(inputs)} must leave every pixel a class that is -inf in neither, but do "
+            f"not at row {row}, pixel {pixel}"
+        )
+
+
 def _first_bad(x: Tensor) -> list[list[int]]:
-    """Row and pixel of the first column without a finite largest element, in a list that is empty where none is."""
+    """Row and pixel of the first column without a finite largest element, in a list; or none."""
     if traced():
         return []
     if x.shape[1] == 0:

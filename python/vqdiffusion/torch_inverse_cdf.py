@@ -1,5 +1,6 @@
 """Drawing by one uniform per pixel on torch tensors, as the native module does: what the uniform alone decides, and how
-a column completes the rest. x_t is (B, N), classes 0 … K; at t = 0 it is mostly the mask throughout (`shown`).
+a column completes the rest. x_t is (B, N), classes 0 … K; at t = 0 it is mostly the mask throughout
+(`shown`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from .torch_formulas import Law, Odds, entries
 
 
 def shown(law: Law, x_t: Tensor | None, t: int | Tensor, like: Tensor) -> Tensor:
-    """x_t (B, N), with the mask where t = 0: the last step draws from the model output, whatever the pixels show, unless
-    β̄_0 = 0."""
+    """x_t (B, N), with the mask where t = 0: the last step draws from the model output, whatever the
+    pixels show, unless β̄_0 = 0."""
     if law.carries[0]:
         return x_t.long()
     if not isinstance(t, Tensor):

@@ -1,14 +1,15 @@
 /// Classifier-free guidance in logarithms: ℓ = u + scale (c - u), then ℓ - log Σ_k e^ℓ, so that every column is a distribution again.
 ///
 /// - Parameters:
-///   - unconditional: u, (batch, classes, pixels), finite or -∞. A class that is -∞ in either input is -∞ in the result. So is one that
-///     either input gives the lowest finite float16, in float16, or any number up to -greatest/(4 (1 + |scale|)), where
-///     greatest is the largest number of the precision computed in: less could overflow.
+///   - unconditional: u, (batch, classes, pixels), finite or -∞. A class that is -∞ in
+///     either input is -∞ in the result. So is one that has at most -greatest/(4 (1 + |scale|)) in
+///     either, where greatest is the largest number of the precision computed in, or the lowest
+///     finite float16 in float16: less could overflow.
 ///   - conditional: c, the same shape and element type.
 ///   - scale: finite; 1 gives the conditional distribution, more exaggerates what sets it apart.
 ///   - output: the same shape, `Float`, or `Double` when the inputs are. Untouched when an error is thrown.
-/// - Throws: `ArgumentError` for shapes or element types that disagree, NaN or +∞, a column without mass, numbers so
-///   large that a column overflows, or a scale that is NaN or beyond ±2⁶⁴.
+/// - Throws: `ArgumentError` for shapes or element types that disagree, NaN or +∞, a column
+///   without mass, numbers so large that a column overflows, or a scale that is NaN or beyond ±2⁶⁴.
 @export(interface)
 public func guide(
     unconditional: LogProbabilities, conditional: LogProbabilities, scale: Double, into output: OutputTensor,

@@ -1,9 +1,10 @@
 import CVQDiffusion
 
-/// Columns of two model outputs combined by classifier-free guidance: ℓ = u + scale (c - u), and -∞ where either is at most `limit`.
+/// Columns of two model outputs combined by classifier-free guidance: ℓ = u + scale (c - u), and -∞
+/// where either is at most `limit`.
 ///
-/// With both of magnitude L = greatest/(4 (1 + |scale|)) at most, ℓ is at most (1 + 2 |scale|) L < greatest/2:
-/// nothing overflows. What is below -L is hundreds of orders of magnitude from any distribution.
+/// With both of magnitude L = greatest/(4 (1 + |scale|)) at most, that of ℓ is at most
+/// (1 + 2 |scale|) L < greatest/2: nothing overflows.
 struct GuidedColumns<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
@@ -186,7 +187,8 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
                 for group in stride(from: groups.lowerBound, to: groups.upperBound, by: together) {
                     let some = group..<min(group &+ together, groups.upperBound)
                     let isAbove = combine(
-                        row: row, groups: some, first: first, count: count, into: block.pointer, room: room.pointer)
+                        row: row, groups: some, first: first, count: count, into: block.pointer,
+                        room: room.pointer)
                     for i in 0..<some.count {
                         let at = group &+ i &- groups.lowerBound
                         if !isAbove { again[at] = true }
@@ -201,7 +203,8 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             forEachBlock(classes: 0..<classes, groups: groups, alongPixels: alongPixels) { first, count, group in
                 let at = group &- groups.lowerBound
                 let isAbove = combine(
-                    row: row, group: group, first: first, count: count, exact: false, into: block.pointer, room: room.pointer)
+                    row: row, group: group, first: first, count: count, exact: false,
+                    into: block.pointer, room: room.pointer)
                 if !isAbove { again[at] = true }
                 masses.add(block.pointer, count: count, to: at)
                 each(at, block.pointer, first, count, masses.largest(at))
@@ -238,7 +241,8 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         return true
     }
 
-    /// Throws when one of the inputs has NaN or +∞ in a column, or the column has no mass, or may overflow.
+    /// Throws when one of the inputs has NaN or +∞ in a column, or the column has no mass or may
+    /// overflow.
     func checkColumn(row: Int, pixel: Int) throws(ArgumentError) {
         let (u, c) = (unconditional, conditional)
         let limit = self.limit[0]
@@ -254,7 +258,9 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             for p in [u, c] {
                 let x = E.load(p.pointer(row: row, class: k, pixel: pixel))
                 guard x <= largest else {
-                    throw ArgumentError(p.name, .tooLarge(x.asDouble, row: row, class: k, pixel: pixel))
+                    let problem = ArgumentError.Problem.tooLarge(
+                        x.asDouble, row: row, class: k, pixel: pixel)
+                    throw ArgumentError(p.name, problem)
                 }
             }
         }

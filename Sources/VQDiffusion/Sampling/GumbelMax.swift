@@ -1,12 +1,13 @@
 extension ReverseStep {
     /// Draws x_s by Gumbel-max: the argmax over classes of log p(x_s | x_t) plus Gumbel noise, the lowest index winning ties.
     ///
-    /// At t = 0 the model output itself is drawn from, and the mask never is; where β̄_0 = 0 the pixels that show a class
-    /// keep it.
+    /// At t = 0 the model output itself is drawn from, and the mask never is; where β̄_0 = 0 the
+    /// pixels that show a class keep it.
     ///
     /// - Parameters:
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
-    ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at t = 0 and may be nil there, unless β̄_0 = 0.
+    ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at t = 0 and may be nil there,
+    ///     unless β̄_0 = 0.
     ///   - uniforms: for (batch, K + 1, pixels), at t = 0 (batch, K, pixels), in [0, 1). Scores are float32 when both these and the log-probabilities
     ///     are at most that, else float64.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.

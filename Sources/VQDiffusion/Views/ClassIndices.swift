@@ -67,7 +67,8 @@ public struct ClassIndices {
                     throw ArgumentError(
                         name,
                         .classOutside(
-                            UInt(value.magnitude), isNegative: value < 0, upper: upper, row: row, pixel: pixel))
+                            UInt(value.magnitude), isNegative: value < 0, upper: upper, row: row,
+                            pixel: pixel))
                 }
                 result[row &* pixels &+ pixel] = Int32(truncatingIfNeeded: value)
             }

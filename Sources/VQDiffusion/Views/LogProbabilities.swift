@@ -37,7 +37,7 @@ public struct LogProbabilities {
 
     public var shape: Shape { Shape(batch, classes, pixels) }
 
-    /// True when there is no pixel, and so nothing to compute, however many rows or classes there are.
+    /// True when there is no pixel, and so nothing to compute, however many rows there are.
     var isEmpty: Bool { batch == 0 || pixels == 0 }
 
     /// Throws where there is a pixel but no class that it could have.

@@ -43,7 +43,9 @@ def make_plan(schedule: Schedule, law: Law, t: int | list[int], sample: Any, gen
     return StepPlan(needed, t, grid.clone(), u, schedule)
 
 
-def check_plan(plan: StepPlan, schedule: Schedule, law: Law, t: int | list[int], sample: Any, generator: Any) -> None:
+def check_plan(
+    plan: StepPlan, schedule: Schedule, law: Law, t: int | list[int], sample: Any, generator: Any
+) -> None:
     """Refuses a step that is not the one planned."""
 
     def same_sample() -> bool:

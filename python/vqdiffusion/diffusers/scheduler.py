@@ -197,7 +197,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             t, 0 … T - 1, for all rows or one for each.
         sample : torch.Tensor of any integer dtype, shape (B, N)
             x_t: classes 0 … K. Not read at t = 0, where it may be None: the model output itself is drawn from, so that
-            the mask is never returned. Where β̄_0 = 0 it is read there too, and the pixels that show a class keep it.
+            the mask is never returned. Where β̄_0 = 0 it is read there too, and the pixels that
+            show a class keep it.
         generator : torch.Generator, list of them, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with generator i would.
             "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N
@@ -347,7 +348,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         Parameters
         ----------
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
-            t, 0 … T - 1, for all rows or one for each. At t = 0 every pixel is needed; where β̄_0 = 0, every masked one.
+            t, 0 … T - 1, for all rows or one for each. At t = 0 every pixel is needed; where
+            β̄_0 = 0, every masked one.
         sample : torch.Tensor of any integer dtype, shape (B, N)
             x_t: classes 0 … K. At t = 0 only its shape plays a part, unless β̄_0 = 0.
         generator : torch.Generator, list of them, or None
