@@ -89,7 +89,7 @@ def draw_noise(
     `source` is what the native module draws the uniforms of Gumbel noise from, those that `Generator.random` would give
     as float32, without their ever being stored. `states` receives what undoes the draws.
     """
-    generators = _as_generators(generator, shape)
+    generators = generator if type(generator) is Generator else _as_generators(generator, shape)
     if isinstance(generators, Generator):
         _remember(generators, states)
         _draw_locked(generators, draw, slice(None))

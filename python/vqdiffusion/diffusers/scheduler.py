@@ -229,6 +229,12 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             or `plan` is given with a generator or was made for another step. After any error the
             generators are in the state in which they came. Values cannot be checked under vmap, torch.compile and on
             the meta device.
+
+        Notes
+        -----
+        Ctrl-C is noticed when the native code has ended, which does not look for signals: on one core it takes at most
+        some 10 ns for each log-probability, 0.05 s for 4096 classes and 1024 pixels, and half a second for ten of those.
+        Then, as after any exception, the generators are as they were, or the sample has been returned.
         """
         states: States = []
         put_back = starmap(Generator.set_state, states)
