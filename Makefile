@@ -61,7 +61,7 @@ test-threads: $(VENV)/.with-test ## the tests of the arithmetic on several numbe
 	    $(VENV)/bin/python -m pytest --quiet --num-threads=$$number $(ARITHMETIC) || exit 1; \
 	done
 
-test-diffusers: $(VENV)/.with-test $(VENV)/.with-diffusers ## test the drop-in beside diffusers itself
+test-diffusers: $(VENV)/.with-test $(VENV)/.with-diffusers $(VENV)/.accelerate ## test the drop-in beside diffusers itself
 	$(VENV)/bin/python -m pytest python/tests/diffusers
 
 test-parity: $(VENV)/.with-test $(VENV)/.with-diffusers ## token parity with diffusers at lower CPU levels and on several numbers of threads
@@ -106,6 +106,11 @@ $(VENV)/.torch: $(VENV)/.created
 
 $(VENV)/.with-diffusers $(VENV)/.with-bench: $(VENV)/.torch
 
+# diffusers offloads models only where this is installed, which the package itself does not need.
+$(VENV)/.accelerate: $(VENV)/.torch
+	$(VENV)/bin/pip install --quiet accelerate
+	@touch $@
+
 # The package as users install it, with one of the extras of pyproject.toml.
 $(VENV)/.with-%: $(VENV)/.created $(SOURCES)
 	@echo 'Building vqdiffusion and installing it into $(VENV). The first time this takes a few minutes.'
@@ -119,7 +124,7 @@ $(OLDEST)/.versions: pyproject.toml
 	    then \
 	        echo "$$python -m venv $(OLDEST)"; \
 	        rm -rf $(OLDEST) && "$$python" -m venv $(OLDEST) && \
-	        $(OLDEST)/bin/pip install --quiet 'setuptools>=77' pytest 'numpy<2' 'huggingface_hub<0.26' \
+	        $(OLDEST)/bin/pip install --quiet 'setuptools>=77' pytest 'numpy<2' 'huggingface_hub<0.26' 'accelerate<1' \
 	            $$(sed -n 's/^diffusers = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",' | sed 's/>=/==/g') || exit 1; \
 	        break; \
 	    fi; \

@@ -127,6 +127,34 @@ def test_the_lowest_of_equal_scores_wins(uniform):
     np.testing.assert_array_equal(ours, 0)
 
 
+FLOOR = -2.75  # ShortlistRace.floor: scores up to this are not listed
+
+
+@pytest.mark.parametrize("alpha", [[0.75, 0.25], [0.72, 0.2]], ids=["model alone", "uniform part"])
+def test_scores_just_above_the_floor(rng, alpha):
+    """The two best scores are within 0.02 of the floor. A bound that is too low leaves the best out
+    of the list, and the second, where its own bound has more to spare, is taken for the winner."""
+    alpha, gamma, classes = np.array(alpha), np.array([0.25, 0.5]), 64
+    unmasking = (gamma[1] - gamma[0]) / (1 - gamma[0]) / gamma[1]
+    beta = (1 - alpha[0] - gamma[0]) / classes
+    counts = 0
+    for _ in range(600):
+        best, second, rest = rng.permutation(classes)[:3]
+        p = np.zeros(classes)
+        p[[best, second]] = np.exp(rng.uniform(np.log(5e-4), np.log(1e-2), 2))
+        p[rest] = 1 - p.sum()  # with the lowest uniform, as all others
+        with np.errstate(divide="ignore"):
+            log_p = np.log(p).astype(np.float32)[None, :, None]
+        scores = FLOOR + np.array([0.01, 0.003]) * rng.uniform(0.7, 1.3, 2)
+        waits = unmasking * (alpha[0] * p + beta)[[best, second]] / np.exp(scores)
+        words = np.zeros(624, np.uint32)
+        words[[best, second]] = np.exp(-waits) * 2**24
+        ours, given = draw(log_p, 1, np.full((1, 1), classes), engine_of(words), alpha, gamma)
+        assert ours == given
+        counts += given.item() == best
+    assert counts > 500
+
+
 def noised(log_p, words):
     """The scores of the plain formula at t = 0."""
     scores = np.empty_like(log_p)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import guidance
 from .arguments import as_array
+from .checks import check_rate
 from .torch_memory import memory, traced
 
 
@@ -38,13 +39,14 @@ def guide(log_p_uncond: Any, log_p_cond: Any, scale: float) -> Tensor:
 
 def truncate(log_p: Any, rate: float, floor: float = -torch.inf) -> Tensor:
     """See `vqdiffusion.truncate`. By torch where autograd or torch.compile records, or the memory is out of reach."""
+    check_rate(rate, "rate")
     if not _recorded(log_p):
         array = memory(log_p, "log_p")
         if array is not None:
             return torch.from_numpy(guidance.truncate(array, rate, floor))
     log_p = _at_least_float32(_as_log_probabilities(log_p, "log_p"))
-    if math.isnan(rate) or math.isnan(floor):
-        raise ValueError(f"rate and floor must not be NaN, but are {rate} and {floor}")
+    if math.isnan(floor):
+        raise ValueError(f"floor must not be NaN, but is {floor}")
     _check_columns(log_p, "log_p")
     falling, order = log_p.sort(dim=1, descending=True, stable=True)
     before = falling.exp().cumsum(1).roll(1, 1)

@@ -74,5 +74,15 @@ def inverse_cdf(law: Law, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Ten
     return torch.where(needed, complete(law, x, x_t, t, uniforms), tokens)
 
 
+def invert(log_p: Tensor, uniforms: Tensor) -> Tensor:
+    """The tokens (B, N) of log-probabilities (B, classes, N), which need not be normalised."""
+    weights = (log_p.to(uniforms.dtype) - log_p.amax(1, keepdim=True)).exp()
+    cumulative = weights.cumsum(1)
+    total = cumulative[:, -1:]
+    exceeded = (cumulative <= uniforms.unsqueeze(1) * total).sum(1)
+    # The last class with any mass, where rounding leaves none.
+    return exceeded.minimum((cumulative < total).sum(1))
+
+
 def _odds(law: Law, t: int | Tensor, dtype: torch.dtype) -> Odds:
     return Odds(*entries(law.odds, t).to(dtype).unbind(-1))

@@ -44,11 +44,21 @@ def state_of(seeds):
     return lambda: [bytes(one.get_state().numpy()) for one in each(seeds)]
 
 
+class Overridden(Ours):
+    """Draws from the posterior that this returns."""
+
+    def q_posterior(self, log_p_x_0, x_t, t):
+        return super().q_posterior(log_p_x_0, x_t, t)
+
+
 def calls(method, log_p, x, seeds):
     scheduler = Ours(log_p.shape[1] + 1, sampling_method=method)
+    overridden = Overridden(log_p.shape[1] + 1, sampling_method=method)
     out = {
         "step": lambda: scheduler.step(log_p, 50, x, seeds).prev_sample,
         "step of rows": lambda: scheduler.step(log_p, [50, 0, 7], x, seeds, return_dict=False)[0],
+        "overridden": lambda: overridden.step(log_p, 50, x, seeds).prev_sample,
+        "q_sample": lambda: scheduler.q_sample(x, 50, seeds),
         "guided_step": lambda: scheduler.guided_step(log_p, log_p, 50, x, seeds, truncation_rate=0.9).prev_sample,
     }
     return out if method == "gumbel" else {**out, "plan": lambda: scheduler.plan(50, x, seeds).uniforms}

@@ -5,10 +5,13 @@
 
 A pipeline saved with this scheduler names this module in its model_index.json. diffusers loads such a pipeline only
 where this module has been imported before.
+
+Both also work with a diffusers that has no VQ-Diffusion of its own.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 # diffusers' loader looks up in this module which kind of component the scheduler is.
@@ -18,11 +21,17 @@ from .scheduler import VQDiffusionScheduler, VQDiffusionSchedulerOutput
 
 __all__ = ["SchedulerMixin", "VQDiffusionPipeline", "VQDiffusionScheduler", "VQDiffusionSchedulerOutput", "use_in"]
 
+# What takes seconds to import, as the pipeline needs transformers and models, and the scheduler does not. The last two
+# are for diffusers' loader, as SchedulerMixin is.
+_LATER = {
+    "VQDiffusionPipeline": ".pipeline",
+    "use_in": ".pipeline",
+    "LearnedClassifierFreeSamplingEmbeddings": ".stock",
+    "ModelMixin": ".stock",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # The pipeline needs transformers, which takes seconds to import; the scheduler does not.
-    if name in ("VQDiffusionPipeline", "use_in"):
-        from . import pipeline
-
-        return getattr(pipeline, name)
+    if name in _LATER:
+        return getattr(import_module(_LATER[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,24 +9,29 @@ import torch
 from torch import Generator, Tensor
 
 from ..arguments import as_array, as_int
+from ..checks import wrong_classes
 from ..torch_memory import traced
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def as_timesteps(value: Any, name: str, low: int, high: int) -> int | list[int]:
-    """`value` as an int from `low` to `high`, or as a list of them where it holds several, one for each batch row.
+    """`value` as an int from `low` to `high`, or as a list of them where it holds several.
+
+    Several are one for each batch row, of shape (B,), (B, 1) or (B, 1, 1).
 
     0.0 and False count as 0, as comparisons with 0 have it.
     """
     if type(value) is int:
         return value if low <= value <= high else as_int(value, name, low, high)
-    if isinstance(value, Tensor):
-        value = value.item() if value.numel() == 1 else value.tolist()
-    elif isinstance(value, np.ndarray):
-        value = value.item() if value.size == 1 else value.tolist()
+    if isinstance(value, (Tensor, np.ndarray)):
+        if any(length != 1 for length in value.shape[1:]):
+            shape = tuple(value.shape)
+            raise ValueError(f"{name} must have one entry for each batch row, not shape {shape}")
+        value = value.reshape(-1).tolist()
     if isinstance(value, (list, tuple)):
-        return [_as_timestep(one, name, low, high) for one in value]
+        timesteps = [_as_timestep(one, name, low, high) for one in value]
+        return timesteps[0] if len(timesteps) == 1 else timesteps
     return _as_timestep(value, name, low, high)
 
 
@@ -68,7 +73,9 @@ def as_log_probabilities(x: Any, name: str, classes: int) -> Tensor:
     x = _as_tensor(x, name)
     if x.dtype not in _FLOATING:
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
-    if x.ndim != 3 or x.shape[1] != classes:
+    if x.ndim == 3 and x.shape[1] != classes:
+        raise wrong_classes(tuple(x.shape), classes, name, with_mask=name == "log_onehot_x_t")
+    if x.ndim != 3:
         raise ValueError(f"{name} must have shape (batch, {classes}, pixels), not {tuple(x.shape)}")
     return x
 
@@ -78,7 +85,9 @@ def as_columns(x: Any, name: str, classes: int) -> Tensor:
     x = _as_tensor(x, name)
     if x.dtype not in _FLOATING:
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
-    if x.ndim != 2 or x.shape[0] != classes:
+    if x.ndim == 2 and x.shape[0] != classes:
+        raise wrong_classes(tuple(x.shape), classes, name)
+    if x.ndim != 2:
         raise ValueError(f"{name} for the needed pixels alone must have shape ({classes}, M), not {tuple(x.shape)}")
     return x
 

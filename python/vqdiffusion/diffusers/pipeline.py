@@ -1,45 +1,99 @@
 """diffusers' VQ-Diffusion pipeline with guidance, truncation and the reverse step computed natively."""
 
-from __future__ import annotations
+# Not with annotations as strings: diffusers compares the components with those of `__init__`.
 
-import sys
+import math
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
-import diffusers
+import numpy as np
 import torch
-from diffusers import VQDiffusionPipeline as StockPipeline
+from diffusers import DiffusionPipeline, SchedulerMixin, Transformer2DModel, VQModel
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
+from diffusers.utils import logging
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Generator, Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
 
+from ..arguments import as_float, as_int
 from ..torch_guidance import guide, truncate
+from .arguments import as_grid, check_grid
+from .composed import is_as_defined
+from .loading import lend_names, readable
 from .scheduler import VQDiffusionScheduler
+from .stock import LearnedClassifierFreeSamplingEmbeddings, StockPipeline
 
 _FLOOR = -70.0  # of the log-probabilities that the scheduler gets
 
+_log = logging.get_logger(
+    f"diffusers.{__name__}"
+)  # below diffusers' logger, whose verbosity counts
 
-class VQDiffusionPipeline(StockPipeline):
+
+class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
     """Text to image with VQ-Diffusion: `diffusers.VQDiffusionPipeline`, making the same images in less time.
 
     The components, the arguments and the saved form are those of diffusers' pipeline. What is computed otherwise on the
     CPU are classifier-free guidance, ℓ = log-softmax(u + g (c - u)), and truncation, which diffusers does by sorting
     every column; elsewhere the same formulas run in torch. The scheduler may be diffusers' or `VQDiffusionScheduler` of
     this package, which `use_in` puts in.
+
+    Where diffusers has such a pipeline, this is a subclass of it; without, it works the same.
+
+    Parameters
+    ----------
+    vqvae : diffusers.VQModel
+        Its codebook and decoder turn classes into images.
+    text_encoder : transformers.CLIPTextModel
+    tokenizer : transformers.CLIPTokenizer
+    transformer : diffusers.Transformer2DModel
+        Predicts log-probabilities of the classes of the clean grid.
+    scheduler : diffusers.SchedulerMixin
+    learned_classifier_free_sampling_embeddings : LearnedClassifierFreeSamplingEmbeddings
+        What guidance takes in the place of an encoded prompt.
     """
 
     # The name that pickles look the class up by.
     __module__ = "vqdiffusion.diffusers"
+
+    model_cpu_offload_seq = "text_encoder->transformer->vqvae"
+    # It has no `forward`, before which it could be brought to the device.
+    _exclude_from_cpu_offload = ["learned_classifier_free_sampling_embeddings"]
+
+    def __init__(
+        self,
+        vqvae: VQModel,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        transformer: Transformer2DModel,
+        scheduler: SchedulerMixin,
+        learned_classifier_free_sampling_embeddings: LearnedClassifierFreeSamplingEmbeddings,
+    ) -> None:
+        DiffusionPipeline.__init__(self)
+        self.register_modules(
+            vqvae=vqvae,
+            transformer=transformer,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            scheduler=scheduler,
+            learned_classifier_free_sampling_embeddings=learned_classifier_free_sampling_embeddings,
+        )
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Any:
         """Load a pipeline from a folder or a model hub; see `DiffusionPipeline.from_pretrained`.
 
         diffusers since 0.25 cannot load a VQ-Diffusion pipeline itself, neither the published model nor what it has
-        saved. This can, and once it has been called in a process, so can diffusers.
+        saved. This can, and once it has been called in a process, so can diffusers what it has saved.
         """
-        _make_loadable()
+        lend_names()
         return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+
+    @classmethod
+    def load_config(cls, *args: Any, **kwargs: Any) -> Any:
+        """The content of a model_index.json, each component under a class that can load it; see `ConfigMixin`."""
+        loaded = super().load_config(*args, **kwargs)
+        return (readable(loaded[0]), *loaded[1:]) if isinstance(loaded, tuple) else readable(loaded)
 
     @torch.no_grad()
     def __call__(
@@ -47,7 +101,7 @@ class VQDiffusionPipeline(StockPipeline):
         prompt: str | list[str],
         num_inference_steps: int = 100,
         guidance_scale: float = 5.0,
-        truncation_rate: float = 1.0,
+        truncation_rate: float | Tensor = 1.0,
         num_images_per_prompt: int = 1,
         generator: Generator | list[Generator] | None = None,
         latents: Tensor | None = None,
@@ -57,6 +111,8 @@ class VQDiffusionPipeline(StockPipeline):
         callback_steps: int = 1,
     ) -> ImagePipelineOutput | tuple[Any]:
         """Make images.
+
+        Numbers may also be NumPy arrays and tensors of one element.
 
         Parameters
         ----------
@@ -68,7 +124,8 @@ class VQDiffusionPipeline(StockPipeline):
             g; there is no guidance at 1 and below.
         truncation_rate : float
             How much of the probability of each pixel the most probable classes must make up to be kept, the others
-            being dropped.
+            being dropped. Above 1 all are kept, at 0 and below the most probable one. A tensor of several elements
+            holds one rate for each pixel, in a shape that broadcasts to (images, classes, pixels).
         num_images_per_prompt : int
             Images for each prompt, next to each other in the result.
         generator : torch.Generator, list of them, or None
@@ -88,97 +145,211 @@ class VQDiffusionPipeline(StockPipeline):
 
         Raises
         ------
+        TypeError
+            If a number is none, or `latents` is not of an integer dtype.
         ValueError
-            If `prompt`, `latents` or `callback_steps` is not as described, and as in the scheduler's `step`.
+            If an argument is not as described, and as in the scheduler's `step`.
         """
         if not isinstance(prompt, (str, list)):
             raise ValueError(f"prompt must be a str or a list of them, not {type(prompt).__name__}")
-        if isinstance(callback_steps, bool) or not isinstance(callback_steps, int) or callback_steps < 1:
+        if not isinstance(prompt, str) and not prompt:
+            raise ValueError("prompt must hold at least one str, not an empty list")
+        if not isinstance(callback_steps, int) or callback_steps < 1:
             raise ValueError(f"callback_steps must be a positive integer, not {callback_steps!r}")
-        images = num_images_per_prompt * (1 if isinstance(prompt, str) else len(prompt))
-        guided = guidance_scale > 1
-        embeddings = self._encode_prompt(prompt, num_images_per_prompt, guided)
-        latents = self._first_latents(latents, images)
+        steps = as_int(num_inference_steps, "num_inference_steps", 1)
+        images = as_int(num_images_per_prompt, "num_images_per_prompt", 1)
+        scale = _as_number(guidance_scale, "guidance_scale")
+        if scale == math.inf:
+            raise ValueError("guidance_scale must be finite, not inf")
+        rate = _as_rate(truncation_rate)
+        guided = scale > 1
+        device = self._execution_device
+        embeddings = self._encode_prompt(prompt, images, guided)
+        latents = self._first_latents(
+            latents, images * (1 if isinstance(prompt, str) else len(prompt))
+        )
 
-        self.scheduler.set_timesteps(num_inference_steps, device=self.device)
-        for i, t in enumerate(self.progress_bar(self.scheduler.timesteps)):
+        self.scheduler.set_timesteps(steps, device=device)
+        for i, t in enumerate(self.progress_bar(self.scheduler.timesteps.to(device))):
             inputs = torch.cat((latents, latents)) if guided else latents
             log_p = self.transformer(inputs, encoder_hidden_states=embeddings, timestep=t).sample
             uncond, cond = log_p.chunk(2) if guided else (None, log_p)
-            # Not where someone's own `step` is to be called.
-            if getattr(self.scheduler.step, "__func__", None) is VQDiffusionScheduler.step:
+            # Not where someone's own `step` or `truncate` is to be called.
+            if (
+                isinstance(rate, float)
+                and getattr(self.truncate, "__func__", None) is VQDiffusionPipeline.truncate
+                and getattr(self.scheduler.step, "__func__", None) is VQDiffusionScheduler.step
+            ):
                 latents = self.scheduler.guided_step(
                     uncond,
                     cond,
                     timestep=t,
                     sample=latents,
                     generator=generator,
-                    guidance_scale=guidance_scale,
-                    truncation_rate=truncation_rate,
+                    guidance_scale=scale if guided else 1.0,
+                    truncation_rate=rate,
                     floor=_FLOOR,
                 ).prev_sample
             else:
-                log_p = cond if uncond is None else guide(uncond, cond, guidance_scale)
-                log_p = truncate(log_p, truncation_rate, _FLOOR)
-                latents = self.scheduler.step(log_p, timestep=t, sample=latents, generator=generator).prev_sample
+                log_p = cond if uncond is None else guide(uncond, cond, scale)
+                log_p = self.truncate(log_p, truncation_rate).clamp(_FLOOR)
+                latents = self.scheduler.step(
+                    log_p, timestep=t, sample=latents, generator=generator
+                ).prev_sample
             if callback is not None and i % callback_steps == 0:
                 callback(i, t, latents)
 
         pictures = self._decode(latents)
         if output_type == "pil":
             pictures = self.numpy_to_pil(pictures)
+        self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=pictures) if return_dict else (pictures,)
 
-    def truncate(self, log_p_x_0: Tensor, truncation_rate: float) -> Tensor:
-        """Keep the most probable classes of each pixel, and set the others to -inf; see `vqdiffusion.truncate`."""
-        return truncate(log_p_x_0, truncation_rate)
+    def truncate(self, log_p_x_0: Tensor, truncation_rate: float | Tensor) -> Tensor:
+        """Keep the most probable classes of each pixel, and set the others to -inf; see `vqdiffusion.truncate`.
+
+        Parameters
+        ----------
+        log_p_x_0 : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K, N)
+            Log-probabilities.
+        truncation_rate : float, or tensor that broadcasts to (B, K, N)
+            As in `__call__`.
+
+        Returns
+        -------
+        torch.Tensor, shape (B, K, N)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `vqdiffusion.truncate`, and if a tensor of rates does not broadcast to the shape.
+        """
+        rate = _as_rate(truncation_rate)
+        return (
+            truncate(log_p_x_0, rate)
+            if isinstance(rate, float)
+            else _truncate_each(log_p_x_0, rate)
+        )
+
+    def _encode_prompt(
+        self, prompt: str | list[str], num_images_per_prompt: int, do_classifier_free_guidance: bool
+    ) -> Tensor:
+        """What the transformer attends to, shape (images, tokens, features); with guidance what stands for no prompt
+        comes before it, in the same shape."""
+        limit = self.tokenizer.model_max_length
+        # One by one, as a prompt that is too long and one that is not make no batch.
+        rows = [
+            self._tokenize([one], limit)
+            for one in (prompt if isinstance(prompt, list) else [prompt])
+        ]
+        rest = [self.tokenizer.decode(row[0, limit:]) for row in rows if row.shape[1] > limit]
+        if rest:
+            _log.warning(f"A prompt may have {limit} tokens. This is left out: {rest}")
+        tokens = torch.cat([row[:, :limit] for row in rows])
+        embeddings = self._encode(tokens).repeat_interleave(num_images_per_prompt, dim=0)
+        if not do_classifier_free_guidance:
+            return embeddings
+        learned = self.learned_classifier_free_sampling_embeddings
+        if learned.learnable:
+            empty = learned.embeddings.to(embeddings.device).expand(len(embeddings), -1, -1)
+        else:
+            empty = self._tokenize([""] * len(tokens), tokens.shape[1], truncation=True)
+            empty = self._encode(empty).repeat_interleave(num_images_per_prompt, dim=0)
+        return torch.cat((empty, embeddings))
+
+    def _tokenize(self, prompts: list[str], length: int, **options: Any) -> Tensor:
+        options = {"padding": "max_length", "max_length": length, "return_tensors": "pt", **options}
+        return self.tokenizer(prompts, **options).input_ids
+
+    def _encode(self, tokens: Tensor) -> Tensor:
+        """The last hidden state of each token, of length 1, as VQ-Diffusion was trained with."""
+        hidden = self.text_encoder(tokens.to(self._execution_device))[0]
+        return hidden / hidden.norm(dim=-1, keepdim=True)
 
     def _first_latents(self, latents: Tensor | None, images: int) -> Tensor:
-        shape, classes = (images, self.transformer.num_latent_pixels), self.transformer.config.num_vector_embeds
+        shape, classes = (
+            (images, self.transformer.num_latent_pixels),
+            self.transformer.config.num_vector_embeds,
+        )
         if latents is None:
-            return torch.full(shape, classes - 1, dtype=torch.int64, device=self.device)
+            return torch.full(shape, classes - 1, dtype=torch.int64, device=self._execution_device)
+        latents = as_grid(latents, "latents").to(torch.int64)
         if tuple(latents.shape) != shape:
             raise ValueError(f"latents must have shape {shape}, not {tuple(latents.shape)}")
-        if latents.numel() and (latents.min() < 0 or latents.max() >= classes):
-            raise ValueError(f"latents must hold classes from 0 to {classes - 1}")
-        return latents.to(self.device)
+        check_grid(latents, "latents", classes - 1)
+        return latents.to(self._execution_device)
 
     def _decode(self, latents: Tensor) -> Any:
-        shape = len(latents), self.transformer.height, self.transformer.width, self.vqvae.config.vq_embed_dim
-        embeddings = self.vqvae.quantize.get_codebook_entry(latents, shape=shape)
+        shape = (
+            len(latents),
+            self.transformer.height,
+            self.transformer.width,
+            self.vqvae.config.vq_embed_dim,
+        )
+        embeddings = _codebook_entries(self.vqvae, latents, shape)
         pictures = self.vqvae.decode(embeddings, force_not_quantize=True).sample
         pictures = (pictures / 2 + 0.5).clamp(0, 1).cpu().permute(0, 2, 3, 1)
         return (pictures.float() if pictures.dtype is torch.bfloat16 else pictures).numpy()
 
 
-def use_in(pipe: StockPipeline) -> StockPipeline:
+def use_in(pipe: Any) -> Any:
     """Convert a loaded pipeline in place, and return it.
 
-    Its scheduler becomes the `VQDiffusionScheduler` of this package, of the same configuration, and the pipeline a
-    `VQDiffusionPipeline`. A pipeline of a subclass of the user's own stays of that class, so that nothing it overrides
-    is lost, and only gets the scheduler.
+    Its scheduler becomes the `VQDiffusionScheduler` of this package, of the same configuration and
+    tables, and the pipeline a `VQDiffusionPipeline`. A pipeline of a subclass of the user's own
+    stays of that class, so that nothing it overrides is lost, and only gets the scheduler. A
+    scheduler whose functions are overridden stays as it is.
 
     Raises
     ------
     TypeError
         If `pipe` is not a VQ-Diffusion pipeline.
     """
-    if not isinstance(pipe, StockPipeline):
+    if not isinstance(pipe, StockPipeline or VQDiffusionPipeline):
         raise TypeError(f"pipe must be a diffusers.VQDiffusionPipeline, not {type(pipe).__name__}")
-    if not isinstance(pipe.scheduler, VQDiffusionScheduler):
-        pipe.register_modules(scheduler=VQDiffusionScheduler.from_config(pipe.scheduler.config))
+    if is_as_defined(pipe.scheduler):
+        scheduler = VQDiffusionScheduler.from_config(pipe.scheduler.config)
+        scheduler._take_tables(pipe.scheduler)
+        pipe.register_modules(scheduler=scheduler)
     if type(pipe) is StockPipeline:
         pipe.__class__ = VQDiffusionPipeline
     return pipe
 
 
-def _make_loadable() -> None:
-    """Lends the class of the embeddings, which diffusers keeps in the module of the pipeline, the two names under which
-    model_index.json refers to it: in `vq_diffusion` as published, in `diffusers` as saved by versions since 0.25. They
-    stay, as loaders in other threads may be looking for them."""
-    home = sys.modules[StockPipeline.__module__]
-    name = "LearnedClassifierFreeSamplingEmbeddings"
-    if not hasattr(diffusers, name):
-        setattr(diffusers, name, getattr(home, name))
-    if "vq_diffusion" not in sys.modules and find_spec("vq_diffusion") is None:
-        sys.modules["vq_diffusion"] = home
+@apply_forward_hook
+def _codebook_entries(vqvae: Any, latents: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The decorator brings an offloaded model to the device, which else happens only before its `forward`."""
+    return vqvae.quantize.get_codebook_entry(latents, shape=shape)
+
+
+def _as_number(value: Any, name: str) -> float:
+    if isinstance(value, (Tensor, np.ndarray)):
+        if math.prod(value.shape) != 1:
+            raise ValueError(
+                f"{name} must be one number, not a tensor of shape {tuple(value.shape)}"
+            )
+        value = value.item()
+    return as_float(float(value) if isinstance(value, (bool, np.bool_)) else value, name)
+
+
+def _as_rate(value: Any) -> float | Tensor:
+    """A truncation rate as diffusers understands it: one number, infinite where nothing is to be dropped; or a tensor
+    with one for each pixel."""
+    if isinstance(value, Tensor) and value.numel() > 1:
+        return value
+    rate = _as_number(value, "truncation_rate")
+    if math.isnan(rate):
+        raise ValueError("truncation_rate must not be NaN")
+    return math.inf if rate > 1 else max(rate, 0.0)
+
+
+def _truncate_each(log_p: Tensor, rate: Tensor) -> Tensor:
+    """`truncate` with a rate for each pixel."""
+    falling, order = log_p.sort(dim=1, descending=True, stable=True)
+    try:
+        kept = (falling.exp().cumsum(1) < rate.to(log_p.device)).expand_as(log_p).roll(1, 1)
+    except RuntimeError:
+        shapes = f"{tuple(log_p.shape)}, not have shape {tuple(rate.shape)}"
+        raise ValueError(f"truncation_rate as a tensor must broadcast to {shapes}") from None
+    kept[:, 0] = True  # the most probable class; the others by the sum of those before them
+    return log_p.masked_fill(~torch.empty_like(kept).scatter(1, order, kept), -torch.inf)

@@ -1,0 +1,30 @@
+"""What the scheduler's `step` returns: diffusers' class, or one like it where diffusers has none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diffusers.utils import BaseOutput
+from torch import Tensor
+
+try:
+    from diffusers.schedulers.scheduling_vq_diffusion import VQDiffusionSchedulerOutput
+except ImportError:
+
+    @dataclass
+    class VQDiffusionSchedulerOutput(BaseOutput):  # type: ignore[no-redef]
+        """The result of `VQDiffusionScheduler.step`; a field is read by name or by index.
+
+        Attributes
+        ----------
+        prev_sample : torch.Tensor of int64, shape (B, N)
+            The classes one timestep earlier.
+        """
+
+        # The name that pickles look the class up by.
+        __module__ = "vqdiffusion.diffusers"
+
+        prev_sample: Tensor
+
+
+__all__ = ["VQDiffusionSchedulerOutput"]
