@@ -127,7 +127,7 @@ def check_grid(grid: Tensor, name: str, classes: int) -> None:
     """Refuses classes outside 0 … `classes`, where values can be looked at."""
     if traced() or grid.numel() == 0:
         return
-    # torch compares few unsigned types. In int64 what does not fit is negative, so that it is out of range as well.
+    # torch compares few unsigned types. In int64 what does not fit is negative, and out of range too.
     low, high = grid.long().aminmax()
     try:
         if not bool((low < 0) | (high > classes)):

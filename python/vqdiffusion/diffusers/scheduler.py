@@ -303,7 +303,9 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         states: States = []
         put_back = starmap(Generator.set_state, states)
         try:
-            return self._step(model_output, timestep, sample, generator, return_dict, plan, check_finite, states)
+            return self._step(
+                model_output, timestep, sample, generator, return_dict, plan, check_finite, states
+            )
         except BaseException:
             list(put_back)
             raise
@@ -349,7 +351,9 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         else:
             if check_finite and not self._gumbel:
                 _native.check_model_output(x, threads._num_threads)
-            prev_sample = self._native_step(x, t, shown, generator, lambda: model_output, sample, states, u)
+            prev_sample = self._native_step(
+                x, t, shown, generator, lambda: model_output, sample, states, u
+            )
         return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def guided_step(
@@ -454,7 +458,9 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         if uncond is not None and uncond.shape != cond.shape:
             raise ValueError(f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}")
         guidance = uncond, *numbers
-        prev_sample = self._native_step(cond, t, shown, generator, by_torch, sample, states, guidance=guidance)
+        prev_sample = self._native_step(
+            cond, t, shown, generator, by_torch, sample, states, guidance=guidance
+        )
         return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def plan(
@@ -607,13 +613,21 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         rows = [self.num_embed - (one == 0) for one in t]
         return uniforms((batch, self.num_embed, pixels), generator, device, rows=rows)
 
-    def _torch_uniforms(self, t: int | list[int], x: Tensor, generator: Any, states: States) -> Tensor:
+    def _torch_uniforms(
+        self, t: int | list[int], x: Tensor, generator: Any, states: States
+    ) -> Tensor:
         if not traced():
             remember(generator, x.device, states)
         return self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
 
     def _torch_step(
-        self, model_output: Any, t: int | list[int], sample: Any, generator: Any, states: States, u: Tensor | None = None
+        self,
+        model_output: Any,
+        t: int | list[int],
+        sample: Any,
+        generator: Any,
+        states: States,
+        u: Tensor | None = None,
     ) -> Tensor:
         x = as_log_probabilities(model_output, "model_output", self.mask_class)
         generator = as_generators(generator, len(x))
