@@ -10,8 +10,9 @@ INTERRUPTED = object()
 
 
 def interrupt_at(call, number):
-    """What `call()` returns, but KeyboardInterrupt at the point of this number at which Python handles signals: where a
-    Python function begins and where a call of C code has ended. `INTERRUPTED` if it came to that, and the points met.
+    """What `call()` returns, interrupted at the point of this number at which Python handles signals:
+    where a Python function begins and where a call of C code has ended. `INTERRUPTED` if it came to
+    that, and the points met.
     """
     met = 0
 
@@ -33,7 +34,7 @@ def interrupt_at(call, number):
 
 
 def at_every_point(call, state, least):
-    """Asserts that an interrupt at any point leaves the state as it was, until there is none that is met."""
+    """Asserts that an interrupt at any point leaves the state as it was, point after point."""
     before, number = state(), 0
     while True:
         number += 1
@@ -66,7 +67,8 @@ def at_every_point_of_an_error(call, state, error, least):
 
 
 def by_signals(call, state, tries):
-    """Asserts that a real signal at any time leaves the state as it was or a sample; a state of None says nothing."""
+    """Asserts that a real signal at any time leaves the state as it was, or a sample; a state of
+    None is not compared."""
     interrupts, longest = 0, 2 * min(timeit.repeat(call, number=1, repeat=20))
 
     def handler(number, frame):

@@ -356,8 +356,8 @@ def test_where_there_is_no_memory_for_lists_they_are_done_without():
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_a_state_that_nothing_was_drawn_from_keeps_its_bytes(fresh):
-    """A fresh seed counts as used up although no word has been given out: written anew for the same position it would
-    have other bytes, and `torch.Generator.get_state()` would give others than before."""
+    """A fresh seed counts as used up although no word has been given out: written anew for the same
+    position it would have other bytes, and `torch.Generator.get_state()` would show them."""
     state = torch_state(engine_of(np.arange(1, 625, dtype=np.uint32), 624))
     if fresh:
         state[16:24] = 0

@@ -1,10 +1,18 @@
-"""Interrupts: after a KeyboardInterrupt every generator is as it was, or the sample has been returned; no lock is held."""
+"""After a KeyboardInterrupt every generator is as it was, or the sample has been returned, and no
+lock is held."""
 
 import threading
 
 import numpy as np
 import pytest
-from interrupts import INTERRUPTED, at_every_point, at_every_point_of_an_error, by_signals, interrupt_at, is_free
+from interrupts import (
+    INTERRUPTED,
+    at_every_point,
+    at_every_point_of_an_error,
+    by_signals,
+    interrupt_at,
+    is_free,
+)
 from numpy.random import MT19937, PCG64, RandomState, default_rng
 from reference import random_classes, random_log_p
 
@@ -37,12 +45,16 @@ def calls(method, log_p, x_t, generator):
         "q_sample": lambda: scheduler.q_sample(x_t, 60, generator),
         "gumbel_noised": lambda: vqdiffusion.gumbel_noised(log_p, generator),
     }
-    return out if method == "gumbel" else {**out, "plan": lambda: scheduler.plan(60, x_t, generator)}
+    return (
+        out if method == "gumbel" else {**out, "plan": lambda: scheduler.plan(60, x_t, generator)}
+    )
 
 
 def bit_generators(generator):
     each = generator if isinstance(generator, (list, tuple)) else [generator]
-    return [getattr(one, "bit_generator", None) or getattr(one, "_bit_generator", one) for one in each]
+    return [
+        getattr(one, "bit_generator", None) or getattr(one, "_bit_generator", one) for one in each
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,7 +142,7 @@ def test_none_by_signals(rng):
 
 
 def record(monkeypatch, name, inside):
-    """Calls `inside()` once within the native call, after its work; returns the uniforms that each call got."""
+    """Calls `inside()` once within the native call, after its work; returns the uniforms of each."""
     native, seen = getattr(_native, name), []
 
     def wrapper(*arguments):
@@ -162,9 +174,16 @@ def test_numbers_of_the_shared_generator_are_never_drawn_twice(inputs, monkeypat
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_signal_handler_may_draw_without_a_generator(inputs, monkeypatch, method):
-    scheduler, log_p = VQDiffusionScheduler(CLASSES + 1, sampling_method=method), np.zeros((BATCH, CLASSES, PIXELS))
+    scheduler, log_p = (
+        VQDiffusionScheduler(CLASSES + 1, sampling_method=method),
+        np.zeros((BATCH, CLASSES, PIXELS)),
+    )
     inner = []
-    record(monkeypatch, f"step_{method}", lambda: inner.append(scheduler.step(log_p, 0, None).prev_sample))
+    record(
+        monkeypatch,
+        f"step_{method}",
+        lambda: inner.append(scheduler.step(log_p, 0, None).prev_sample),
+    )
     outer = scheduler.step(log_p, 0, None).prev_sample
     assert (outer != inner[0]).any() and not generators._drawing
 
@@ -172,7 +191,11 @@ def test_a_signal_handler_may_draw_without_a_generator(inputs, monkeypatch, meth
 def test_a_signal_handler_draws_on_from_a_generator_or_is_told_so(inputs, monkeypatch):
     log_p, x_t = inputs
     for method in METHODS:
-        scheduler, generator, twin = VQDiffusionScheduler(CLASSES + 1, sampling_method=method), default_rng(5), default_rng(5)
+        scheduler, generator, twin = (
+            VQDiffusionScheduler(CLASSES + 1, sampling_method=method),
+            default_rng(5),
+            default_rng(5),
+        )
         expected = [scheduler.step(log_p, 60, x_t, twin).prev_sample for _ in range(2)]
         inner, start = [], str(generator.bit_generator.state)
         with monkeypatch.context() as patch:
@@ -182,7 +205,10 @@ def test_a_signal_handler_draws_on_from_a_generator_or_is_told_so(inputs, monkey
                 lambda: inner.append(scheduler.step(log_p, 60, x_t, generator).prev_sample),  # noqa: B023
             )
             if method == "gumbel":
-                with pytest.raises(RuntimeError, match="generator is in use by the call that this one has interrupted"):
+                with pytest.raises(
+                    RuntimeError,
+                    match="generator is in use by the call that this one has interrupted",
+                ):
                     scheduler.step(log_p, 60, x_t, generator)
                 assert str(generator.bit_generator.state) == start
             else:
@@ -208,7 +234,11 @@ def test_noise_is_drawn_under_the_lock_of_the_generator(inputs, call, kind):
 
 def test_threads_share_a_generator(inputs):
     log_p, x_t = inputs
-    scheduler, generator, twin = VQDiffusionScheduler(CLASSES + 1, sampling_method="gumbel"), PCG64(1), PCG64(1)
+    scheduler, generator, twin = (
+        VQDiffusionScheduler(CLASSES + 1, sampling_method="gumbel"),
+        PCG64(1),
+        PCG64(1),
+    )
     expected = {scheduler.step(log_p, 60, x_t, twin).prev_sample.tobytes() for _ in range(80)}
     drawn = set()
 

@@ -15,7 +15,7 @@ _FLOATING = (np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64), _
 _warned = False
 
 
-def warn_of_probabilities(x: npt.NDArray[Any], name: str) -> None:
+def warn_of_probabilities(x: npt.NDArray[Any], name: str, stacklevel: int = 3) -> None:
     """Warns the caller's caller, once per process, where `x` seems to hold probabilities.
 
     `x` has the axes (batch, classes, pixels). Nearly always its first element tells that it holds
@@ -35,7 +35,7 @@ def warn_of_probabilities(x: npt.NDArray[Any], name: str) -> None:
         warnings.warn(
             f"{name} must hold log-probabilities, but its first column looks like probabilities: "
             "it lies between 0 and 1 and sums to 1. Take the logarithm, or log_softmax for softmax",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 

@@ -71,7 +71,8 @@ def gumbel_noised(logits: npt.ArrayLike, generator: GeneratorLike) -> npt.NDArra
     states: States = []
     put_back = starmap(setattr, states)
     try:
-        uniforms, flat = draw_uniforms(generator, array.shape, states, np.float32), (1, 1, array.size)
+        uniforms = draw_uniforms(generator, array.shape, states, np.float32)
+        flat = (1, 1, array.size)
         _native.gumbel_noised(array.reshape(flat), uniforms.reshape(flat), out.reshape(flat), threads._num_threads)
         return out
     except BaseException:

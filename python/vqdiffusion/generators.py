@@ -1,4 +1,4 @@
-"""Random numbers: what may be passed as a generator, and drawing so that a call that fails can be undone.
+"""Random numbers: what may be passed as a generator, and draws that a failing call undoes.
 
 A call that draws undoes its draws on any exception, an interrupt included::
 
@@ -12,8 +12,8 @@ A call that draws undoes its draws on any exception, an interrupt included::
         list(put_back)
         raise
 
-Everything up to the `return` is inside, so that a generator has only advanced where the result is returned. The states
-are written back by one call of C code, in which Python handles no signal.
+Everything up to the `return` is inside, so that a generator has only advanced where the result is
+returned. The states are written back by one call of C code, in which Python handles no signal.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from numpy.random import BitGenerator, Generator, RandomState, SeedSequence, def
 
 OneGenerator = None | int | np.integer[Any] | SeedSequence | BitGenerator | Generator | RandomState
 GeneratorLike = OneGenerator | Sequence[OneGenerator]  # a list or a tuple
-States = list[tuple[BitGenerator, str, Any]]  # arguments of `setattr`: a bit generator, "state", what that was
+# Arguments of `setattr`: a bit generator, "state", and what that was.
+States = list[tuple[BitGenerator, str, Any]]
 
 # What None draws from. It is seeded by the operating system, nobody can read or seed it, and a forked child gets one of
 # its own; seeding afresh at every call would take longer than a small step.
@@ -82,14 +83,17 @@ def _as_generators(generator: GeneratorLike, shape: tuple[int, ...]) -> Generato
 
 
 def draw_noise(
-    generator: GeneratorLike, shape: tuple[int, ...], draw: Callable[[slice, Any], None], states: States
+    generator: GeneratorLike,
+    shape: tuple[int, ...],
+    draw: Callable[[slice, Any], None],
+    states: States,
 ) -> None:
     """Call `draw(rows, source)` for all batch rows at once, or for each row where each has a generator of its own.
 
     `source` is what the native module draws the uniforms of Gumbel noise from, those that `Generator.random` would give
     as float32, without their ever being stored. `states` receives what undoes the draws.
     """
-    generators = _as_generators(generator, shape)
+    generators = generator if type(generator) is Generator else _as_generators(generator, shape)
     if isinstance(generators, Generator):
         _remember(generators, states)
         _draw_locked(generators, draw, slice(None))
@@ -141,11 +145,13 @@ def _remember(generator: Generator, states: States) -> None:
 
 def _draw_locked(generator: Generator, draw: Callable[[slice, Any], None], rows: slice) -> None:
     bit_generator, thread = generator.bit_generator, get_ident()
-    # A signal handler or a finalizer that runs inside the block below would wait for itself: NumPy's lock is not
-    # reentrant before NumPy 2.4.
+    # A signal handler or a finalizer that runs inside the block below would wait for itself: NumPy's
+    # lock is not reentrant before NumPy 2.4.
     if _drawing.get(bit_generator) == thread:
         if generator is not _unseeded:
-            raise RuntimeError("generator is in use by the call that this one has interrupted; pass another one")
+            raise RuntimeError(
+                "generator is in use by the call that this one has interrupted; pass another one"
+            )
         bit_generator = default_rng().bit_generator
     with bit_generator.lock:
         try:

@@ -285,12 +285,22 @@ class VQDiffusionScheduler(Configurable):
             or `plan` is given with a generator or was made for another step; if `sample` is None at
             t = 0 where it is read. After any error the generators are in the state in which they
             came.
+        RuntimeError
+            If a signal handler or a finalizer draws from a generator that the interrupted call is
+            drawing from.
 
         Warns
         -----
         UserWarning
             Once per process, where the first column of `model_output` looks like probabilities: it
             lies in [0, 1] and sums to 1 over several classes.
+
+        Notes
+        -----
+        Ctrl-C is noticed when the native code has ended, which does not look for signals: on one
+        core it takes at most some 10 ns for each log-probability, 0.05 s for 4096 classes and 1024
+        pixels, and half a second for ten of those. Then, as after any exception, the generators are
+        as they were, or the sample has been returned.
         """
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         if plan is not None:

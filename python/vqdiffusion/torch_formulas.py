@@ -148,7 +148,8 @@ class Law:
     def flag(self, flags: tuple[bool, ...], t: int | Tensor) -> bool | Tensor:
         """A bool to branch on where t is known, else a tensor."""
         if isinstance(t, Tensor) or torch.compiler.is_compiling():
-            return entries(torch.tensor(flags, device=t.device if isinstance(t, Tensor) else "cpu"), t)
+            device = t.device if isinstance(t, Tensor) else "cpu"
+            return entries(torch.tensor(flags, device=device), t)
         return flags[t]
 
 

@@ -1,4 +1,5 @@
-"""Whatever torch's default device is, a scheduler and what it computes on CPU tensors stay on the CPU, as with diffusers."""
+"""Whatever torch's default device is, a scheduler and what it computes on CPU tensors stay on the CPU,
+as with diffusers."""
 
 import numpy as np
 import pytest
@@ -30,7 +31,15 @@ def test_a_scheduler_is_built_on_the_cpu(meta_by_default):
             assert {getattr(scheduler, name).device.type for name in TABLES} == {"cpu"}
         assert scheduler.timesteps.device.type == "cpu"
         scheduler.set_timesteps(7)
-        assert scheduler.timesteps.device.type == "cpu" and scheduler.timesteps.tolist() == [6, 5, 4, 3, 2, 1, 0]
+        assert scheduler.timesteps.device.type == "cpu" and scheduler.timesteps.tolist() == [
+            6,
+            5,
+            4,
+            3,
+            2,
+            1,
+            0,
+        ]
 
 
 @pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
@@ -51,8 +60,16 @@ def test_the_same_results(meta_by_default, path, method):
         out += [s.step(log_p, 7, x, [generator(1), generator(2)]).prev_sample]
         out += [s.guided_step(log_p, log_p, 7, x, generator(1)).prev_sample]
         out += [s.q_posterior(log_p, x, t) for t in (0, 7, [0, 7])]
-        out += [s.apply_cumulative_transitions(log_p, 7), guide(log_p, log_p, 3.0), truncate(log_p, 0.9)]
-        out += [s.log_Q_t_transitioning_to_known_class(t=7, x_t=x, log_onehot_x_t=onehot, cumulative=True)]
+        out += [
+            s.apply_cumulative_transitions(log_p, 7),
+            guide(log_p, log_p, 3.0),
+            truncate(log_p, 0.9),
+        ]
+        out += [
+            s.log_Q_t_transitioning_to_known_class(
+                t=7, x_t=x, log_onehot_x_t=onehot, cumulative=True
+            )
+        ]
         if method == "inverse_cdf":
             plan = s.plan(7, x, generator(1))
             columns = log_p.transpose(0, 2, 1) if path == "numpy" else log_p.transpose(1, 2)

@@ -1,5 +1,6 @@
-"""Interrupts of the drop-in, and calls by signal handlers and threads in the middle of another: every generator is as it
-was or the sample has been returned, no lock is held, and no two samples come from the same random numbers."""
+"""Interrupts of the drop-in, and calls by signal handlers and threads in the middle of another: every
+generator is as it was or the sample has been returned, no lock is held, and no two samples come from
+the same random numbers."""
 
 import subprocess
 import sys
@@ -16,7 +17,10 @@ from vqdiffusion.diffusers import engines
 
 METHODS = ["gumbel", "inverse_cdf"]
 BATCH = 3
-SIZES = {"few draws": (5, 40), "many draws": (40, 50)}  # of which the second is drawn with the engine
+SIZES = {
+    "few draws": (5, 40),
+    "many draws": (40, 50),
+}  # of which the second is drawn with the engine
 KINDS = {
     "global": lambda: None,
     "explicit": lambda: generator(1),
@@ -37,21 +41,40 @@ def case(request):
 
 def each(seeds):
     """The generators, and always torch's own."""
-    return [*(seeds if isinstance(seeds, list) else [seeds] if seeds else []), torch.default_generator]
+    return [
+        *(seeds if isinstance(seeds, list) else [seeds] if seeds else []),
+        torch.default_generator,
+    ]
 
 
 def state_of(seeds):
     return lambda: [bytes(one.get_state().numpy()) for one in each(seeds)]
 
 
+class Overridden(Ours):
+    """Draws from the posterior that this returns."""
+
+    def q_posterior(self, log_p_x_0, x_t, t):
+        return super().q_posterior(log_p_x_0, x_t, t)
+
+
 def calls(method, log_p, x, seeds):
     scheduler = Ours(log_p.shape[1] + 1, sampling_method=method)
+    overridden = Overridden(log_p.shape[1] + 1, sampling_method=method)
     out = {
         "step": lambda: scheduler.step(log_p, 50, x, seeds).prev_sample,
         "step of rows": lambda: scheduler.step(log_p, [50, 0, 7], x, seeds, return_dict=False)[0],
-        "guided_step": lambda: scheduler.guided_step(log_p, log_p, 50, x, seeds, truncation_rate=0.9).prev_sample,
+        "overridden": lambda: overridden.step(log_p, 50, x, seeds).prev_sample,
+        "q_sample": lambda: scheduler.q_sample(x, 50, seeds),
+        "guided_step": lambda: (
+            scheduler.guided_step(log_p, log_p, 50, x, seeds, truncation_rate=0.9).prev_sample
+        ),
     }
-    return out if method == "gumbel" else {**out, "plan": lambda: scheduler.plan(50, x, seeds).uniforms}
+    return (
+        out
+        if method == "gumbel"
+        else {**out, "plan": lambda: scheduler.plan(50, x, seeds).uniforms}
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,7 +98,9 @@ def test_at_every_point_of_a_call_that_fails(case, method, kind):
     x[-1, -1] = log_p.shape[1] + 1
     for name in calls(method, *case, None):
         seeds = KINDS[kind]()
-        at_every_point_of_an_error(calls(method, *case, seeds)[name], state_of(seeds), ValueError, 10)
+        at_every_point_of_an_error(
+            calls(method, *case, seeds)[name], state_of(seeds), ValueError, 10
+        )
     assert is_free(engines._global_lock)
 
 
@@ -109,9 +134,13 @@ def test_around_reading_and_writing_a_state(case, number, after):
     try:
         calls("gumbel", *case, seeds)["step"]()
     except KeyboardInterrupt:
-        assert all(torch.equal(Generator.get_state(one), state) for one, state in zip(seeds, before))
+        assert all(
+            torch.equal(Generator.get_state(one), state) for one, state in zip(seeds, before)
+        )
     else:
-        assert not any(torch.equal(Generator.get_state(one), state) for one, state in zip(seeds, before))
+        assert not any(
+            torch.equal(Generator.get_state(one), state) for one, state in zip(seeds, before)
+        )
     assert is_free(engines._global_lock)
 
 
@@ -150,8 +179,12 @@ def test_by_signals(method, kind):
 @pytest.mark.parametrize("outer", SIZES)
 @pytest.mark.parametrize("inner", SIZES)
 def test_a_call_within_a_call(inner, outer, method, kind, after, monkeypatch):
-    """As by a signal handler, or a finalizer, before or after the native call: the two draw one after the other."""
-    cases = {name: (random_log_p(BATCH, *size), random_classes(BATCH, *size)) for name, size in SIZES.items()}
+    """As by a signal handler, or a finalizer, before or after the native call: one draws after the
+    other."""
+    cases = {
+        name: (random_log_p(BATCH, *size), random_classes(BATCH, *size))
+        for name, size in SIZES.items()
+    }
     native, found = getattr(_native, f"step_{method}"), {}
 
     def draw(size, seeds):
@@ -178,7 +211,8 @@ def test_a_call_within_a_call(inner, outer, method, kind, after, monkeypatch):
     monkeypatch.setattr(_native, f"step_{method}", wrapper)
     found["outer"] = draw(outer, seeds)
     same = [
-        all(torch.equal(found[name], one) for name, one in zip(order, tokens)) and state_of(seeds)() == state
+        all(torch.equal(found[name], one) for name, one in zip(order, tokens))
+        and state_of(seeds)() == state
         for order, (tokens, state) in zip((("outer", "inner"), ("inner", "outer")), either)
     ]
     assert any(same) and is_free(engines._global_lock)

@@ -1,4 +1,5 @@
-"""Under torch's modes: what records a call gets a graph that is right for other input, and other modes change nothing."""
+"""Under torch's modes: what records a call gets a graph that is right for other input, and other modes
+change nothing."""
 
 import pytest
 import torch
@@ -83,7 +84,12 @@ def test_other_modes_change_nothing(call):
         return CALLS[call](scheduler, log_p, x)
 
     expected = run()
-    for mode in (Recorder(), FlopCounterMode(display=False), torch.device("cpu"), torch.device("meta")):
+    for mode in (
+        Recorder(),
+        FlopCounterMode(display=False),
+        torch.device("cpu"),
+        torch.device("meta"),
+    ):
         with mode:
             out = run()
         same(out, expected)
@@ -103,7 +109,9 @@ def test_a_mode_sees_what_is_computed():
 @pytest.mark.parametrize("what", ["model_output", "sample"])
 def test_a_mode_does_not_switch_the_checks_off(what):
     scheduler, (log_p, x) = Ours(K + 1, T), case(1)
-    (log_p if what == "model_output" else x).view(-1)[3] = torch.nan if what == "model_output" else K + 1
+    (log_p if what == "model_output" else x).view(-1)[3] = (
+        torch.nan if what == "model_output" else K + 1
+    )
     with Recorder(), pytest.raises(ValueError, match=what):
         scheduler.step(log_p, 7, x)
 
@@ -141,4 +149,6 @@ def test_tokens_are_those_of_the_class_with_a_generator_of_ones_own():
     drawn = generator(3)
     graph = make_fx(lambda a, x: scheduler.step(a, 7, x, drawn).prev_sample)(*given)
     drawn.manual_seed(3)
-    assert torch.equal(graph(*given), scheduler.step(*given[:1], 7, given[1], generator(3)).prev_sample)
+    assert torch.equal(
+        graph(*given), scheduler.step(*given[:1], 7, given[1], generator(3)).prev_sample
+    )

@@ -1,4 +1,5 @@
-"""Classes out of range are refused whatever their type, wherever torch computes: torch compares few unsigned types."""
+"""Classes out of range are refused whatever their type, wherever torch computes: torch compares few
+unsigned types."""
 
 import pytest
 import torch
@@ -17,8 +18,14 @@ def calls(scheduler, log_p, x):
     half = torch.get_default_dtype() is torch.float16
     steps = {
         "step": (lambda: scheduler.step(log_p, 7, x, generator(1)).prev_sample, "sample"),
-        "guided_step": (lambda: scheduler.guided_step(log_p, log_p, 7, x, generator(1)).prev_sample, "sample"),
-        "step of rows": (lambda: scheduler.step(log_p, [7, 8], x, generator(1)).prev_sample, "sample"),
+        "guided_step": (
+            lambda: scheduler.guided_step(log_p, log_p, 7, x, generator(1)).prev_sample,
+            "sample",
+        ),
+        "step of rows": (
+            lambda: scheduler.step(log_p, [7, 8], x, generator(1)).prev_sample,
+            "sample",
+        ),
     }
     others = {
         "q_posterior": (lambda: scheduler.q_posterior(differentiable, x, 7), "x_t"),
@@ -35,20 +42,27 @@ def calls(scheduler, log_p, x):
 @pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_every_path_of_torch(dtype, method):
-    scheduler, log_p, x = Ours(K + 1, T, sampling_method=method), random_log_p(2, K, N), random_classes(2, K, N)
+    scheduler, log_p, x = (
+        Ours(K + 1, T, sampling_method=method),
+        random_log_p(2, K, N),
+        random_classes(2, K, N),
+    )
     torch.set_default_dtype(torch.float16)
     right = calls(scheduler, log_p, x.to(dtype))
     for name, (call, _) in calls(scheduler, log_p, x).items():
         assert torch.equal(right[name][0](), call()), name
     x[1, 2] = K + 1
     for name, (call, argument) in calls(scheduler, log_p, x.to(dtype)).items():
-        with pytest.raises(ValueError, match=f"{argument} must hold classes from 0 to {K}, not {K + 1}"):
+        with pytest.raises(
+            ValueError, match=f"{argument} must hold classes from 0 to {K}, not {K + 1}"
+        ):
             call()
             pytest.fail(name)
 
 
 @pytest.mark.parametrize(
-    ("number", "dtype"), [(2**63, torch.uint64), (2**64 - 1, torch.uint64), (2**32 - 1, torch.uint32), (-1, torch.int8)]
+    ("number", "dtype"),
+    [(2**63, torch.uint64), (2**64 - 1, torch.uint64), (2**32 - 1, torch.uint32), (-1, torch.int8)],
 )
 def test_the_message_has_the_number(number, dtype):
     grid = torch.tensor([[0, number]], dtype=dtype)

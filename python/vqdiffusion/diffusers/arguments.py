@@ -15,10 +15,13 @@ from ..torch_memory import traced
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def as_timesteps(value: Any, name: str, low: int, high: int) -> int | list[int]:
+def as_timesteps(
+    value: Any, name: str, low: int, high: int, batch: int | None = None
+) -> int | list[int]:
     """`value` as an int from `low` to `high`, or as a list of them where it holds several.
 
-    Several are one for each batch row, of shape (B,), (B, 1) or (B, 1, 1).
+    Several are one for each batch row, of shape (B,), (B, 1) or (B, 1, 1). One number expanded to
+    `batch` entries counts as one.
 
     0.0 and False count as 0, as comparisons with 0 have it.
     """
@@ -28,11 +31,16 @@ def as_timesteps(value: Any, name: str, low: int, high: int) -> int | list[int]:
         if any(length != 1 for length in value.shape[1:]):
             shape = tuple(value.shape)
             raise ValueError(f"{name} must have one entry for each batch row, not shape {shape}")
-        value = value.reshape(-1).tolist()
+        expanded = value[:1] if value.shape == (batch,) and not any(_strides(value)) else value
+        value = expanded.reshape(-1).tolist()
     if isinstance(value, (list, tuple)):
         timesteps = [_as_timestep(one, name, low, high) for one in value]
         return timesteps[0] if len(timesteps) == 1 else timesteps
     return _as_timestep(value, name, low, high)
+
+
+def _strides(value: Tensor | np.ndarray) -> tuple[int, ...]:
+    return value.stride() if isinstance(value, Tensor) else value.strides
 
 
 def _as_timestep(value: Any, name: str, low: int, high: int) -> int:
@@ -127,7 +135,7 @@ def check_grid(grid: Tensor, name: str, classes: int) -> None:
     """Refuses classes outside 0 … `classes`, where values can be looked at."""
     if traced() or grid.numel() == 0:
         return
-    # torch compares few unsigned types. In int64 what does not fit is negative, so that it is out of range as well.
+    # torch compares few unsigned types. In int64 what does not fit is negative, and out of range too.
     low, high = grid.long().aminmax()
     try:
         if not bool((low < 0) | (high > classes)):

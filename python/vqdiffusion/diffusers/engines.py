@@ -15,8 +15,8 @@ from torch import Generator, Tensor
 from ..torch_memory import memory
 from .noise import States
 
-State = npt.NDArray[np.uint8]  # the bytes of `Generator.get_state()`, which the native module reads and advances
-
+# The bytes of `Generator.get_state()`, which the native module reads and advances.
+State = npt.NDArray[np.uint8]
 
 
 def _make_locks() -> None:
@@ -32,7 +32,8 @@ os.register_at_fork(after_in_child=_make_locks)
 
 def turn(generators: Sequence[Generator | None]) -> AbstractContextManager[object]:
     """What to hold while `Engines` of these generators are in use."""
-    return _global_lock if None in generators or torch.default_generator in generators else nullcontext()
+    is_global = None in generators or torch.default_generator in generators
+    return _global_lock if is_global else nullcontext()
 
 
 class Engines:
@@ -41,7 +42,8 @@ class Engines:
     Attributes
     ----------
     sources : list of uint8 arrays
-        One for each generator. A generator that occurs twice has one engine, which serves both in turn.
+        One for each generator. A generator that occurs twice has one engine, which serves both in
+        turn.
     """
 
     def __init__(self, generators: Sequence[Generator | None]) -> None:
@@ -53,8 +55,9 @@ class Engines:
         self.sources: list[State] = [copies[one] for one in given]
 
     def write_back(self, states: States) -> bool:
-        """Advance the generators to where their engines are, or return False and leave them alone where another thread
-        or a signal handler has drawn from one of them meanwhile. `states` receives what undoes the advance.
+        """Advance the generators to where their engines are, or return False and leave them alone
+        where another thread or a signal handler has drawn from one of them meanwhile. `states`
+        receives what undoes the advance.
         """
         before = [bytes(state.numpy()) for state in self._before]
         now = map(bytes, map(Tensor.numpy, map(Generator.get_state, self._generators)))

@@ -13,8 +13,8 @@ A call that draws undoes its draws on any exception, an interrupt included::
         list(put_back)
         raise
 
-Everything up to the `return` is inside, so that a generator has only advanced where the result is returned. The states
-are written back by one call of C code, in which Python handles no signal.
+Everything up to the `return` is inside, so that a generator has only advanced where the result is
+returned. The states are written back by one call of C code, in which Python handles no signal.
 """
 
 from __future__ import annotations
@@ -48,7 +48,10 @@ def uniforms(
 
 
 def pixel_uniforms(
-    batch: int, pixels: int, generator: Generator | list[Generator] | None, device: torch.device | str
+    batch: int,
+    pixels: int,
+    generator: Generator | list[Generator] | None,
+    device: torch.device | str,
 ) -> Tensor:
     """One uniform for each pixel, in float64 where the device has that."""
     # The native step says "cpu": after a network has emptied the caches `torch.device` takes 0.03 ms to understand it.
@@ -60,17 +63,21 @@ def pixel_uniforms(
 def remember(
     generator: Generator | list[Generator] | None, device: torch.device | str, states: States
 ) -> None:
-    """Note how the generators, or for None that of the device, are before something is drawn from them."""
-    generators = generator if isinstance(generator, list) else [generator or _default_generator(device)]
+    """Note the states of the generators, or for None of the device's, before they are drawn from."""
+    generators = (
+        generator if isinstance(generator, list) else [generator or _default_generator(device)]
+    )
     states += [(one, one.get_state()) for one in generators if one is not None]
 
 
 def _default_generator(device: torch.device | str) -> Generator | None:
-    """What `torch.rand` draws from on a device; None where that has no such generator, or does not show it."""
+    """What `torch.rand` draws from on a device; None where torch does not show it."""
     if device == "cpu":
         return torch.default_generator
     device = torch.device(device)
     if device.type == "cpu":
         return torch.default_generator
     of_type = getattr(getattr(torch, device.type, None), "default_generators", ())
-    return of_type[device.index] if device.index is not None and device.index < len(of_type) else None
+    return (
+        of_type[device.index] if device.index is not None and device.index < len(of_type) else None
+    )
