@@ -1,10 +1,11 @@
-"""Times the scheduler beside diffusers', a compiled rewrite and plain NumPy, by turns in one process, and checks in the same run that
-all computed the same.
+"""Times the scheduler beside diffusers', a compiled rewrite and plain NumPy, by turns in one
+process, and checks in the same run that all computed the same.
 
     make bench
 
-writes benchmarks/results.json, benchmarks/results.md, docs/speed.svg and the table in README.md. With --quick tiny shapes are run, to see
-that all works; nothing is then written but to the folder given by --output. The status is 1 when a check fails.
+writes results.json, results.md and speed.svg beside this file and prints the rows of the table in
+README.md. With --quick tiny shapes are run, to see that all works; nothing is then written but to
+the folder given by --output. The status is 1 when a check fails.
 """
 
 import argparse
@@ -24,16 +25,18 @@ import vqdiffusion
 from cases import SHAPES, TIMESTEPS
 from measure import memory, scaling, small, steps_and_posteriors
 from plot import draw
-from report import checks, everything, number, place, readme, targets
+from report import checks, everything, number, place, readme
 from spinning import spinning_times
 from timing import bandwidth
 from vqdiffusion import _native
 
-ROOT = Path(__file__).resolve().parents[1]
-BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+HERE = Path(__file__).resolve().parent
 
 QUICK_SHAPES = [(1, 65, 33), (2, 18, 7)]
-QUICK_CURVES = {"K": [(k, (1, k + 1, 16)) for k in (8, 32)], "threads": [(1, (1, 65, 33)), (2, (1, 65, 33))]}
+QUICK_CURVES = {
+    "K": [(k, (1, k + 1, 16)) for k in (8, 32)],
+    "threads": [(1, (1, 65, 33)), (2, (1, 65, 33))],
+}
 CURVES = {
     "K": [(k, (1, k + 1, 1024)) for k in (16, 64, 256, 1024, 4096, 16384)],
     "N": [(n, (1, 4097, n)) for n in (16, 64, 256, 1024, 4096)],
@@ -61,7 +64,10 @@ def this_machine():
 
 def log(row):
     times = ", ".join(f"{name} {number(value['ms'])}" for name, value in row["times"].items())
-    print(f"{place(row['shape'])}, {row['layout']}, t = {row['t']}: {times} ms\n    {checks(row)}", flush=True)
+    print(
+        f"{place(row['shape'])}, {row['layout']}, t = {row['t']}: {times} ms\n    {checks(row)}",
+        flush=True,
+    )
 
 
 def every_check(value):
@@ -78,17 +84,31 @@ def every_check(value):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="tiny shapes and few calls")
-    parser.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which needs a C++ compiler")
-    parser.add_argument("--seconds", type=float, help="for each slow function at each point (default: 0.2, quick 0.01)")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write results.json, results.md and speed.svg there alone")
+    parser.add_argument(
+        "--no-compile",
+        action="store_true",
+        help="leave torch.compile out, which needs a C++ compiler",
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        help="for each slow function at each point (default: 0.2, quick 0.01)",
+    )
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="write there instead")
     arguments = parser.parse_args()
     quick, with_compile = arguments.quick, not arguments.no_compile
     effort = {"seconds": arguments.seconds or 0.2, "most": 25}
     if quick:
         effort = {"seconds": arguments.seconds or 0.01, "most": 2, "written": 1}
-    targets_effort = {"seconds": 4 * effort["seconds"], "most": 4 * effort["most"], "least": 3 if quick else 11}
+    first_effort = {
+        "seconds": 4 * effort["seconds"],
+        "most": 4 * effort["most"],
+        "least": 3 if quick else 11,
+    }
     shapes, timesteps = (QUICK_SHAPES, [50, 1, 0]) if quick else (SHAPES, TIMESTEPS)
 
     start = time.perf_counter()
@@ -99,36 +119,30 @@ def main():
         "machine": this_machine(),
         "bandwidth": {str(n): bandwidth(8 if quick else 1024, n) for n in (1, 2)},
     }
-    results |= steps_and_posteriors(shapes, timesteps, effort, targets_effort, with_compile, log)
+    results |= steps_and_posteriors(shapes, timesteps, effort, first_effort, with_compile, log)
     results["spinning"] = spinning_times(effort, shapes[0])
     results["small"] = small()
     results["scaling"] = scaling(QUICK_CURVES if quick else CURVES, effort, with_compile, log)
     results["memory"] = memory(shapes[0], ["gumbel", "guided_step"] if quick else None)
     results["seconds"] = time.perf_counter() - start
 
-    print(f"\n{results['seconds']:.0f} s" if quick else f"\n{targets(results)}\n\n{results['seconds']:.0f} s")
+    print(f"\nFor README.md:\n\n{readme(results)}\n\n{results['seconds']:.0f} s")
     failed = [check["says"] for check in every_check(results) if not check["holds"]]
     if failed:
         print("FAILED: " + "; ".join(failed))
     else:
         print("Every check holds.")
     if arguments.output or not quick:
-        write(results, arguments.output)
+        write(results, arguments.output or HERE)
     return 1 if failed else 0
 
 
 def write(results, folder):
-    if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        benchmarks, picture = folder, folder / "speed.svg"
-    else:
-        benchmarks, picture = ROOT / "benchmarks", ROOT / "docs/speed.svg"
-        path = ROOT / "README.md"
-        before, rest = path.read_text().split(BEGIN)
-        path.write_text(f"{before}{BEGIN}\n{readme(results)}\n{END}{rest.split(END)[1]}")
-    (benchmarks / "results.json").write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    (benchmarks / "results.md").write_text(everything(results))
-    if not draw(results, picture):
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    (folder / "results.json").write_text(text + "\n")
+    (folder / "results.md").write_text(everything(results))
+    if not draw(results, folder / "speed.svg"):
         print("matplotlib is not installed: no picture.")
 
 

@@ -1,4 +1,5 @@
-"""What is computed on: model outputs in both memory layouts, and samples of the true forward process."""
+"""What is computed on: model outputs in both memory layouts, and samples of the true forward
+process."""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +7,8 @@ import torch
 
 import vqdiffusion
 
-# (B, K + 1, N): the published text-to-image model, four of its images, a class-conditional model, the demo, a large vocabulary.
+# (B, K + 1, N): the published text-to-image model, four of its images, a class-conditional model,
+# the demo, a large vocabulary.
 SHAPES = [(1, 4097, 1024), (4, 4097, 1024), (16, 1025, 256), (1, 18, 64), (1, 126465, 256)]
 TIMESTEPS = [90, 50, 10, 1, 0]
 LAYOUTS = ["outer", "inner"]
@@ -14,7 +16,8 @@ LAYOUTS = ["outer", "inner"]
 
 @dataclass
 class Case:
-    """A model output (B, K, N) of sharp columns, as a trained network gives them, and pixels drawn from it."""
+    """A model output (B, K, N) of sharp columns, as a trained network gives them, and pixels drawn
+    from it."""
 
     batch: int
     embeddings: int  # K + 1
@@ -27,7 +30,9 @@ class Case:
         shape = self.batch, self.embeddings - 1, self.pixels
         self.outer = torch.log_softmax(3 * torch.randn(shape, generator=generator), dim=1)
         columns = self.outer.transpose(1, 2).reshape(-1, self.embeddings - 1).exp()
-        self.x_0 = torch.multinomial(columns, 1, generator=generator).reshape(self.batch, self.pixels)
+        self.x_0 = torch.multinomial(columns, 1, generator=generator).reshape(
+            self.batch, self.pixels
+        )
 
     @property
     def shape(self):
@@ -35,7 +40,11 @@ class Case:
 
     def model_output(self, layout):
         """Classes outer, or inner: the memory of (B, N, K), viewed as (B, K, N)."""
-        return self.outer if layout == "outer" else self.outer.transpose(1, 2).contiguous().transpose(1, 2)
+        return (
+            self.outer
+            if layout == "outer"
+            else self.outer.transpose(1, 2).contiguous().transpose(1, 2)
+        )
 
     def unconditional(self):
         """What the same model might say without its condition: flatter, and somewhat different."""

@@ -1,8 +1,10 @@
-"""How much memory one call needs beside its arguments: the rise of the process's largest resident set during the call.
+"""How much memory one call needs beside its arguments: the rise of the process's largest resident
+set during the call.
 
-Run as `python memory.py CALL B K+1 N`, a process for each call. Linux forgets the largest resident set so far when 5 is written to
-/proc/self/clear_refs; VmHWM after the call less VmRSS before it is the rise, temporaries of every library included, to within some 0.2 MB.
-glibc is told to return large blocks at once, or the second of two calls would be found to need nothing.
+Run as `python memory.py CALL B K+1 N`, a process for each call. Linux forgets the largest resident
+set so far when 5 is written to /proc/self/clear_refs; VmHWM after the call less VmRSS before it is
+the rise, temporaries of every library included, to within some 0.2 MB. glibc is told to return
+large blocks at once, or the second of two calls would be found to need nothing.
 """
 
 import gc
@@ -47,8 +49,12 @@ def calls(case):
         "inverse_cdf": lambda: ours.inverse.step(log_p, T, sample, seeded()),
         "diffusers q_posterior": lambda: reference.q_posterior(log_p, sample, T),
         "q_posterior": lambda: ours.gumbel.q_posterior(log_p, sample, T),
-        "diffusers guided": lambda: pipeline_step(reference, uncond, log_p, T, sample, seeded(), 5.0, 0.86),
-        "guided_step": lambda: ours.gumbel.guided_step(uncond, log_p, T, sample, seeded(), truncation_rate=0.86),
+        "diffusers guided": lambda: pipeline_step(
+            reference, uncond, log_p, T, sample, seeded(), 5.0, 0.86
+        ),
+        "guided_step": lambda: ours.gumbel.guided_step(
+            uncond, log_p, T, sample, seeded(), truncation_rate=0.86
+        ),
     }
 
 

@@ -17,7 +17,9 @@ def draw(results, path):
     except ImportError:
         return False
     matplotlib.use("svg")
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "vqdiffusion", "font.size": 9})
+    matplotlib.rcParams.update(
+        {"svg.fonttype": "none", "svg.hashsalt": "vqdiffusion", "font.size": 9}
+    )
     from matplotlib import pyplot
 
     axes = [axis for axis in AXES if axis in results["scaling"]]
@@ -27,12 +29,21 @@ def draw(results, path):
         for name, (label, colour) in LINES.items():
             style = "--" if name == "sum" else "-"
             values = [point["times"][name]["ms"] for point in points]
-            panel.loglog([point["at"] for point in points], values, style, marker=".", color=colour, label=label)
+            panel.loglog(
+                [point["at"] for point in points],
+                values,
+                style,
+                marker=".",
+                color=colour,
+                label=label,
+            )
         fixed = [f"{n} = {v}" for n, v in zip("BKN", points[0]["shape"]) if n != axis]
         panel.set(xlabel=AXES[axis], title=", ".join(f.replace(*_less_one(f)) for f in fixed))
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel("ms for one step, t = 50")
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="lower center", ncols=5, frameon=False)
+    figure.legend(
+        *panels[0][0].get_legend_handles_labels(), loc="lower center", ncols=5, frameon=False
+    )
     figure.tight_layout(rect=(0, 0.09, 1, 1))
     figure.savefig(path, metadata={"Date": None})
     pyplot.close(figure)

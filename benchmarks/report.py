@@ -1,12 +1,14 @@
 """The results in Markdown."""
 
+from math import prod
+
+from floors import find, floors
 from memory import UNCERTAIN
-from targets import judged
 from timing import MEBIBYTES_WRITTEN
 
 CONTESTANTS = {
     "eager": "diffusers",
-    "compiled": "compiled",
+    "compiled": "`torch.compile`",
     "numpy": "NumPy",
     "sum": "`torch.sum`",
     "gumbel": "gumbel",
@@ -35,8 +37,10 @@ def machine(results):
     m = results["machine"]
     policy = f"OMP_WAIT_POLICY={m['OMP_WAIT_POLICY']} " if m.get("OMP_WAIT_POLICY") else ""
     return (
-        f"{m['processor']}, {m['cores']} cores, level {m['level']}; Python {m['python']}, NumPy {m['numpy']}, torch {m['torch']} "
-        f"({m['threads']} threads), diffusers {m['diffusers']}, vqdiffusion {m['vqdiffusion']}. `{policy}{results['command']}`, {results['date']}."
+        f"{m['processor']}, {m['cores']} cores, level {m['level']}; Python {m['python']}, "
+        f"NumPy {m['numpy']}, torch {m['torch']} ({m['threads']} threads), "
+        f"diffusers {m['diffusers']}, vqdiffusion {m['vqdiffusion']}. "
+        f"`{policy}{results['command']}`, {results['date']}."
     )
 
 
@@ -49,44 +53,42 @@ def checks(row):
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in says.items())
 
 
-def targets(results):
-    def cell(figure, sign):
-        target, measured, holds = figure["target"], figure["measured"], figure["holds"]
-        if measured is None:
-            return ""
-        if target is None:
-            return f"{number(measured)}×"
-        bound = "at best" if sign == "≥" else "at least"
-        verdict = "holds" if holds else "**does not hold**"
-        return f"{number(measured)}× ({sign} {target}×: {verdict}; {bound} {number(figure['at best'])}×)"
-
+def floor_table(results):
     rows = []
-    for row in judged(results):
-        eager, compiled, read = row["figures"]
-        rows.append(
-            [row["what"], number(row["ms"]), cell(eager, "≥"), cell(compiled, "≥"), cell(read, "≤"), row["check"]["says"]]
-        )
-    head = ["t = 50", "ms", "faster than diffusers", "faster than compiled", "time of `torch.sum`", "check of this run"]
-    return table(head, rows)
+    for row in floors(results):
+        least = row["interface"] + row["traffic"]
+        cells = row["megabytes"], row["traffic"], row["interface"], least, row["ours"]
+        rows.append([row["call"], *map(number, cells), f"{number(row['ours'] / least)}×"])
+    head = ["call", "MB to move", "ms to move them", "ms of torch's own calls"]
+    return table([*head, "both: the least", "ours, ms", "ours / the least"], rows)
 
 
 def contest(rows, first_columns, ours, peers):
-    """Times, and for ours in brackets how many times faster than diffusers and the compiled rewrite."""
+    """Times, and for ours in brackets how many times faster than diffusers and the compiled
+    rewrite."""
     names = [name for name in peers if any(name in row["times"] for row in rows)]
     body = []
     for row in rows:
         times = {name: value["ms"] for name, value in row["times"].items()}
         cells = [number(times.get(name)) for name in names]
         for name in ours:
-            ratios = [f"{number(times[peer] / times[name])}×" for peer in ("eager", "compiled") if peer in times]
+            ratios = [
+                f"{number(times[peer] / times[name])}×"
+                for peer in ("eager", "compiled")
+                if peer in times
+            ]
             cells.append(f"{number(times[name])} ({', '.join(ratios)})")
         body.append([first(row) for first in first_columns.values()] + cells + [checks(row)])
-    return table([*first_columns, *(CONTESTANTS[name] for name in [*names, *ours]), "check of this run"], body)
+    return table(
+        [*first_columns, *(CONTESTANTS[name] for name in [*names, *ours]), "check of this run"],
+        body,
+    )
 
 
 PLACE = {"B × (K + 1) × N": lambda row: place(row["shape"]), "classes": lambda row: row["layout"]}
 WITH_T = PLACE | {"t": lambda row: row["t"]}
 PEERS = ["eager", "compiled", "numpy", "sum"]
+OURS = {"gumbel": "steps", "inverse": "steps", "q_posterior": "posteriors"}
 
 
 def bytes_per_second(results):
@@ -97,55 +99,93 @@ def bytes_per_second(results):
         memory = results["bandwidth"][str(point["at"])]
         for name, moved in {"sum": 1, "gumbel": 1, "q_posterior": 2}.items():
             speed = moved * size / (1e-3 * point["times"][name]["ms"])
-            rows.append([point["at"], CONTESTANTS[name], number(speed / 1e9), f"{100 * speed / memory:.0f} %"])
+            rows.append(
+                [
+                    point["at"],
+                    CONTESTANTS[name],
+                    number(speed / 1e9),
+                    f"{100 * speed / memory:.0f} %",
+                ]
+            )
     return table(["threads", "", "GB/s read and written", "of the memory's bandwidth"], rows)
 
 
 def memory_table(results):
     def megabytes(value):
-        return "" if value is None else f"< {UNCERTAIN / 1e6}" if value < UNCERTAIN else number(value / 1e6)
+        return (
+            ""
+            if value is None
+            else f"< {UNCERTAIN / 1e6}"
+            if value < UNCERTAIN
+            else number(value / 1e6)
+        )
 
-    return table(["call", "MB beside its arguments"], [[name, megabytes(value)] for name, value in results["memory"].items()])
+    return table(
+        ["call", "MB beside its arguments"],
+        [[name, megabytes(value)] for name, value in results["memory"].items()],
+    )
+
+
+def least_gains(results):
+    """(times faster, ours, peer, row), the least of each of our calls against each peer."""
+    for name, kind in OURS.items():
+        for peer in PEERS[:-1]:
+            rows = [row for row in results[kind] if peer in row["times"]]
+            gains = [row["times"][peer]["ms"] / row["times"][name]["ms"] for row in rows]
+            if gains:
+                yield min(gains), name, peer, rows[gains.index(min(gains))]
 
 
 def losses(results):
-    """Where it wins little or loses, found in the results."""
     lines = []
-    for name, kind in {"gumbel": "steps", "inverse": "steps", "q_posterior": "posteriors"}.items():
-        for peer in "eager", "compiled", "numpy":
-            rows = [row for row in results[kind] if peer in row["times"]]
-            if rows:
-                ratios = [(row["times"][peer]["ms"] / row["times"][name]["ms"], index) for index, row in enumerate(rows)]
-                ratio, index = min(ratios)
-                row = rows[index]
-                lines.append(
-                    f"- {CONTESTANTS[name]} against {CONTESTANTS[peer]}, at worst {number(ratio)}×"
-                    f"{' (slower)' if ratio < 1 else ''}: {place(row['shape'])}, classes {row['layout']}, t = {row['t']}."
-                )
+    for gain, name, peer, row in least_gains(results):
+        slower = " (slower)" if gain < 1 else ""
+        where = f"{place(row['shape'])}, classes {row['layout']}, t = {row['t']}"
+        what = f"{CONTESTANTS[name]} against {CONTESTANTS[peer]}"
+        lines.append(f"- {what}, at worst {number(gain)}×{slower}: {where}.")
     return "\n".join(lines)
-
-
-AT_BEST = """*At best* (of times: *at least*) is an estimate of what is possible: torch's own calls (the memory of the result, its object,
-and of the generator its state or the uniforms) and the traffic with the memory at the bandwidth measured in this run, with arithmetic that
-costs nothing. To be moved are: for gumbel the model output, for inverse_cdf the lines of memory that hold a needed column, for
-`q_posterior` the model output and as much to write, for the guided step both outputs."""
 
 
 def spinning(results):
     names = CONTESTANTS | {"inverse, inner": "inverse_cdf, classes inner", "guided": "guided step"}
     one, two = (results["spinning"][threads] for threads in "12")
-    body = [[names.get(name, name), number(one[name]["ms"]) if name in one else "", number(two[name]["ms"])] for name in two]
-    return table(["right after torch, its threads spinning, t = 50", "ms, one thread of ours", "two; or torch's"], body)
+    body = [
+        [
+            names.get(name, name),
+            number(one[name]["ms"]) if name in one else "",
+            number(two[name]["ms"]),
+        ]
+        for name in two
+    ]
+    return table(
+        [
+            "right after torch, its threads spinning, t = 50",
+            "ms, one thread of ours",
+            "two; or torch's",
+        ],
+        body,
+    )
 
 
 def small_table(results):
-    names = CONTESTANTS | {"gumbel": "drop-in, gumbel", "inverse": "drop-in, inverse_cdf", "numpy": "plain NumPy"}
+    names = CONTESTANTS | {
+        "gumbel": "drop-in, gumbel",
+        "inverse": "drop-in, inverse_cdf",
+        "numpy": "plain NumPy",
+    }
     rows = [
-        [names.get(name, name), number(1e3 * results["small"]["alone"][name]["ms"]), number(1e3 * time["ms"])]
+        [
+            names.get(name, name),
+            number(1e3 * results["small"]["alone"][name]["ms"]),
+            number(1e3 * time["ms"]),
+        ]
         for name, time in results["small"]["times"].items()
         if name != "sum"
     ]
-    return table(["`step`, 1 × 19 × 64, t = 50", "µs, one call after the other", "by turns"], rows) + f"\n\nChecks: {checks(results['small'])}."
+    return (
+        table(["`step`, 1 × 19 × 64, t = 50", "µs, one call after the other", "by turns"], rows)
+        + f"\n\nChecks: {checks(results['small'])}."
+    )
 
 
 def curves(results):
@@ -153,33 +193,55 @@ def curves(results):
     for axis, points in results["scaling"].items():
         names = list(points[0]["times"])
         body = [
-            [point["at"], place(point["shape"]), *(number(point["times"][name]["ms"]) for name in names), checks(point)]
+            [
+                point["at"],
+                place(point["shape"]),
+                *(number(point["times"][name]["ms"]) for name in names),
+                checks(point),
+            ]
             for point in points
         ]
-        head = [axis, "shape", *(CONTESTANTS.get(name, name) for name in names), "check of this run"]
+        head = [
+            axis,
+            "shape",
+            *(CONTESTANTS.get(name, name) for name in names),
+            "check of this run",
+        ]
         parts.append(f"### Along {axis}\n\n{table(head, body)}")
     return "\n\n".join(parts)
 
 
 def everything(results):
     """benchmarks/results.md."""
-    compilation = [[place(row["shape"]), row["layout"], number(row["seconds"])] for row in results["compilation"]]
-    bandwidths = ", ".join(f"{number(value / 1e9)} GB/s on {threads}" for threads, value in results["bandwidth"].items())
+    compilation = [
+        [place(row["shape"]), row["layout"], number(row["seconds"])]
+        for row in results["compilation"]
+    ]
+    bandwidths = ", ".join(
+        f"{number(value / 1e9)} GB/s on {threads}"
+        for threads, value in results["bandwidth"].items()
+    )
+    first = place(results["steps"][0]["shape"])
     return f"""# Results
 
 Written by `make bench`. {machine(results)}
 
-Medians of calls by turns in one process, in milliseconds; in brackets how many times faster than diffusers' class and than the compiled
-rewrite. Before each call {MEBIBYTES_WRITTEN} MiB are written, so that all find the caches as a large network leaves them. *Compiled* is the closed form of `benchmarks/peers.py` under `torch.compile` with noise of `torch.rand`, *NumPy* the same in
-NumPy. `torch.sum` is `torch.sum(model_output, dim=1)`, one read of the input. Random generators are seeded anew for every call.
+Medians of calls by turns in one process, in milliseconds; in brackets how many times faster than
+diffusers' class and than the compiled rewrite. Before each call {MEBIBYTES_WRITTEN} MiB are
+written, so that all find the caches as a large network leaves them. `torch.compile` is the closed
+form of `benchmarks/peers.py` compiled, with noise of `torch.rand`; NumPy is the same in NumPy.
+`torch.sum` is `torch.sum(model_output, dim=1)`, one read of the input. Random generators
+are seeded anew for every call.
 
-## Targets
+## What a call must cost
 
-{targets(results)}
+At {first}, t = 50. The least is an estimate: torch's own calls behind the same interface (the
+memory of the result, its object, and of the generator its state or the uniforms), and the bytes
+at the bandwidth below, with arithmetic that costs nothing. Gumbel-max has to read the model output,
+inverse_cdf the lines of memory that hold a needed column, the guided step both outputs;
+`q_posterior` reads the model output and writes as much.
 
-{AT_BEST}
-
-All rows are compared with peers given classes outer, as pipelines hold them. The guided step is compared with guidance, truncation, clamp and step as diffusers' pipeline computes them.
+{floor_table(results)}
 
 ## step
 
@@ -203,7 +265,8 @@ The compiled rewrite compiles first, for each shape and layout anew:
 
 ## Where torch's threads spin
 
-As they do for some milliseconds after an operation unless `OMP_WAIT_POLICY` asks them to sleep, at {place(results["steps"][0]["shape"])}:
+As they do for some milliseconds after an operation unless `OMP_WAIT_POLICY` asks them to sleep, at
+{first}:
 
 {spinning(results)}
 
@@ -215,14 +278,16 @@ Nothing is written before these calls: each finds the caches as the one before h
 
 ## Memory
 
-Largest resident set during the call less that before it, at {place(results["steps"][0]["shape"])}, a process for each:
+Largest resident set during the call less that before it, at {first}, a process for each:
 
 {memory_table(results)}
 
 ## Bytes per second
 
-`torch.sum` over a contiguous array larger than the cores' caches reads {bandwidths} threads. Counted is what a step has to
-move: its input once, for `q_posterior` its output too. `q_posterior` reads its input twice, the second time partly from the caches; inverse_cdf reads only the columns that it needs, so it has no figure here.
+`torch.sum` over a contiguous array larger than the cores' caches reads {bandwidths} threads.
+Counted is what a step has to move: its input once, for `q_posterior` its output too. `q_posterior`
+reads its input twice, the second time partly from the caches; inverse_cdf reads only the columns
+that it needs, so it has no figure here.
 
 {bytes_per_second(results)}
 
@@ -233,31 +298,41 @@ move: its input once, for `q_posterior` its output too. `q_posterior` reads its 
 
 
 def readme(results):
-    """What stands between the markers of README.md."""
-    rows = [row for row in results["steps"] if row["shape"] == results["steps"][0]["shape"]]
-    shapes = [row for row in results["steps"] if row["layout"] == "outer" and row["t"] == 50 and row["shape"] != rows[0]["shape"]]
-    return f"""Milliseconds for one `step` at {place(rows[0]["shape"])} (batch, K + 1, pixels: the published text-to-image model), float32, by turns with the
-others in one process, with caches as a large network leaves them. {machine(results)}
-*Compiled* is the same mathematics rewritten in closed form for `torch.compile`.
+    """The table of README.md and the sentence under it."""
+    first = results["steps"][0]["shape"]
+    small = min((row["shape"] for row in results["steps"]), key=prod)
+    rows = [
+        ("`step`, gumbel: diffusers' tokens", "steps", "gumbel", "outer", first),
+        ("`step`, inverse_cdf", "steps", "inverse", "outer", first),
+        ("… classes inner in memory", "steps", "inverse", "inner", first),
+        ("`q_posterior`", "posteriors", "q_posterior", "outer", first),
+        ("guidance, truncation and `step`, gumbel", "guided", "gumbel", "outer", first),
+        (f"`step`, gumbel, at {place(small)}", "steps", "gumbel", "outer", small),
+    ]
+    body = []
+    for what, kind, name, layout, shape in rows:
+        times = {n: t["ms"] for n, t in find(results, kind, layout, shape)["times"].items()}
+        cells = [number(times.get(each)) for each in ("eager", "compiled", name)]
+        body.append(
+            [what, *cells, f"{number(times['eager'] / times[name])}×", number(times["sum"])]
+        )
+    head = ["ms", "diffusers", "`torch.compile`", "ours", "diffusers / ours", "`torch.sum`"]
+    return f"{table(head, body)}\n\n{machine(results)}\n\n{where_it_loses(results)}"
 
-{targets(results)}
 
-{AT_BEST}
-
-Here the peers are given classes outer, as pipelines hold them, in every row; in the next table the layout of the row.
-
-![Time of one step against the number of classes](docs/speed.svg)
-
-{contest(rows, {"classes": PLACE["classes"], "t": WITH_T["t"]}, ["gumbel", "inverse"], PEERS)}
-
-Other shapes at t = 50:
-
-{contest(shapes, {"B × (K + 1) × N": PLACE["B × (K + 1) × N"]}, ["gumbel", "inverse"], PEERS)}
-
-{memory_table(results)}
-
-Where it wins little, or loses:
-
-{losses(results)}
-
-All figures, small calls, curves over K, N, B and threads, and the checks of each: [benchmarks/results.md](benchmarks/results.md)."""
+def where_it_loses(results):
+    """One sentence, from every row of the run."""
+    worst = {}
+    for gain, name, peer, row in least_gains(results):
+        worst[peer] = min(worst.get(peer, (gain, name, row)), (gain, name, row), key=lambda w: w[0])
+    parts = []
+    for peer, (gain, name, row) in sorted(worst.items(), key=lambda one: one[1][0]):
+        times = number(row["times"][name]["ms"]), number(row["times"][peer]["ms"])
+        verdict = (
+            f"loses to {CONTESTANTS[peer]}" if gain < 1 else f"gains least on {CONTESTANTS[peer]}"
+        )
+        where = (
+            f"{CONTESTANTS[name]}, {place(row['shape'])}, classes {row['layout']}, t = {row['t']}"
+        )
+        parts.append(f"{verdict} at {where} ({times[0]} ms against {times[1]})")
+    return f"It {'; it '.join(parts)}."

@@ -1,8 +1,8 @@
-"""How long the calls take where torch's threads wait as they do by default: for some milliseconds after an operation they
-spin on all cores.
+"""How long the calls take where torch's threads wait as they do by default: for some milliseconds
+after an operation they spin on all cores.
 
-Run as `python spinning.py EFFORT B K+1 N`, a process of its own, since the policy is read once: each call comes right after
-an operation of torch on all cores.
+Run as `python spinning.py EFFORT B K+1 N`, a process of its own, since the policy is read once:
+each call comes right after an operation of torch on all cores.
 """
 
 import json
@@ -19,7 +19,11 @@ def spinning_times(effort, shape):
     """{threads: {name: {"ms": median, "calls": number}}}. `effort` is for `by_turns`."""
     environment = {name: value for name, value in os.environ.items() if name not in POLICIES}
     command = [sys.executable, "-W", "ignore", __file__, json.dumps(effort), *map(str, shape)]
-    return json.loads(subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    return json.loads(
+        subprocess.run(
+            command, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+    )
 
 
 def main(effort, *shape):
@@ -46,9 +50,18 @@ def main(effort, *shape):
         vqdiffusion.set_num_threads(threads)
         function()
 
-    both = {(n, name): lambda n=n, f=f: on(n, f) for n in (1, 2) for name, f in functions.items() if n == 2 or name not in PEERS}
+    both = {
+        (n, name): lambda n=n, f=f: on(n, f)
+        for n in (1, 2)
+        for name, f in functions.items()
+        if n == 2 or name not in PEERS
+    }
     times = by_turns(both, **json.loads(effort))
-    print(json.dumps({n: {name: times[n, name] for name in functions if (n, name) in times} for n in (1, 2)}))
+    print(
+        json.dumps(
+            {n: {name: times[n, name] for name in functions if (n, name) in times} for n in (1, 2)}
+        )
+    )
 
 
 if __name__ == "__main__":

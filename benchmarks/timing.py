@@ -6,16 +6,20 @@ import time
 
 import torch
 
-MEBIBYTES_WRITTEN = 128  # about what a step of diffusers' writes, and several times what caches hold
+MEBIBYTES_WRITTEN = (
+    128  # about what a step of diffusers' writes, and several times what caches hold
+)
 
 
 def by_turns(functions, seconds=1.0, most=25, least=3, written=MEBIBYTES_WRITTEN):
     """Call functions by turns and time them: {name: {"ms": median, "calls": number}}.
 
-    Of up to `most` rounds each function takes part in as many as come to about `seconds`, spread evenly, but in `least` at any rate.
-    One call of each comes before and is not counted. Before each call so many MiB are written, untimed, that all find the caches
-    as a large network leaves them, whichever call came before; with 0 each finds them as the one before has left them. A little
-    depends on that one in any case; so every round has another order, shuffled with a fixed seed.
+    Of up to `most` rounds each function takes part in as many as come to about `seconds`, spread
+    evenly, but in `least` at any rate. One call of each comes before and is not counted. Before
+    each call so many MiB are written, untimed, that all find the caches as a large network leaves
+    them, whichever call came before; with 0 each finds them as the one before has left them. A
+    little depends on that one in any case; so every round has another order, shuffled with a fixed
+    seed.
     """
     calls = {}
     for name, function in functions.items():
@@ -35,11 +39,15 @@ def by_turns(functions, seconds=1.0, most=25, least=3, written=MEBIBYTES_WRITTEN
                 start = time.perf_counter()
                 function()
                 times[name].append(time.perf_counter() - start)
-    return {name: {"ms": 1e3 * statistics.median(each), "calls": len(each)} for name, each in times.items()}
+    return {
+        name: {"ms": 1e3 * statistics.median(each), "calls": len(each)}
+        for name, each in times.items()
+    }
 
 
 def bandwidth(mebibytes, threads):
-    """Bytes per second that torch.sum reads of an array too large for the caches of the cores, on that many threads."""
+    """Bytes per second that torch.sum reads of an array too large for the caches of the cores, on
+    that many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     array = torch.ones(mebibytes * 2**18)

@@ -58,7 +58,8 @@ public struct Scheduler: Sendable {
     }
 
     /// Draws x_s from p(x_s | x_t), eq. 11 of Gu et al. 2021, by inverting its cumulative distribution at one uniform per pixel. At t = 0 draws from the
-    /// model output itself; the mask is never drawn then.
+    /// model output itself; the mask is never drawn then, and where β̄_0 = 0 the pixels that show a
+    /// class keep it.
     ///
     /// - Parameters:
     ///   - modelOutput: log-probabilities of x_0, (batch, K, pixels).

@@ -36,7 +36,7 @@ public func vqd_guided_step_gumbel(
     call(context) { (parallelism) throws(ArgumentError) in
         let step = try VQDiffusionABI.schedule(schedule).reverseStep(from: Int(timestep), to: Int(previous_timestep))
         try step.sampleGumbelMax(
-            from: try guidedOutput(model_output), given: try shown(sample, timestep),
+            from: try guidedOutput(model_output), given: try shown(sample, step),
             uniforms: try uniformSource(noise),
             into: try Tensor(prev_sample, rank: 2, "prev_sample").output(VQD_INT64), parallelism: parallelism)
     }
@@ -51,7 +51,7 @@ public func vqd_guided_step_inverse_cdf(
     call(context) { (parallelism) throws(ArgumentError) in
         let step = try VQDiffusionABI.schedule(schedule).reverseStep(from: Int(timestep), to: Int(previous_timestep))
         try step.sampleInverseCDF(
-            from: try guidedOutput(model_output), given: try shown(sample, timestep),
+            from: try guidedOutput(model_output), given: try shown(sample, step),
             uniforms: try Tensor(uniforms, rank: 2, "uniforms").uniformGrid(),
             into: try Tensor(prev_sample, rank: 2, "prev_sample").output(VQD_INT64), parallelism: parallelism)
     }

@@ -10,7 +10,7 @@ public func vqd_step_gumbel(
     call(context) { (parallelism) throws(ArgumentError) in
         let step = try VQDiffusionABI.schedule(schedule).reverseStep(from: Int(timestep), to: Int(previous_timestep))
         try step.sampleGumbelMax(
-            from: try Tensor(model_output, rank: 3, "model_output").logProbabilities(), given: try shown(sample, timestep),
+            from: try Tensor(model_output, rank: 3, "model_output").logProbabilities(), given: try shown(sample, step),
             uniforms: try uniformSource(noise),
             into: try Tensor(prev_sample, rank: 2, "prev_sample").output(VQD_INT64), parallelism: parallelism)
     }
@@ -25,7 +25,7 @@ public func vqd_step_inverse_cdf(
     call(context) { (parallelism) throws(ArgumentError) in
         let step = try VQDiffusionABI.schedule(schedule).reverseStep(from: Int(timestep), to: Int(previous_timestep))
         try step.sampleInverseCDF(
-            from: try Tensor(model_output, rank: 3, "model_output").logProbabilities(), given: try shown(sample, timestep),
+            from: try Tensor(model_output, rank: 3, "model_output").logProbabilities(), given: try shown(sample, step),
             uniforms: try Tensor(uniforms, rank: 2, "uniforms").uniformGrid(),
             into: try Tensor(prev_sample, rank: 2, "prev_sample").output(VQD_INT64), parallelism: parallelism)
     }
@@ -39,7 +39,7 @@ public func vqd_plan_inverse_cdf(
     call(context) { (_) throws(ArgumentError) in
         let step = try VQDiffusionABI.schedule(schedule).reverseStep(from: Int(timestep), to: Int(previous_timestep))
         try step.planInverseCDF(
-            given: try shown(sample, timestep), uniforms: try Tensor(uniforms, rank: 2, "uniforms").uniformGrid(),
+            given: try shown(sample, step), uniforms: try Tensor(uniforms, rank: 2, "uniforms").uniformGrid(),
             into: try Tensor(needed, rank: 2, "needed").output(VQD_BOOL8))
     }
 }
@@ -53,7 +53,7 @@ public func vqd_complete_inverse_cdf(
     call(context) { (parallelism) throws(ArgumentError) in
         let step = try VQDiffusionABI.schedule(schedule).reverseStep(from: Int(timestep), to: Int(previous_timestep))
         try step.completeInverseCDF(
-            from: try Tensor(model_output, rank: 2, "model_output").columns(), given: try shown(sample, timestep),
+            from: try Tensor(model_output, rank: 2, "model_output").columns(), given: try shown(sample, step),
             uniforms: try Tensor(uniforms, rank: 2, "uniforms").uniformGrid(),
             into: try Tensor(prev_sample, rank: 2, "prev_sample").output(VQD_INT64), parallelism: parallelism)
     }
@@ -79,9 +79,11 @@ func uniformSource(_ pointer: UnsafePointer<vqd_noise>?) throws(ArgumentError) -
     return .function(fill, context: noise.fill_context)
 }
 
-/// The sample of a step, which the last step does not look at.
-func shown(_ sample: UnsafePointer<vqd_tensor>?, _ timestep: Int64) throws(ArgumentError) -> ClassIndices? {
-    timestep == 0 ? nil : try Tensor(sample, rank: 2, "sample").classIndices()
+/// The sample of a step, or nil where the step does not look at it.
+func shown(
+    _ sample: UnsafePointer<vqd_tensor>?, _ step: ReverseStep
+) throws(ArgumentError) -> ClassIndices? {
+    step.readsSample ? try Tensor(sample, rank: 2, "sample").classIndices() : nil
 }
 
 @implementation @_cdecl("vqd_q_sample")

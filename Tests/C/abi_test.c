@@ -87,6 +87,8 @@ int main(void) {
     test_posterior();
     test_sampling();
     test_guidance();
+    test_absorbing();
+    test_huge();
     test_misuse();
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;

@@ -37,6 +37,8 @@ void test_schedules(void);
 void test_posterior(void);
 void test_sampling(void);
 void test_guidance(void);
+void test_absorbing(void);
+void test_huge(void);
 void test_misuse(void);
 
 #endif

@@ -24,6 +24,36 @@ static void test_guide(void) {
     CHECK(vqd_guide(&u, NULL, scale, &to, NULL) == VQD_VALUE_ERROR);
 }
 
+/* What could overflow counts as -inf, or is refused by its own name. */
+static void test_extremes(void) {
+    static float low[K][N], none[K][N], out[K][N], expected[K][N];
+    const vqd_tensor u = tensor(low, VQD_FLOAT32, 3, 1, K, N), plain = tensor(none, VQD_FLOAT32, 3, 1, K, N);
+    const vqd_tensor to = tensor(out, VQD_FLOAT32, 3, 1, K, N), to_expected = tensor(expected, VQD_FLOAT32, 3, 1, K, N);
+    static float cond[K][N];
+    const vqd_tensor c = tensor(cond, VQD_FLOAT32, 3, 1, K, N);
+    for (int i = 0; i < K * N; i++) (&low[0][0])[i] = (&none[0][0])[i] = (float)log(0.05 + uniform());
+    for (int i = 0; i < K * N; i++) (&cond[0][0])[i] = (float)log(0.05 + uniform());
+    for (double scale = -1; scale < 8; scale += 0.5) {
+        low[1][2] = scale < 2 ? -0x1.fffffep127f : (float)(-0x1.fffffep127 / (4 * (1 + fabs(scale))) * 1.0001);
+        none[1][2] = -INFINITY;
+        CHECK(vqd_guide(&u, &c, scale, &to, NULL) == VQD_OK && vqd_guide(&plain, &c, scale, &to_expected, NULL) == VQD_OK);
+        CHECK(out[1][2] == -INFINITY && memcmp(out, expected, sizeof out) == 0);
+        CHECK(vqd_guide(&c, &u, scale, &to, NULL) == VQD_OK && vqd_guide(&c, &plain, scale, &to_expected, NULL) == VQD_OK);
+        CHECK(out[1][2] == -INFINITY && memcmp(out, expected, sizeof out) == 0);
+    }
+    vqd_context context = {0};
+    const char *text = " must hold numbers that guidance at this scale keeps finite, not 3";
+    cond[2][3] = 3e38f;
+    memset(out, 0x5a, sizeof out);
+    CHECK(vqd_guide(&plain, &c, 5, &to, &context) == VQD_VALUE_ERROR);
+    CHECK(strncmp(context.message, "log_p_cond", 10) == 0 && strncmp(context.message + 10, text, strlen(text)) == 0);
+    CHECK(vqd_guide(&c, &plain, -5, &to, &context) == VQD_VALUE_ERROR);
+    CHECK(strncmp(context.message, "log_p_uncond", 12) == 0 && strncmp(context.message + 12, text, strlen(text)) == 0);
+    bool untouched = true;
+    for (size_t i = 0; i < sizeof out; i++) untouched &= ((unsigned char *)out)[i] == 0x5a;
+    CHECK(untouched);
+}
+
 static void test_truncate(void) {
     double out[B][K][N];
     const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N), to = tensor(out, VQD_FLOAT64, 3, B, K, N);
@@ -91,6 +121,7 @@ static void test_guided_step(void) {
 
 void test_guidance(void) {
     test_guide();
+    test_extremes();
     test_truncate();
     test_guided_step();
 }

@@ -127,8 +127,14 @@ static void test_numbers(void) {
     BROKEN(a.p.data = bad_p, VQD_VALUE_ERROR, "log_p_x_0");
     bad_x[1][3] = K + 1;
     BROKEN(a.x.data = bad_x, VQD_VALUE_ERROR, "x_t");
-    bad_x[1][3] = INT64_MIN;
-    BROKEN(a.x.data = bad_x, VQD_VALUE_ERROR, "x_t");
+    BROKEN(a.x.data = bad_x, VQD_VALUE_ERROR, "x_t must hold classes 0 ... 3, not 4 as at [1, 3");
+    bad_x[1][3] = INT64_MIN; /* and as an unsigned number */
+    BROKEN(a.x.data = bad_x, VQD_VALUE_ERROR, "x_t must hold classes 0 ... 3, not -9223372036854775808 as at [1, 3");
+    BROKEN(a.x.data = bad_x; a.x.dtype = VQD_UINT64, VQD_VALUE_ERROR,
+           "x_t must hold classes 0 ... 3, not 9223372036854775808 as at [1, 3");
+    bad_x[1][3] = -1;
+    BROKEN(a.x.data = bad_x; a.x.dtype = VQD_UINT64, VQD_VALUE_ERROR,
+           "x_t must hold classes 0 ... 3, not 18446744073709551615 as at [1, 3");
 
     double uniforms[B][N] = {{0}};
     int64_t drawn[B][N], timesteps[B] = {0, T};

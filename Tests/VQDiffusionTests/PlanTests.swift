@@ -30,7 +30,8 @@ struct PlanTests {
         let plan = try scheduler.plan(at: 0, from: scheduler.fullyMasked(batch: 2, pixels: 4), using: &random)
         let good = LogProbabilityTensor(repeating: -1, batch: 1, classes: 3, pixels: 8)
         #expect(throws: Never.self) { try scheduler.step(good, completing: plan) }
-        for (batch, classes, pixels) in [(1, 3, 7), (1, 2, 8), (2, 3, 8), (2, 3, 4)] {
+        let wrong = [(1, 3, 7), (1, 3, 9), (1, 3, 16), (1, 2, 8), (1, 4, 8), (2, 3, 8), (2, 3, 4)]
+        for (batch, classes, pixels) in wrong {
             #expect(throws: ArgumentError.self) {
                 try scheduler.step(LogProbabilityTensor(repeating: -1, batch: batch, classes: classes, pixels: pixels), completing: plan)
             }

@@ -8,6 +8,7 @@ bool call_begin(call *self, const char *function, PyObject *const *arguments, Py
     self->next = arguments;
     self->left = count;
     self->held = 0;
+    self->bit_generator = self->capsule = NULL;
     self->torch_state = NULL;
     self->context.num_threads = 0;
     self->context.message[0] = '\0';
@@ -25,6 +26,8 @@ bool call_end(call *self, vqd_status status) {
         advance_torch_state(self);
     while (self->held > 0)
         PyBuffer_Release(&self->buffers[--self->held]);
+    Py_CLEAR(self->capsule);
+    Py_CLEAR(self->bit_generator);
     switch (status) {
     case VQD_OK:
         return !PyErr_Occurred();

@@ -20,6 +20,7 @@ typedef struct call {
     Py_ssize_t held;
     Py_buffer buffers[MAX_BUFFERS];
     vqd_context context;
+    PyObject *bit_generator, *capsule; /* that draw uniforms, held until the end; or NULL */
     unsigned char *torch_state; /* that `engine` was read from and, if all goes well, is written back to; or NULL */
     vqd_mt19937 engine;
 } call;
@@ -37,8 +38,9 @@ typedef struct array_argument {
 bool call_begin(call *self, const char *function, PyObject *const *arguments, Py_ssize_t count,
                 Py_ssize_t least, Py_ssize_t most);
 
-/* Advances the torch_state, if all went well, and releases the buffers. Returns true, or false with an exception set: the
- * one already set, or the one that `status` calls for. */
+/* Advances the torch_state, if all went well, and releases the buffers and the BitGenerator.
+ * Returns true, or false with an exception set: the one already set, or the one that `status` calls
+ * for. */
 bool call_end(call *self, vqd_status status);
 
 /* call_end for a function that returns None: that, or NULL. */
@@ -66,7 +68,7 @@ bool take_output(call *self, const array_argument *argument, vqd_tensor *tensor)
  * torch. */
 bool take_engine(call *self, vqd_mt19937 **engine);
 
-/* A source of Gumbel noise: uniforms in an array of three axes, an engine, or the capsule of a BitGenerator of
+/* A source of Gumbel noise: uniforms in an array of three axes, an engine, or a BitGenerator of
  * numpy.random, whose lock the caller has to hold. */
 bool take_noise(call *self, vqd_tensor *storage, vqd_noise *noise);
 

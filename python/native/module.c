@@ -69,26 +69,39 @@ static int set_up(PyObject *module) {
     return PyModule_AddStringConstant(module, "cpu", VQD_CPU);
 }
 
+/* Headers for the Limited API of 3.11 lack these two slots, but the interpreter that loads the
+ * module may have them: the numbers are part of the stable ABI. */
+#ifndef Py_mod_multiple_interpreters
+#define Py_mod_multiple_interpreters 3
+#define Py_MOD_PER_INTERPRETER_GIL_SUPPORTED ((void *)2)
+#endif
+#ifndef Py_mod_gil
+#define Py_mod_gil 4
+#define Py_MOD_GIL_NOT_USED ((void *)1)
+#endif
+
+/* The module has no state. An interpreter refuses slots that it does not know, so those of newer
+ * ones come first, and older ones begin further on. */
 static PyModuleDef_Slot slots[] = {
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},                                    /* from CPython 3.13 on */
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED}, /* from 3.12 on */
     {Py_mod_exec, set_up},
-    /* The module has no state. Headers of CPython 3.11, and so the Limited API of 3.11, do not have these two slots. */
-#ifdef Py_mod_multiple_interpreters
-    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
-#endif
-#ifdef Py_mod_gil
-    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
-#endif
     {0, NULL},
 };
 
-static struct PyModuleDef definition = {
-    .m_base = PyModuleDef_HEAD_INIT,
-    .m_name = STRING_OF(VQD_MODULE),
-    .m_doc = "The VQ-Diffusion scheduler over any object with the buffer protocol, compiled for " VQD_CPU ".",
-    .m_methods = functions,
-    .m_slots = slots,
-};
+#define DEFINITION(first_slot) \
+    { \
+        .m_base = PyModuleDef_HEAD_INIT, \
+        .m_name = STRING_OF(VQD_MODULE), \
+        .m_doc = "The VQ-Diffusion scheduler over any object with the buffer protocol, " \
+                 "compiled for " VQD_CPU ".", \
+        .m_methods = functions, \
+        .m_slots = slots + (first_slot), \
+    }
+
+static struct PyModuleDef definitions[] = {DEFINITION(0), DEFINITION(1), DEFINITION(2)};
 
 PyMODINIT_FUNC JOINED(PyInit_, VQD_MODULE)(void) {
-    return PyModuleDef_Init(&definition);
+    const int first_slot = Py_Version >= 0x030D0000 ? 0 : Py_Version >= 0x030C0000 ? 1 : 2;
+    return PyModuleDef_Init(&definitions[first_slot]);
 }

@@ -31,16 +31,38 @@ static bool is_vector(PyObject *object) {
     return result;
 }
 
+/* What the next argument, which is no array, draws with: NULL with an exception set where it is no
+ * BitGenerator. The capsule points into the memory of the BitGenerator, so both are held. */
+static void *take_bit_generator(call *self, const array_argument *argument) {
+    PyObject *object = *self->next++;
+    self->left--;
+    self->capsule = PyObject_GetAttrString(object, "capsule");
+    if (self->capsule && PyCapsule_IsValid(self->capsule, "BitGenerator")) {
+        self->bit_generator = Py_NewRef(object);
+        return PyCapsule_GetPointer(self->capsule, "BitGenerator");
+    }
+    if (!self->capsule && !PyErr_ExceptionMatches(PyExc_AttributeError))
+        return NULL;
+    PyErr_Clear();
+    PyObject *type_name = PyType_GetName(Py_TYPE(object));
+    if (type_name) {
+        PyErr_Format(PyExc_TypeError,
+                     "%s must be an array with the buffer protocol or a BitGenerator of "
+                     "numpy.random, not %U",
+                     argument->name, type_name);
+        Py_DECREF(type_name);
+    }
+    return NULL;
+}
+
 bool take_noise(call *self, vqd_tensor *storage, vqd_noise *noise) {
     static const array_argument uniforms = {"uniforms", "float32 or float64", "(batch, rows, pixels)"};
     PyObject *object = *self->next;
     memset(noise, 0, sizeof *noise);
-    if (PyCapsule_IsValid(object, "BitGenerator")) {
+    if (!PyObject_CheckBuffer(object)) {
         noise->fill = fill_uniforms;
-        noise->fill_context = PyCapsule_GetPointer(object, "BitGenerator");
-        self->next++;
-        self->left--;
-        return true;
+        noise->fill_context = take_bit_generator(self, &uniforms);
+        return noise->fill_context != NULL;
     }
     if (is_vector(object))
         return take_engine(self, &noise->engine);

@@ -353,3 +353,28 @@ def test_no_pixels_of_many_rows_return_at_once():
     empty = np.broadcast_to(np.zeros((1, 4, 0), np.float32), (2**40, 4, 0))
     sample = np.broadcast_to(np.zeros((1, 0), np.int64), (2**40, 0))
     assert VQDiffusionScheduler(5).q_posterior(empty, sample, 3).shape == (2**40, 5, 0)
+
+
+def test_masks_where_the_schedule_masks_nothing():
+    """Every function that is given x_t says so, and where; at t = 0 it plays no part."""
+    ends = {"alpha_cum_start": 0.9, "alpha_cum_end": 0.1, "gamma_cum_start": 0, "gamma_cum_end": 0}
+    x = np.where(X == CLASSES, 0, X)
+    masked = with_value(x, CLASSES, (1, 4))
+    sentence = r"must not be masked at timestep 30, where the schedule masks nothing, but is at"
+    for method in METHODS:
+        scheduler = VQDiffusionScheduler(CLASSES + 1, **ends, sampling_method=method)
+        calls = {
+            "step": lambda x, s=scheduler: s.step(LOG_P, 30, x),
+            "guided_step": lambda x, s=scheduler: s.guided_step(LOG_P, LOG_P, 30, x),
+            "without guidance": lambda x, s=scheduler: s.guided_step(None, LOG_P, 30, x),
+            "plan": lambda x, s=scheduler: s.plan(30, x),
+            "q_posterior": lambda x, s=scheduler: s.q_posterior(LOG_P, x, 30),
+        }
+        if method == "gumbel":
+            del calls["plan"]
+        for name, function in calls.items():
+            function(x)
+            argument = "x_t" if name == "q_posterior" else "sample"
+            with pytest.raises(ValueError, match=f"^{argument} {sentence} \\[1, 4\\]$"):
+                function(masked)
+        scheduler.step(LOG_P, 0, masked)

@@ -147,9 +147,9 @@ def test_sdist_has_all_that_a_build_needs(dist, tmp_path):
 # ---- Missing tools ---------------------------------------------------------------------------------------------------
 
 
-def failed_build(tools, prologue="pass", **environment):
+def failed_build(tools, prologue="pass", command="build_ext", **environment):
     """Starts a build with nothing but `tools` on PATH, and returns the last thing it says."""
-    run = "import runpy, sys; sys.argv = ['setup.py', 'build_ext']; runpy.run_path('setup.py', run_name='__main__')"
+    run = f"import runpy, sys; sys.argv = ['setup.py', '{command}']; runpy.run_path('setup.py', run_name='__main__')"
     code = f"{prologue}; {run}"
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -161,6 +161,7 @@ def failed_build(tools, prologue="pass", **environment):
     )
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
+    assert "copying" not in result.stdout + result.stderr  # the sentence stands alone
     return result.stderr.strip().splitlines()[-1]
 
 
@@ -170,8 +171,9 @@ def add_swift(folder, says):
     path.chmod(0o755)
 
 
-def test_without_swift(tmp_path):
-    message = failed_build(tmp_path)
+@pytest.mark.parametrize("command", ["build_ext", "build", "bdist_wheel"])
+def test_without_swift(tmp_path, command):
+    message = failed_build(tmp_path, command=command)
     assert message.startswith(
         "error: vqdiffusion needs Swift 6.3 or newer to build, but there is no working `swift` on PATH: install "
     )
@@ -212,3 +214,31 @@ def test_without_the_headers_of_python(tmp_path):
         r"install them \(`apt install python3-dev`\)\.",
         message,
     )
+
+
+READ_ONLY = "raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)"
+
+
+@pytest.mark.parametrize("function", ["os.makedirs", "builtins.open"])
+def test_in_a_folder_that_cannot_be_written_to(tmp_path, function):
+    """The root user may write everywhere, so the calls that would fail for others are made to fail."""
+    prologue = f"""
+import builtins, errno, os
+original = {function}
+def refused(path, *rest, **named):
+    if str(path).startswith("build"):
+        {READ_ONLY}
+    return original(path, *rest, **named)
+{function} = refused
+"""
+    message = failed_build(tmp_path, f"exec({prologue!r})", command="bdist_wheel")
+    assert re.fullmatch(
+        r"vqdiffusion builds in its source folder, but /.* cannot be written to \(Read-only file system\): "
+        r"copy the folder to where you may write, and install from there\.",
+        message,
+    )
+
+
+def test_an_unknown_cpu_level(tmp_path):
+    message = failed_build(tmp_path, VQDIFFUSION_BUILD_CPUS="x86-64-v3,i386")
+    assert message.startswith("VQDIFFUSION_BUILD_CPUS must name CPU levels among ") and message.endswith(", not i386.")

@@ -33,6 +33,8 @@ FILE = """{
   "num_vec_classes": 18
 }
 """
+# The sampler is always written.
+OURS = FILE.replace(": 18\n", ': 18,\n  "sampling_method": "inverse_cdf"\n')
 
 
 def folder_with(path, text):
@@ -98,7 +100,8 @@ def test_numpy_numbers_become_plain_ones():
 
 def test_repr_is_the_file():
     scheduler = VQDiffusionScheduler(**ARGUMENTS)
-    assert repr(scheduler) == "VQDiffusionScheduler " + FILE.replace('  "_diffusers_version": "0.42.1",\n', "")
+    expected = OURS.replace('  "_diffusers_version": "0.42.1",\n', "")
+    assert repr(scheduler) == f"VQDiffusionScheduler {expected}"
 
 
 def test_round_trip_through_a_folder(tmp_path):
@@ -110,11 +113,11 @@ def test_round_trip_through_a_folder(tmp_path):
     assert arguments_of(VQDiffusionScheduler.from_config(VQDiffusionScheduler.load_config(folder))) == ARGUMENTS
 
 
-def test_a_file_of_diffusers_survives_to_the_byte(tmp_path):
+def test_a_file_of_diffusers_survives_to_the_byte_and_names_the_sampler(tmp_path):
     scheduler = VQDiffusionScheduler.from_pretrained(folder_with(tmp_path / "a", FILE))
     assert arguments_of(scheduler) == ARGUMENTS and scheduler.config.sampling_method == "inverse_cdf"
     scheduler.save_pretrained(tmp_path / "b")
-    assert (tmp_path / "b" / "scheduler_config.json").read_text(encoding="utf-8") == FILE
+    assert (tmp_path / "b" / "scheduler_config.json").read_text(encoding="utf-8") == OURS
 
 
 def test_where_files_are_looked_for(tmp_path):
@@ -151,21 +154,32 @@ def test_unknown_entries_warn_and_survive(tmp_path):
     assert len(seen) == 1
     assert scheduler.config.prediction == {"kind": "sample"}
     scheduler.save_pretrained(tmp_path / "b")
-    assert json.loads((tmp_path / "b" / "scheduler_config.json").read_text()) == entries
+    written = json.loads((tmp_path / "b" / "scheduler_config.json").read_text())
+    assert written == {**entries, "sampling_method": "inverse_cdf"}
     with pytest.warns(UserWarning, match="has no argument prediction, steps_offset"):
         assert VQDiffusionScheduler.from_config(scheduler.config).config == scheduler.config
     with pytest.warns(UserWarning, match="has no argument num_train_timestep:"):
         VQDiffusionScheduler.from_config(json.loads(FILE), num_train_timestep=50)
 
 
-def test_the_sampling_method_is_written_only_when_it_is_not_the_default(tmp_path):
-    VQDiffusionScheduler(18, sampling_method="gumbel").save_pretrained(tmp_path)
-    assert json.loads((tmp_path / "scheduler_config.json").read_text())["sampling_method"] == "gumbel"
-    gumbel = VQDiffusionScheduler.from_pretrained(tmp_path)
-    assert gumbel.config.sampling_method == "gumbel"
-    again = VQDiffusionScheduler.from_config(gumbel.config, sampling_method="inverse_cdf")
-    again.save_pretrained(tmp_path)
-    assert "sampling_method" not in json.loads((tmp_path / "scheduler_config.json").read_text())
+@pytest.mark.parametrize("method", ["inverse_cdf", "gumbel"])
+def test_the_sampling_method_is_always_written(tmp_path, method):
+    scheduler = VQDiffusionScheduler(18, sampling_method=method)
+    assert scheduler.config.sampling_method == method
+    assert f'"sampling_method": "{method}"' in repr(scheduler)
+    scheduler.save_pretrained(tmp_path)
+    assert json.loads((tmp_path / "scheduler_config.json").read_text())["sampling_method"] == method
+    again = VQDiffusionScheduler.from_pretrained(tmp_path)
+    assert again.config == {**scheduler.config, "_class_name": "VQDiffusionScheduler"}
+    other = "gumbel" if method == "inverse_cdf" else "inverse_cdf"
+    changed = VQDiffusionScheduler.from_config(again.config, sampling_method=other)
+    assert changed.config.sampling_method == other
+
+
+def test_a_file_without_the_sampling_method_loads_as_the_default(tmp_path):
+    assert "sampling_method" not in FILE
+    scheduler = VQDiffusionScheduler.from_pretrained(folder_with(tmp_path, FILE))
+    assert scheduler.config.sampling_method == "inverse_cdf"
 
 
 def test_a_configuration_of_diffusers_with_its_note_on_defaults():
@@ -258,6 +272,14 @@ def test_a_subclass(tmp_path):
     assert type(copied) is Named and copied.colour == "blue"
 
 
+def assert_protected(scheduler):
+    arrays = [value for value in vars(scheduler).values() if isinstance(value, np.ndarray)]
+    arrays += scheduler._schedule[1:]
+    assert len(arrays) == 9 and not any(array.flags.writeable for array in arrays)
+    with pytest.raises(AttributeError, match="mask_class is read-only"):
+        scheduler.mask_class = 3
+
+
 def same(one, other):
     assert type(one) is type(other) and repr(one) == repr(other) and one.config == other.config
     assert one.__dict__.keys() == other.__dict__.keys()
@@ -281,16 +303,13 @@ def same(one, other):
 def test_copies(duplicate):
     scheduler = VQDiffusionScheduler(**ARGUMENTS, sampling_method="gumbel")
     scheduler.set_timesteps(20)
-    scheduler.note = {"set": "freely"}
     scheduler.step(np.zeros((1, 17, 4)), 9, np.zeros((1, 4), int), np.random.default_rng(0))
     copied = duplicate(scheduler)
     same(scheduler, copied)
-    assert copied.note == scheduler.note and copied.num_inference_steps == 20
+    assert copied.num_inference_steps == 20
     with pytest.raises(TypeError, match="read-only"):
         copied.config["num_vec_classes"] = 3
-    if duplicate is not copy.copy:
-        copied.timesteps[:] = 0
-        assert scheduler.timesteps[0] == 19
+    assert_protected(copied)
 
 
 def test_a_pickle_holds_no_numpy_arrays():

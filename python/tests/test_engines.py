@@ -127,6 +127,34 @@ def test_the_lowest_of_equal_scores_wins(uniform):
     np.testing.assert_array_equal(ours, 0)
 
 
+FLOOR = -2.75  # ShortlistRace.floor: scores up to this are not listed
+
+
+@pytest.mark.parametrize("alpha", [[0.75, 0.25], [0.72, 0.2]], ids=["model alone", "uniform part"])
+def test_scores_just_above_the_floor(rng, alpha):
+    """The two best scores are within 0.02 of the floor. A bound that is too low leaves the best out
+    of the list, and the second, where its own bound has more to spare, is taken for the winner."""
+    alpha, gamma, classes = np.array(alpha), np.array([0.25, 0.5]), 64
+    unmasking = (gamma[1] - gamma[0]) / (1 - gamma[0]) / gamma[1]
+    beta = (1 - alpha[0] - gamma[0]) / classes
+    counts = 0
+    for _ in range(600):
+        best, second, rest = rng.permutation(classes)[:3]
+        p = np.zeros(classes)
+        p[[best, second]] = np.exp(rng.uniform(np.log(5e-4), np.log(1e-2), 2))
+        p[rest] = 1 - p.sum()  # with the lowest uniform, as all others
+        with np.errstate(divide="ignore"):
+            log_p = np.log(p).astype(np.float32)[None, :, None]
+        scores = FLOOR + np.array([0.01, 0.003]) * rng.uniform(0.7, 1.3, 2)
+        waits = unmasking * (alpha[0] * p + beta)[[best, second]] / np.exp(scores)
+        words = np.zeros(624, np.uint32)
+        words[[best, second]] = np.exp(-waits) * 2**24
+        ours, given = draw(log_p, 1, np.full((1, 1), classes), engine_of(words), alpha, gamma)
+        assert ours == given
+        counts += given.item() == best
+    assert counts > 500
+
+
 def noised(log_p, words):
     """The scores of the plain formula at t = 0."""
     scores = np.empty_like(log_p)
@@ -324,3 +352,16 @@ def test_where_there_is_no_memory_for_lists_they_are_done_without():
     assert int(peak_of_lists) > 200 and int(peak) <= 160
     assert tokens == without
     assert run("20") == ["MemoryError"]
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_a_state_that_nothing_was_drawn_from_keeps_its_bytes(fresh):
+    """A fresh seed counts as used up although no word has been given out: written anew for the same
+    position it would have other bytes, and `torch.Generator.get_state()` would show them."""
+    state = torch_state(engine_of(np.arange(1, 625, dtype=np.uint32), 624))
+    if fresh:
+        state[16:24] = 0
+    before = state.copy()
+    empty, none = np.zeros((1, 70, 0), np.float32), np.zeros((1, 0), np.int64)
+    _native.step_gumbel(70, ALPHA, GAMMA, 50, 49, empty, none, state, np.empty((1, 0), np.int64), 1)
+    np.testing.assert_array_equal(state, before)

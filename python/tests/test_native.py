@@ -3,6 +3,7 @@
 import array
 import ast
 import ctypes
+import datetime
 import inspect
 import mmap
 import os
@@ -316,8 +317,81 @@ def test_objects_without_a_buffer(function, name, value):
     elif name == "sample" and value is None:
         assert_refused(function, arguments(function) | {name: None}, ValueError, "^sample ")
     else:
-        match = rf"^{name} must be an array with the buffer protocol, not {type(value).__name__}$"
+        draws = name == "uniforms" and function.endswith("step_gumbel")
+        kinds = " or a BitGenerator of numpy.random" if draws else ""
+        match = rf"^{name} must be an array with the buffer protocol{kinds}, not {type(value).__name__}$"
         assert_refused(function, arguments(function) | {name: value}, TypeError, match)
+
+
+CLASSES = [(function, name) for function, name in EVERY_TENSOR if name in ("x_t", "x", "sample", "x_0")]
+
+
+@pytest.mark.parametrize("function, name", CLASSES)
+@pytest.mark.parametrize(
+    "dtype, value",
+    [
+        (np.uint64, 2**63 - 1), (np.uint64, 2**63), (np.uint64, 2**63 + 1), (np.uint64, 2**64 - 1),
+        (np.int64, 2**63 - 1), (np.int64, -(2**63)), (np.uint32, 2**32 - 1), (np.int8, -128),
+    ],
+)  # fmt: skip
+def test_a_class_out_of_range_is_named_as_it_is(function, name, dtype, value):
+    named = arguments(function)
+    classes = np.zeros_like(named[name], dtype)
+    classes[1, 3] = value
+    match = rf"^{name} must hold classes 0 \.\.\. {K}, not {value} as at \[1, 3\]$"
+    assert_refused(function, named | {name: classes}, ValueError, match)
+
+
+class WithCapsule:
+    """Something that is no BitGenerator, with an attribute of that name."""
+
+    def __init__(self, capsule):
+        self.capsule = capsule
+
+
+@pytest.mark.parametrize("function", ["step_gumbel", "guided_step_gumbel"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: np.random.PCG64(1).capsule, lambda: WithCapsule(3), lambda: WithCapsule(datetime.datetime_CAPI)],
+    ids=["bare capsule", "no capsule", "other capsule"],
+)
+def test_only_a_bit_generator_draws(function, make):
+    """A capsule alone does not keep the BitGenerator alive whose memory it points to."""
+    match = "^uniforms must be an array with the buffer protocol or a BitGenerator of numpy.random, not "
+    assert_refused(function, arguments(function) | {"uniforms": make()}, TypeError, match)
+
+
+class Raising:
+    @property
+    def capsule(self):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("function", ["step_gumbel", "guided_step_gumbel"])
+def test_errors_of_the_attribute_are_kept(function):
+    with pytest.raises(KeyboardInterrupt):
+        call(function, arguments(function) | {"uniforms": Raising()})
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("function", ["step_gumbel", "guided_step_gumbel"])
+def test_bit_generators_are_held_for_the_call_alone(function, fails):
+    """The uniforms are those of `Generator.random`; afterwards nothing refers to the BitGenerator."""
+    bit_generator, same = np.random.PCG64(5), np.random.Generator(np.random.PCG64(5))
+    named = arguments(function)
+    expected = results(function, named | {"uniforms": same.random((B, K + 1, N), np.float32)})
+    bad = {"t": T} if fails else {}
+    before = sys.getrefcount(bit_generator), sys.getrefcount(bit_generator.capsule)
+    state = bit_generator.state
+    for _ in range(100):
+        bit_generator.state = state
+        try:
+            drawn = results(function, arguments(function) | {"uniforms": bit_generator} | bad)
+        except ValueError:
+            assert fails and bit_generator.state == state
+        else:
+            np.testing.assert_array_equal(drawn["prev_sample"], expected["prev_sample"])
+    assert (sys.getrefcount(bit_generator), sys.getrefcount(bit_generator.capsule)) == before
 
 
 @pytest.mark.parametrize("function, name", EVERY_ARRAY)

@@ -159,7 +159,15 @@ def test_steps_that_were_not_planned(case):
         "plan must come from a scheduler": lambda: VQDiffusionScheduler(7).step(given, 30, x, plan=plan),
         "plan must come from a scheduler with": lambda: VQDiffusionScheduler(6, 90).step(given, 30, x, plan=plan),
         r"model_output must have shape \(5, \d+\), not": lambda: scheduler.step(given[:, 1:], 30, x, plan=plan),
-        r"model_output must have shape \(5, \d+\), not \(4": lambda: scheduler.step(given[1:], 30, x, plan=plan),
+        r"model_output must have shape \(5, \d+\), not \(5": lambda: scheduler.step(
+            np.concatenate([given, given[:, :1]], axis=1), 30, x, plan=plan
+        ),
+        r"model_output must have K = 5 classes, not 6: num_vec_classes counts the mask .*needed pixels": lambda: scheduler.step(
+            np.concatenate([given, given[:1]]), 30, x, plan=plan
+        ),
+        r"model_output must have K = 5 classes, not 4 .* needed pixels": lambda: scheduler.step(
+            given[1:], 30, x, plan=plan
+        ),
         r"model_output must have shape \(2, 5, 300\)": lambda: scheduler.step(log_p[:1], 30, x, plan=plan),
         r"model_output must have shape \(2, 5, 300\), or": lambda: scheduler.step(log_p[0, 0], 30, x, plan=plan),
         "must be None with sampling_method 'gumbel'": lambda: VQDiffusionScheduler(6, sampling_method="gumbel").step(

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
-from reference import LOG_ZERO, LogReference, Reference, gumbel, random_classes, random_log_p
+from reference import (
+    LOG_ZERO, LogReference, Reference, gumbel, log_softmax, random_classes, random_log_p,
+)  # fmt: skip
 
 from vqdiffusion import VQDiffusionScheduler, _native
 
@@ -93,6 +95,24 @@ def test_unnormalised_columns(rng, shift):
             rtol=1e-12,
             atol=1e-12,
         )
+
+
+@pytest.mark.parametrize("dtype, first, last", [(np.float32, -105, -50), (np.float64, -725, -670)])
+@pytest.mark.parametrize("classes, kept", [(1, 1), (17, 2), (1000, 1), (1000, 30)])
+def test_columns_that_barely_vanish(rng, classes, kept, dtype, first, last):
+    """Plain exponentials count an impossible class as 1e-38: small masses are summed otherwise."""
+    scheduler = VQDiffusionScheduler(classes + 1)
+    shifts = np.arange(first, last, 0.5)
+    log_p = np.full((1, classes, shifts.size), -np.inf)
+    log_p[:, :kept] = log_softmax(rng.normal(size=(1, kept, 1))) + shifts
+    log_p = log_p.astype(dtype)
+    whole = log_p.astype(np.float64) - shifts  # float32 rounds 1e-6 away; this is what is left
+    for t in (1, 60, 99):
+        for x in (classes, 0, classes - 1):
+            x_t = np.full((1, shifts.size), x)
+            expected = scheduler.q_posterior(whole, x_t, t) + shifts
+            out = scheduler.q_posterior(log_p, x_t, t)
+            np.testing.assert_allclose(out, expected, rtol=3e-7, atol=1e-5)
 
 
 def test_columns_sum_to_the_mass_of_the_model_output(rng):

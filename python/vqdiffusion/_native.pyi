@@ -93,7 +93,7 @@ def step_gumbel(
 ) -> None:
     """`uniforms` is one of: an array (B, K + 1, N), at t = 0 (B, K, N), of float32 or float64; a writable uint32 array
     (625,), the words of an MT19937 engine and how many of them have been given out since the last twist, or the uint8
-    array (5056,) that torch.Generator.get_state() gives on the CPU, advanced as torch.rand would; the capsule of a
+    array (5056,) that torch.Generator.get_state() gives on the CPU, advanced as torch.rand would; a
     numpy.random.BitGenerator, whose lock the caller must hold."""
 
 def step_inverse_cdf(

@@ -2,39 +2,76 @@
 
 from __future__ import annotations
 
+import math
 import operator
-from typing import Any, SupportsIndex
+from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
 _INT64_MAX = 2**63 - 1
+MOST_CLASSES = 2**31 - 2  # that 32-bit indices can name, without the mask
+MOST_TIMESTEPS = 10**7  # of a schedule, whose tables take about 100 bytes for each
 
 
 def as_int(value: SupportsIndex, name: str, low: int, high: int = _INT64_MAX) -> int:
-    """`value`, an int, a NumPy integer or an integer array of one element, as an int from `low` to `high`."""
+    """`value`, an integer or an array or tensor of one, as an int from `low` to `high`."""
     if type(value) is not int:
-        if isinstance(value, np.ndarray):
-            if value.size != 1:
-                raise ValueError(f"{name} must be a single integer, not an array of shape {value.shape}")
-            value = value.reshape(())[()]
-        if isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{name} must be an integer, not {type(value).__name__} {value}")
+        value = _single(value, name, "integer")
+        if _is_boolean(value):
+            raise TypeError(f"{name} must be an integer, not {_kind(value)} {value}")
         try:
             value = operator.index(value)
         except TypeError:
-            raise TypeError(f"{name} must be an integer, not {type(value).__name__} {value!r}") from None
+            raise TypeError(f"{name} must be an integer, not {_kind(value)} {value!r}") from None
     if not low <= value <= high:
         limits = f"at least {low}" if high == _INT64_MAX and value < low else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {limits}, not {value}")
+        raise ValueError(f"{name} must be {limits}, not {_digits(value)}")
     return value
 
 
-def as_float(value: float, name: str) -> float:
-    """`value` as a float: any real number, never a bool. NaN and range are for the native module to refuse."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} must be a real number, not {type(value).__name__} {value!r}")
-    return float(value)
+def as_float(value: SupportsFloat, name: str) -> float:
+    """`value`, a real number or an array or tensor of one element, as a float; never a bool.
+
+    NaN and range are for the native module to refuse.
+    """
+    if type(value) is float:
+        return value
+    value = _single(value, name, "real number")
+    if _is_boolean(value) or not isinstance(value, _REAL) or isinstance(value, np.timedelta64):
+        raise TypeError(f"{name} must be a real number, not {_kind(value)} {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        number = _digits(int(value))
+        raise ValueError(f"{name} must be a number that float64 can hold, not {number}") from None
+
+
+_REAL = (int, float, np.integer, np.floating)
+
+
+def _single(value: Any, name: str, wanted: str) -> Any:
+    """The element of an array or tensor that has one; anything else as it is."""
+    if isinstance(value, np.generic) or not (hasattr(value, "shape") and hasattr(value, "item")):
+        return value
+    if math.prod(value.shape) != 1:
+        raise ValueError(
+            f"{name} must be a single {wanted}, not an array of shape {tuple(value.shape)}"
+        )
+    return value.reshape(())[()] if isinstance(value, np.ndarray) else value.item()
+
+
+def _is_boolean(value: Any) -> bool:
+    return isinstance(value, (bool, np.bool_))
+
+
+def _kind(value: Any) -> str:
+    return type(value).__name__
+
+
+def _digits(number: int) -> str:
+    """A number as text; Python refuses to write out those of thousands of digits."""
+    return str(number) if number.bit_length() <= 512 else f"one of {number.bit_length()} bits"
 
 
 def as_array(value: Any, name: str) -> npt.NDArray[Any]:
@@ -69,17 +106,26 @@ def as_grid(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     return array
 
 
+def check_given(sample: Any) -> None:
+    """Refuses None for a sample at t = 0, where it is mostly not read."""
+    if sample is None:
+        raise ValueError(
+            "sample must not be None at timestep 0 of a schedule with β̄_0 = 0, where the pixels that show a class keep it"
+        )
+
+
 def as_timesteps(value: Any, name: str, batch: int, last: int) -> npt.NDArray[np.int64]:
     """One timestep from 0 to `last` for each of `batch` rows, from one for all or an array of one for each."""
     array = as_array(value, name)
     if array.ndim == 0:
-        return np.full(batch, as_int(value, name, 0, last), np.int64)
+        return np.broadcast_to(np.int64(as_int(value, name, 0, last)), batch)
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be an integer or an array of integers, not dtype {array.dtype}")
     if array.shape != (batch,):
         raise ValueError(
             f"{name} must be an integer or have one entry for each of {batch} rows, not shape {array.shape}"
         )
-    if batch and not (0 <= array.min() and array.max() <= last):
-        raise ValueError(f"{name} must be from 0 to {last}, not {array.min()} to {array.max()}")
-    return array.astype(np.int64)
+    entries = array[:1] if array.strides == (0,) else array  # of which there may be any number
+    if batch and not (0 <= entries.min() and entries.max() <= last):
+        raise ValueError(f"{name} must be from 0 to {last}, not {entries.min()} to {entries.max()}")
+    return np.broadcast_to(entries.astype(np.int64), batch)

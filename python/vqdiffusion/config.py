@@ -12,6 +12,7 @@ from typing import Any, Literal, NoReturn, TypeVar, overload
 import numpy as np
 
 from .stored_array import restored, stored
+from .whole_file import write_whole
 
 # Keywords that loaders of this family take for a model hub. Nothing is downloaded here, so they have nothing to change.
 _HUB_KEYWORDS = frozenset(
@@ -48,8 +49,6 @@ class Configurable:
 
     config_name = "scheduler_config.json"
     _config: FrozenConfig
-    # Arguments that other readers of the file do not know: written only when they differ from the default given here.
-    _own_defaults: Mapping[str, Any] = {}
 
     @property
     def config(self) -> FrozenConfig:
@@ -118,7 +117,7 @@ class Configurable:
             warnings.warn(f"{cls.__name__} has no argument {', '.join(named)}: without effect here", stacklevel=2)
         if "_class_name" in extra:
             extra["_class_name"] = cls.__name__
-        made._config = FrozenConfig({**made._config, **extra})
+        made.__dict__["_config"] = FrozenConfig({**made._config, **extra})
         return (made, {**kwargs, **extra}) if return_unused_kwargs else made
 
     @classmethod
@@ -209,6 +208,8 @@ class Configurable:
     def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
         """Write `scheduler_config.json` into a folder, which is made if need be.
 
+        The file is written whole, or is as before when an exception is raised.
+
         Raises
         ------
         OSError
@@ -216,14 +217,14 @@ class Configurable:
         TypeError
             If an entry that came with the configuration cannot be written as JSON.
         ValueError
-            If `push_to_hub` is true: nothing is uploaded from here.
+            If such an entry is nested too deeply to be written or holds itself, or `push_to_hub` is
+            true: nothing is uploaded from here.
         """
         if push_to_hub:
             raise ValueError("push_to_hub must be False: this package does not talk to a model hub")
         text = self.to_json_string()
         os.makedirs(save_directory, exist_ok=True)
-        with open(os.path.join(save_directory, self.config_name), "w", encoding="utf-8") as file:
-            file.write(text)
+        write_whole(os.path.join(save_directory, self.config_name), text)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
         """The same as `save_config`."""
@@ -232,10 +233,12 @@ class Configurable:
     def to_json_string(self) -> str:
         """The configuration as the text of `scheduler_config.json`."""
         entries = {**self._config, "_class_name": type(self).__name__}
-        for key, default in self._own_defaults.items():
-            if entries[key] == default:
-                del entries[key]
-        return json.dumps(entries, indent=2, sort_keys=True, default=_plain) + "\n"
+        try:
+            return json.dumps(entries, indent=2, sort_keys=True, default=_plain) + "\n"
+        except RecursionError:
+            raise ValueError(
+                "an entry of the configuration is nested too deeply to be written as JSON"
+            ) from None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__} {self.to_json_string()}"
@@ -273,6 +276,10 @@ def _read(path: str) -> dict[str, Any]:
             config = json.load(file)
         except ValueError as error:  # not JSON, or not UTF-8
             raise OSError(f"the configuration file {path!r} does not hold valid JSON: {error}") from error
+        except RecursionError:
+            raise OSError(
+                f"the configuration file {path!r} is nested too deeply to be read"
+            ) from None
     if not isinstance(config, dict):
         raise OSError(f"the configuration file {path!r} must hold a JSON object, not {type(config).__name__}")
     return config

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _native, threads
-from .arguments import as_array, as_grid, as_int
-from .generators import GeneratorLike, drawn_uniforms
+from .arguments import MOST_CLASSES, as_array, as_grid, as_int
+from .generators import GeneratorLike, States, draw_uniforms
 
 
 def index_to_log_onehot(x: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.float32]:
@@ -20,7 +21,7 @@ def index_to_log_onehot(x: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.fl
     x : array of any integer dtype, shape (B, N)
         Classes, 0 … num_classes - 1.
     num_classes : int
-        At least 1; with the mask when `x` may hold it.
+        From 1 to 2**31 - 2; with the mask when `x` may hold it.
 
     Returns
     -------
@@ -34,7 +35,7 @@ def index_to_log_onehot(x: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.fl
         If `x` does not have two axes or a class is out of range.
     """
     x = as_grid(x, "x")
-    num_classes = as_int(num_classes, "num_classes", 1)
+    num_classes = as_int(num_classes, "num_classes", 1, MOST_CLASSES)
     out = np.empty((x.shape[0], num_classes, x.shape[1]), np.float32)
     _native.index_to_log_onehot(x, num_classes, out, threads._num_threads)
     return out
@@ -67,7 +68,13 @@ def gumbel_noised(logits: npt.ArrayLike, generator: GeneratorLike) -> npt.NDArra
     """
     array = as_array(logits, "logits")
     out: npt.NDArray[Any] = np.empty(array.shape, np.float64 if array.dtype == np.float64 else np.float32)
-    with drawn_uniforms(generator, array.shape, np.float32) as uniforms:
+    states: States = []
+    put_back = starmap(setattr, states)
+    try:
+        uniforms = draw_uniforms(generator, array.shape, states, np.float32)
         flat = (1, 1, array.size)
         _native.gumbel_noised(array.reshape(flat), uniforms.reshape(flat), out.reshape(flat), threads._num_threads)
-    return out
+        return out
+    except BaseException:
+        list(put_back)
+        raise

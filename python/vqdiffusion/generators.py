@@ -1,10 +1,26 @@
-"""Random numbers: what may be passed as a generator, and uniforms that go back when the call they are for fails."""
+"""Random numbers: what may be passed as a generator, and draws that a failing call undoes.
+
+A call that draws undoes its draws on any exception, an interrupt included::
+
+    states: States = []
+    put_back = starmap(setattr, states)
+    try:
+        uniforms = draw_uniforms(generator, shape, states)
+        ...
+        return result
+    except BaseException:
+        list(put_back)
+        raise
+
+Everything up to the `return` is inside, so that a generator has only advanced where the result is
+returned. The states are written back by one call of C code, in which Python handles no signal.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from types import TracebackType
+from threading import get_ident
 from typing import Any
 
 import numpy as np
@@ -13,15 +29,21 @@ from numpy.random import BitGenerator, Generator, RandomState, SeedSequence, def
 
 OneGenerator = None | int | np.integer[Any] | SeedSequence | BitGenerator | Generator | RandomState
 GeneratorLike = OneGenerator | Sequence[OneGenerator]  # a list or a tuple
+# Arguments of `setattr`: a bit generator, "state", and what that was.
+States = list[tuple[BitGenerator, str, Any]]
 
 # What None draws from. It is seeded by the operating system, nobody can read or seed it, and a forked child gets one of
 # its own; seeding afresh at every call would take longer than a small step.
 _unseeded = default_rng()
 
+# The threads that hold the lock of a bit generator in `_draw_locked`.
+_drawing: dict[BitGenerator, int] = {}
+
 
 def _seed_afresh() -> None:
     global _unseeded
     _unseeded = default_rng()
+    _drawing.clear()
 
 
 os.register_at_fork(after_in_child=_seed_afresh)
@@ -60,34 +82,35 @@ def _as_generators(generator: GeneratorLike, shape: tuple[int, ...]) -> Generato
     return [_as_generator(one) for one in generator]
 
 
-def draw_noise(generator: GeneratorLike, shape: tuple[int, ...], draw: Callable[[slice, Any], None]) -> None:
+def draw_noise(
+    generator: GeneratorLike,
+    shape: tuple[int, ...],
+    draw: Callable[[slice, Any], None],
+    states: States,
+) -> None:
     """Call `draw(rows, source)` for all batch rows at once, or for each row where each has a generator of its own.
 
     `source` is what the native module draws the uniforms of Gumbel noise from, those that `Generator.random` would give
-    as float32, without their ever being stored. It draws none before all else has been checked. So only the generators
-    before a failing one have to be put back.
+    as float32, without their ever being stored. `states` receives what undoes the draws.
     """
-    generators = _as_generators(generator, shape)
+    generators = generator if type(generator) is Generator else _as_generators(generator, shape)
     if isinstance(generators, Generator):
-        bit_generator = generators.bit_generator
-        with bit_generator.lock:
-            draw(slice(None), bit_generator.capsule)
+        _remember(generators, states)
+        _draw_locked(generators, draw, slice(None))
         return
-    states = [_state(one) for one in generators]
-    try:
-        for row, (bit_generator, _) in enumerate(states):
-            with bit_generator.lock:
-                draw(slice(row, row + 1), bit_generator.capsule)
-    except BaseException:
-        for bit_generator, state in states:
-            if state is not None:
-                bit_generator.state = state
-        raise
+    for one in generators:
+        _remember(one, states)
+    for row, one in enumerate(generators):
+        _draw_locked(one, draw, slice(row, row + 1))
 
 
-class drawn_uniforms:
-    """Context manager: uniforms on [0, 1) of the given shape, drawn on entry. When its block raises, every generator
-    that was given is put back into the state in which it came.
+def draw_uniforms(
+    generator: GeneratorLike,
+    shape: tuple[int, ...],
+    states: States,
+    dtype: type[np.floating[Any]] = np.float64,
+) -> npt.NDArray[Any]:
+    """Uniforms on [0, 1).
 
     Parameters
     ----------
@@ -95,44 +118,44 @@ class drawn_uniforms:
         One source for the whole array, or a list or tuple of sources, of which number i fills row i.
     shape : tuple of int
         Batch rows first.
+    states : States
+        Receives what undoes the draws.
     dtype : numpy.float64 or numpy.float32
         53 or 24 random bits each.
     """
-
-    __slots__ = ("_dtype", "_generators", "_shape", "_states")
-
-    def __init__(
-        self, generator: GeneratorLike, shape: tuple[int, ...], dtype: type[np.floating[Any]] = np.float64
-    ) -> None:
-        self._shape = shape
-        self._dtype = dtype
-        if type(generator) is Generator:
-            self._generators: Generator | list[Generator] = generator
-        else:
-            self._generators = _as_generators(generator, shape)
-
-    def __enter__(self) -> npt.NDArray[Any]:
-        # Everything that can fail comes before the first draw.
-        uniforms = np.empty(self._shape, self._dtype)
-        if isinstance(self._generators, list):
-            self._states = [_state(one) for one in self._generators]
-            for row, one in enumerate(self._generators):
-                one.random(out=uniforms[row], dtype=self._dtype)
-        else:
-            self._states = [_state(self._generators)]
-            self._generators.random(out=uniforms, dtype=self._dtype)
-        return uniforms
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            for bit_generator, state in self._states:
-                if state is not None:
-                    bit_generator.state = state
+    generators = generator if type(generator) is Generator else _as_generators(generator, shape)
+    uniforms = np.empty(shape, dtype)
+    if isinstance(generators, list):
+        for one in generators:
+            _remember(one, states)
+        for row, one in enumerate(generators):
+            one.random(out=uniforms[row], dtype=dtype)
+    else:
+        _remember(generators, states)
+        generators.random(out=uniforms, dtype=dtype)
+    return uniforms
 
 
-def _state(generator: Generator) -> tuple[BitGenerator, Any]:
+def _remember(generator: Generator, states: States) -> None:
     # Other threads may draw from `_unseeded` meanwhile: putting it back would hand them the same numbers twice.
-    bit_generator = generator.bit_generator
-    return bit_generator, None if generator is _unseeded else bit_generator.state
+    if generator is not _unseeded:
+        bit_generator = generator.bit_generator
+        states.append((bit_generator, "state", bit_generator.state))
+
+
+def _draw_locked(generator: Generator, draw: Callable[[slice, Any], None], rows: slice) -> None:
+    bit_generator, thread = generator.bit_generator, get_ident()
+    # A signal handler or a finalizer that runs inside the block below would wait for itself: NumPy's
+    # lock is not reentrant before NumPy 2.4.
+    if _drawing.get(bit_generator) == thread:
+        if generator is not _unseeded:
+            raise RuntimeError(
+                "generator is in use by the call that this one has interrupted; pass another one"
+            )
+        bit_generator = default_rng().bit_generator
+    with bit_generator.lock:
+        try:
+            _drawing[bit_generator] = thread
+            draw(rows, bit_generator)
+        finally:
+            _drawing.pop(bit_generator, None)

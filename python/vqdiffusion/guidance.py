@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from . import _native, threads
 from .arguments import as_float, as_tensor
+from .checks import check_rate
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -29,14 +30,17 @@ def guide(log_p_uncond: npt.ArrayLike, log_p_cond: npt.ArrayLike, scale: Support
     -------
     numpy.ndarray, shape (B, K, N)
         float64 when the inputs are, else float32. Every column is a distribution. Not clamped. A class that is -inf in
-        either input is -inf.
+        either input is -inf. So is one that either gives the lowest float16, in float16, or at most
+        -greatest / (4 * (1 + abs(scale))), where greatest is the largest number of the result's dtype: less could
+        overflow, and `finfo(dtype).min` is what people write for -inf.
 
     Raises
     ------
     TypeError
         If an input is not floating, or their dtypes differ.
     ValueError
-        If the shapes differ, an input holds NaN or +inf or leaves a column without mass, or `scale` is not finite.
+        If the shapes differ, an input holds NaN or +inf or numbers so large that a column overflows, or leaves a column
+        without mass, or `scale` is not finite.
     """
     if _is_torch(log_p_uncond) or _is_torch(log_p_cond):
         from . import torch_guidance
@@ -61,7 +65,8 @@ def truncate(log_p: npt.ArrayLike, rate: SupportsFloat, floor: SupportsFloat = -
     log_p : array of float16, float32 or float64, shape (B, K, N)
         Log-probabilities. Any strides. Torch tensors are taken too, as in `guide`.
     rate : float
-        At 0 and below only the most probable class is kept; at 1 and above classes are dropped only once 1 is reached.
+        From 0 to 1, a share, not a percentage. At 0 only the most probable class is kept; at 1
+        classes are dropped only once 1 is reached; at math.inf none is.
     floor : float
         Lower values of the result are raised to this; pipelines clamp at -70.
 
@@ -75,15 +80,18 @@ def truncate(log_p: npt.ArrayLike, rate: SupportsFloat, floor: SupportsFloat = -
     TypeError
         If `log_p` is not floating.
     ValueError
-        If `log_p` holds NaN or +inf or a column of nothing but -inf, or `rate` or `floor` is NaN.
+        If `log_p` holds NaN or +inf or a column of nothing but -inf, `rate` is out of range, or
+        `floor` is NaN.
     """
     if _is_torch(log_p):
         from . import torch_guidance
 
         return torch_guidance.truncate(log_p, as_float(rate, "rate"), as_float(floor, "floor"))
     array = as_tensor(log_p, "log_p")
+    rate = as_float(rate, "rate")
+    check_rate(rate, "rate")
     out = _result(array)
-    _native.truncate(array, as_float(rate, "rate"), as_float(floor, "floor"), out, threads._num_threads)
+    _native.truncate(array, rate, as_float(floor, "floor"), out, threads._num_threads)
     return out
 
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import Any, Literal, SupportsFloat, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _native, threads
-from .arguments import as_array, as_float, as_grid, as_int, as_tensor, as_timesteps
+from . import _native, overrides, threads
+from .arguments import (
+    MOST_CLASSES,
+    MOST_TIMESTEPS,
+    as_array,
+    as_float,
+    as_grid,
+    as_int,
+    as_tensor,
+    as_timesteps,
+    check_given,
+)
+from .checks import check_classes, check_rate, warn_of_probabilities
 from .config import Configurable, FrozenConfig
-from .generators import GeneratorLike, draw_noise, drawn_uniforms
+from .generators import GeneratorLike, States, draw_noise, draw_uniforms
 from .output import VQDiffusionSchedulerOutput
+from .read_only import ATTRIBUTES, check_assignable
 from .schedules import alpha_schedules, gamma_schedules
 from .step_plan import StepPlan
 
@@ -27,21 +40,26 @@ class VQDiffusionScheduler(Configurable):
     with probability γ_t, and keeps it otherwise. K is the number of classes without the mask, whose index is K; T is
     the number of training timesteps; B is the number of batch rows and N that of pixels in each.
 
+    Attributes are read-only, arrays included, and assigning one raises AttributeError. Only public
+    methods can be overridden, in a subclass or on an instance; a subclass may also have attributes
+    of its own. `step` and `guided_step` draw from an overridden posterior, see `step`.
+
     Parameters
     ----------
     num_vec_classes : int
-        K + 1: the classes of a pixel, the mask included. At least 2.
+        K + 1: the classes of a pixel, the mask included. At least 2, less than 2**31.
     num_train_timesteps : int
-        T, at least 2.
+        T, from 2 to 10**7.
     alpha_cum_start, alpha_cum_end : float
         ᾱ, the probability that a pixel has kept its class, at t = 0 and at t = T - 1.
     gamma_cum_start, gamma_cum_end : float
         γ̄, the probability that a pixel is masked, at t = 0 and at t = T - 1.
     sampling_method : {"inverse_cdf", "gumbel"}
-        How `step` draws. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform per pixel: exact for
-        the rarest classes, and it reads only the columns of the model output that the uniform makes necessary. "gumbel"
-        takes the argmax after adding Gumbel noise from one 24-bit uniform per class and pixel, which is what diffusers
-        does.
+        How `step` draws. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform
+        per pixel: exact for the rarest classes, and it reads only the columns of the model output
+        that the uniform makes necessary. "gumbel" takes the argmax after adding Gumbel noise from
+        one 24-bit uniform per class and pixel, which is what diffusers does. Configuration files
+        name it always; diffusers' own, which do not, load with the default.
 
     Attributes
     ----------
@@ -68,10 +86,21 @@ class VQDiffusionScheduler(Configurable):
     """
 
     order = 1
-    _own_defaults = {"sampling_method": "inverse_cdf"}
 
+    num_embed: int
+    mask_class: int
+    log_at: npt.NDArray[np.float32]
+    log_bt: npt.NDArray[np.float32]
+    log_ct: npt.NDArray[np.float32]
+    log_cumprod_at: npt.NDArray[np.float32]
+    log_cumprod_bt: npt.NDArray[np.float32]
+    log_cumprod_ct: npt.NDArray[np.float32]
     num_inference_steps: int | None
     timesteps: npt.NDArray[np.int64]
+    _schedule: tuple[int, npt.NDArray[np.float64], npt.NDArray[np.float64]]
+    _num_classes: int
+    _num_timesteps: int
+    _gumbel: bool
 
     def __init__(
         self,
@@ -86,41 +115,67 @@ class VQDiffusionScheduler(Configurable):
     ) -> None:
         if sampling_method not in _SAMPLING_METHODS:
             raise ValueError(f"sampling_method must be one of {', '.join(_SAMPLING_METHODS)}, not {sampling_method!r}")
-        self._config = FrozenConfig(
-            num_vec_classes=as_int(num_vec_classes, "num_vec_classes", 2),
-            num_train_timesteps=as_int(num_train_timesteps, "num_train_timesteps", 2),
+        config = FrozenConfig(
+            num_vec_classes=as_int(num_vec_classes, "num_vec_classes", 2, MOST_CLASSES + 1),
+            num_train_timesteps=as_int(
+                num_train_timesteps, "num_train_timesteps", 2, MOST_TIMESTEPS
+            ),
             alpha_cum_start=as_float(alpha_cum_start, "alpha_cum_start"),
             alpha_cum_end=as_float(alpha_cum_end, "alpha_cum_end"),
             gamma_cum_start=as_float(gamma_cum_start, "gamma_cum_start"),
             gamma_cum_end=as_float(gamma_cum_end, "gamma_cum_end"),
             sampling_method=sampling_method,
         )
-        config = self._config
-        self.num_embed: int = config.num_vec_classes
-        self.mask_class: int = config.num_vec_classes - 1
-
-        steps = self._num_timesteps = config.num_train_timesteps
-        self._num_classes = config.num_vec_classes - 1
-        self._gumbel = sampling_method == "gumbel"
+        steps, classes = config.num_train_timesteps, config.num_vec_classes - 1
         # In float64, as the noise is defined: the tables below are for readers, and too coarse to compute with.
         alpha_cumulative = alpha_schedules(steps, config.alpha_cum_start, config.alpha_cum_end)[1][:steps]
         gamma_cumulative = gamma_schedules(steps, config.gamma_cum_start, config.gamma_cum_end)[1][:steps]
-        self._schedule = self._num_classes, alpha_cumulative, gamma_cumulative
-        _native.schedule_check(*self._schedule)
+        schedule = classes, alpha_cumulative, gamma_cumulative
+        _native.schedule_check(*schedule)
 
         logs = [np.empty(steps + cumulative) for cumulative in (0, 0, 0, 1, 1, 1)]
-        _native.schedule_logs(*self._schedule, *logs)
-        self.log_at, self.log_bt, self.log_ct, self.log_cumprod_at, self.log_cumprod_bt, self.log_cumprod_ct = (
-            table.astype(np.float32) for table in logs
+        _native.schedule_logs(*schedule, *logs)
+        names = "log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct"
+        # Attributes cannot be assigned.
+        self.__dict__.update(
+            {name: table.astype(np.float32) for name, table in zip(names, logs, strict=True)},
+            num_embed=classes + 1,
+            mask_class=classes,
+            num_inference_steps=None,
+            timesteps=_falling(steps),
+            _config=config,
+            _schedule=schedule,
+            _num_classes=classes,
+            _num_timesteps=steps,
+            _gumbel=sampling_method == "gumbel",
+            _carries_over=bool(np.isneginf(logs[4][0])),  # β̄_0 = 0
         )
-        self.num_inference_steps = None
-        self.timesteps = _falling(steps)
+        self._protect_arrays()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check_assignable(self, VQDiffusionScheduler, name)
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        check_assignable(self, VQDiffusionScheduler, name)
+        super().__delattr__(name)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._protect_arrays()
+
+    def _protect_arrays(self) -> None:
+        for array in (*map(self.__dict__.get, ATTRIBUTES), *self._schedule):
+            if isinstance(array, np.ndarray):
+                array.flags.writeable = False
 
     def set_timesteps(self, num_inference_steps: int, device: str | None = None) -> None:
         """Set `timesteps` to num_inference_steps - 1 … 0.
 
-        With fewer steps than in training this is the end of the chain, which expects samples at that noise level; it is
-        not a chain of longer strides.
+        With fewer steps than in training this is the end of the chain, which expects samples at
+        that noise level; it is not a chain of longer strides. Nor is every fourth timestep,
+        `timesteps[::4]`: `step` goes from t to t - 1, so that too few masks are removed, and some
+        are left at the end.
 
         Parameters
         ----------
@@ -139,8 +194,8 @@ class VQDiffusionScheduler(Configurable):
         steps = as_int(num_inference_steps, "num_inference_steps", 1, self._num_timesteps)
         if device not in (None, "cpu"):
             raise ValueError(f"device must be None or 'cpu', not {device!r}")
-        self.num_inference_steps = steps
-        self.timesteps = _falling(steps)
+        self.__dict__.update(num_inference_steps=steps, timesteps=_falling(steps))
+        self._protect_arrays()
 
     @overload
     def step(
@@ -179,6 +234,11 @@ class VQDiffusionScheduler(Configurable):
     ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
         """Draw x_{t-1} from p(x_{t-1} | x_t), eq. 11.
 
+        Where `q_posterior`, `log_Q_t_transitioning_to_known_class` or
+        `apply_cumulative_transitions` is overridden, in a subclass or on the instance, the step
+        draws from what `q_posterior` then returns (at t = 0 from the model output all the same),
+        with the same random numbers.
+
         Parameters
         ----------
         model_output : array of float16, float32 or float64, shape (B, K, N)
@@ -188,8 +248,11 @@ class VQDiffusionScheduler(Configurable):
         timestep : int, NumPy integer or integer array of one element
             t, 0 … T - 1.
         sample : array of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. Not read at t = 0, where it may be None: the model output itself is drawn from, so that
-            the mask is never returned.
+            x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of
+            class 0, nearly all of which the first step replaces at once. Not read at t = 0, where
+            it may be None: the model output itself is drawn from, so that the mask is never
+            returned. Where β̄_0 = 0 it is read there too, and the pixels that show a class keep it.
+            A chain that ends at another timestep may return masks.
         generator : None, int, SeedSequence, BitGenerator, Generator or RandomState, or a list or tuple of these
             None draws unpredictably. An int or a SeedSequence stands for `numpy.random.default_rng(seed)`, made anew at
             every call: the same seed at every step of a chain would draw the same noise at every step and spoil the
@@ -219,32 +282,63 @@ class VQDiffusionScheduler(Configurable):
         ValueError
             If shapes disagree, `timestep` is outside the schedule, a class is out of range, what is read of
             `model_output` holds NaN or +inf or a column of nothing but -inf, a list of generators has the wrong length,
-            or `plan` is given with a generator or was made for another step. After any error the generators are in the
-            state in which they came.
+            or `plan` is given with a generator or was made for another step; if `sample` is None at
+            t = 0 where it is read. After any error the generators are in the state in which they
+            came.
+        RuntimeError
+            If a signal handler or a finalizer draws from a generator that the interrupted call is
+            drawing from.
+
+        Warns
+        -----
+        UserWarning
+            Once per process, where the first column of `model_output` looks like probabilities: it
+            lies in [0, 1] and sums to 1 over several classes.
+
+        Notes
+        -----
+        Ctrl-C is noticed when the native code has ended, which does not look for signals: on one
+        core it takes at most some 10 ns for each log-probability, 0.05 s for 4096 classes and 1024
+        pixels, and half a second for ten of those. Then, as after any exception, the generators are
+        as they were, or the sample has been returned.
         """
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         if plan is not None:
             prev_sample = self._planned_step(model_output, t, sample, generator, plan, check_finite)
             return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
         model_output = as_tensor(model_output, "model_output")
+        batch, _, pixels = model_output.shape
+        check_classes(model_output, self._num_classes, "model_output")
+        warn_of_probabilities(model_output, "model_output")
+        schedule = self._schedule
+        if t and _posterior_is_overridden(self):
+            # Drawn from as the last step draws from the model output, with the mask as one more class.
+            model_output = overrides.posterior(self, model_output, t, sample)
+            schedule, t = (self.num_embed, *overrides.ANY_NOISE), 0
         if check_finite and not self._gumbel:
             _native.check_model_output(model_output, threads._num_threads)
-        grid = None if t == 0 else as_array(sample, "sample")
-        batch, _, pixels = model_output.shape
+        grid = self._read(sample, t)
         prev_sample = np.empty((batch, pixels), np.int64)
-        if self._gumbel:
+        states: States = []
+        put_back = starmap(setattr, states)
+        try:
+            if self._gumbel:
 
-            def draw(rows: slice, source: Any) -> None:
-                x, x_t = model_output[rows], None if grid is None else grid[rows]
-                _native.step_gumbel(*self._schedule, t, t - 1, x, x_t, source, prev_sample[rows], threads._num_threads)
+                def draw(rows: slice, source: Any) -> None:
+                    x, x_t = model_output[rows], None if grid is None else grid[rows]
+                    out = prev_sample[rows]
+                    _native.step_gumbel(*schedule, t, t - 1, x, x_t, source, out, threads._num_threads)
 
-            draw_noise(generator, (batch,), draw)
-        else:
-            with drawn_uniforms(generator, (batch, pixels)) as u:
+                draw_noise(generator, (batch,), draw, states)
+            else:
+                u = draw_uniforms(generator, (batch, pixels), states)
                 _native.step_inverse_cdf(
-                    *self._schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads
+                    *schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads
                 )
-        return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+        except BaseException:
+            list(put_back)
+            raise
 
     @overload
     def guided_step(
@@ -322,10 +416,17 @@ class VQDiffusionScheduler(Configurable):
         ------
         TypeError, ValueError
             As in `guide`, `truncate` and `step`, for what is read.
+
+        Warns
+        -----
+        UserWarning
+            As in `step`, of `log_p_cond`.
         """
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         uncond = None if log_p_uncond is None else as_tensor(log_p_uncond, "log_p_uncond")
         cond = as_tensor(log_p_cond, "log_p_cond")
+        batch, _, pixels = cond.shape
+        check_classes(cond, self._num_classes, "log_p_cond")
         if uncond is not None and uncond.shape != cond.shape:
             raise ValueError(f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}")
         numbers = (
@@ -333,8 +434,12 @@ class VQDiffusionScheduler(Configurable):
             as_float(truncation_rate, "truncation_rate"),
             as_float(floor, "floor"),
         )
-        grid = None if t == 0 else as_array(sample, "sample")
-        batch, _, pixels = cond.shape
+        check_rate(numbers[1], "truncation_rate")
+        warn_of_probabilities(cond, "log_p_cond")
+        if t and _posterior_is_overridden(self):
+            log_p = overrides.guided(uncond, cond, *numbers)
+            return self.step(log_p, t, sample, generator, return_dict)  # type: ignore
+        grid = self._read(sample, t)
         prev_sample = np.empty((batch, pixels), np.int64)
 
         def draw(rows: slice, source: Any) -> None:
@@ -344,12 +449,17 @@ class VQDiffusionScheduler(Configurable):
                 *self._schedule, t, t - 1, u, cond[rows], *numbers, x_t, source, prev_sample[rows], threads._num_threads
             )
 
-        if self._gumbel:
-            draw_noise(generator, (batch,), draw)
-        else:
-            with drawn_uniforms(generator, (batch, pixels)) as uniforms:
-                draw(slice(None), uniforms)
-        return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+        states: States = []
+        put_back = starmap(setattr, states)
+        try:
+            if self._gumbel:
+                draw_noise(generator, (batch,), draw, states)
+            else:
+                draw(slice(None), draw_uniforms(generator, (batch, pixels), states))
+            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+        except BaseException:
+            list(put_back)
+            raise
 
     def plan(self, timestep: SupportsIndex, sample: npt.ArrayLike, generator: GeneratorLike = None) -> StepPlan:
         """Draw the random numbers of the coming step and tell which pixels it needs the model output of.
@@ -364,9 +474,9 @@ class VQDiffusionScheduler(Configurable):
         Parameters
         ----------
         timestep : int, NumPy integer or integer array of one element
-            t, 0 … T - 1. At t = 0 every pixel is needed.
+            t, 0 … T - 1. At t = 0 every pixel is needed; where β̄_0 = 0, every masked one.
         sample : array of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. At t = 0 only its shape plays a part.
+            x_t: classes 0 … K. At t = 0 only its shape plays a part, unless β̄_0 = 0.
         generator : GeneratorLike
             As in `step`, which would draw the same B * N float64 uniforms from it.
 
@@ -379,19 +489,28 @@ class VQDiffusionScheduler(Configurable):
         Raises
         ------
         TypeError, ValueError
-            As in `step`; ValueError also with "gumbel", which needs every pixel.
+            As in `step`; ValueError also with "gumbel" and with overrides, which need every pixel.
         """
         if self._gumbel:
             raise ValueError("plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of every pixel")
+        if _posterior_is_overridden(self):
+            raise ValueError("plan needs the scheduler's own posterior: overrides see all pixels")
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
         grid = as_grid(sample, "sample")
         needed = np.empty(grid.shape, bool)
-        with drawn_uniforms(generator, grid.shape) as u:
-            _native.plan_inverse_cdf(*self._schedule, t, t - 1, grid if t else None, u, needed, threads._num_threads)
-        kept = grid.copy()
-        for array in (needed, kept, u):
-            array.flags.writeable = False
-        return StepPlan(needed, t, kept, u, self._schedule)
+        states: States = []
+        put_back = starmap(setattr, states)
+        try:
+            u = draw_uniforms(generator, grid.shape, states)
+            read = self._read(grid, t)
+            _native.plan_inverse_cdf(*self._schedule, t, t - 1, read, u, needed, threads._num_threads)
+            kept = grid.copy()
+            for array in (needed, kept, u):
+                array.flags.writeable = False
+            return StepPlan(needed, t, kept, u, self._schedule)
+        except BaseException:
+            list(put_back)
+            raise
 
     def _planned_step(
         self,
@@ -404,14 +523,24 @@ class VQDiffusionScheduler(Configurable):
     ) -> npt.NDArray[np.int64]:
         if self._gumbel:
             raise ValueError("plan must be None with sampling_method 'gumbel', which draws other random numbers")
-        plan.check(self._schedule, t, generator, lambda: np.array_equal(as_array(sample, "sample"), plan.sample))
+        if _posterior_is_overridden(self):
+            raise ValueError("plan must be None where the scheduler's posterior is overridden")
+        grid = self._read(plan.sample, t)
+        plan.check(
+            self._schedule,
+            t,
+            generator,
+            lambda: grid is None or np.array_equal(as_array(sample, "sample"), grid),
+        )
         x = as_array(model_output, "model_output")
         batch, pixels = plan.sample.shape
         if x.ndim == 3 and (x.shape[0], x.shape[2]) == plan.sample.shape:
+            check_classes(x, self._num_classes, "model_output")
             draw = _native.step_inverse_cdf
             if check_finite:
                 _native.check_model_output(x, threads._num_threads)
         elif x.ndim == 2:
+            check_classes(x, self._num_classes, "model_output")
             draw = _native.complete_inverse_cdf
         else:
             raise ValueError(
@@ -419,15 +548,23 @@ class VQDiffusionScheduler(Configurable):
                 f"{np.count_nonzero(plan.needed)}) for the needed pixels alone, not {x.shape}"
             )
         prev_sample = np.empty((batch, pixels), np.int64)
-        grid = plan.sample if t else None
         draw(*self._schedule, t, t - 1, x, grid, plan.uniforms, prev_sample, threads._num_threads)
         return prev_sample
+
+    def _read(self, sample: Any, t: int) -> npt.NDArray[Any] | None:
+        """The sample for a step from t, or None where the step does not read it."""
+        if t == 0:
+            if not self._carries_over:
+                return None
+            check_given(sample)
+        return as_array(sample, "sample")
 
     def q_posterior(self, log_p_x_0: npt.ArrayLike, x_t: npt.ArrayLike, t: SupportsIndex) -> FloatArray:
         """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
 
-        Eq. 5 turns it into q(x_t | x_{t-1}) Σ_{x_0} q(x_{t-1} | x_0) p(x_0) / q(x_t | x_0). It is not normalised: a
-        column sums to Σ p(x_0).
+        Eq. 5 turns it into q(x_t | x_{t-1}) Σ_{x_0} q(x_{t-1} | x_0) p(x_0) / q(x_t | x_0). It is
+        not normalised: a column sums to Σ p(x_0). Where one of the two methods below is overridden,
+        it is composed from both.
 
         Parameters
         ----------
@@ -451,7 +588,10 @@ class VQDiffusionScheduler(Configurable):
             As in `step`.
         """
         t = as_int(t, "t", 0, self._num_timesteps - 1)
+        if _parts_are_overridden(self):
+            return overrides.posterior_from_parts(self, log_p_x_0, x_t, t)
         log_p_x_0 = as_tensor(log_p_x_0, "log_p_x_0")
+        check_classes(log_p_x_0, self._num_classes, "log_p_x_0")
         x_t = as_array(x_t, "x_t")
         out = _empty(log_p_x_0, self._num_classes + 1)
         _native.q_posterior(*self._schedule, t, t - 1, log_p_x_0, x_t, out, threads._num_threads)
@@ -487,6 +627,7 @@ class VQDiffusionScheduler(Configurable):
         """
         t = as_int(t, "t", 0, self._num_timesteps - 1)
         log_onehot_x_t = as_tensor(log_onehot_x_t, "log_onehot_x_t")
+        check_classes(log_onehot_x_t, self.num_embed, "log_onehot_x_t", with_mask=True)
         x_t = as_array(x_t, "x_t")
         cumulative = bool(cumulative)
         out = _empty(log_onehot_x_t, self._num_classes + (not cumulative))
@@ -517,6 +658,7 @@ class VQDiffusionScheduler(Configurable):
         """
         t = as_int(t, "t", -1, self._num_timesteps - 1)
         q = as_tensor(q, "q")
+        check_classes(q, self._num_classes, "q")
         out = _empty(q, self._num_classes + 1)
         _native.apply_cumulative_transitions(*self._schedule, t, q, out, threads._num_threads)
         return out
@@ -550,9 +692,40 @@ class VQDiffusionScheduler(Configurable):
         x_0 = as_grid(x_0, "x_0")
         out = np.empty(x_0.shape, np.int64)
         timesteps = as_timesteps(t, "t", len(x_0), self._num_timesteps - 1)
-        with drawn_uniforms(generator, x_0.shape) as u:
+        states: States = []
+        put_back = starmap(setattr, states)
+        try:
+            u = draw_uniforms(generator, x_0.shape, states)
             _native.q_sample(*self._schedule, x_0, timesteps, u, out, threads._num_threads)
-        return out
+            return out
+        except BaseException:
+            list(put_back)
+            raise
+
+
+# The methods as they are here, whatever subclasses and instances make of them.
+_POSTERIOR = VQDiffusionScheduler.q_posterior
+_ROWS = VQDiffusionScheduler.log_Q_t_transitioning_to_known_class
+_TRANSITIONS = VQDiffusionScheduler.apply_cumulative_transitions
+
+
+def _posterior_is_overridden(scheduler: VQDiffusionScheduler) -> bool:
+    return (
+        type(scheduler).q_posterior is not _POSTERIOR
+        or "q_posterior" in scheduler.__dict__
+        or _parts_are_overridden(scheduler)
+    )
+
+
+def _parts_are_overridden(scheduler: VQDiffusionScheduler) -> bool:
+    """Whether one of the two methods is overridden that the posterior is made of."""
+    kind, own = type(scheduler), scheduler.__dict__
+    return (
+        kind.log_Q_t_transitioning_to_known_class is not _ROWS
+        or kind.apply_cumulative_transitions is not _TRANSITIONS
+        or "log_Q_t_transitioning_to_known_class" in own
+        or "apply_cumulative_transitions" in own
+    )
 
 
 def _empty(like: npt.NDArray[Any], classes: int) -> FloatArray:

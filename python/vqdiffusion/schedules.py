@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
-from .arguments import as_float, as_int
+from .arguments import MOST_TIMESTEPS, as_float, as_int
 
 
 def alpha_schedules(
@@ -17,7 +17,7 @@ def alpha_schedules(
     Parameters
     ----------
     num_diffusion_timesteps : int
-        T, at least 2.
+        T, from 2 to 10**7.
     alpha_cum_start, alpha_cum_end : float
         ᾱ at t = 0 and at t = T - 1, each in [0, 1].
 
@@ -33,7 +33,7 @@ def alpha_schedules(
     TypeError, ValueError
         If an argument has the wrong type or is out of its range.
     """
-    steps = as_int(num_diffusion_timesteps, "num_diffusion_timesteps", 2)
+    steps = as_int(num_diffusion_timesteps, "num_diffusion_timesteps", 2, MOST_TIMESTEPS)
     start, end = as_float(alpha_cum_start, "alpha_cum_start"), as_float(alpha_cum_end, "alpha_cum_end")
     alpha, alpha_cumulative = np.empty(steps), np.empty(steps + 1)
     _native.alpha_schedules(steps, start, end, alpha, alpha_cumulative)
@@ -48,7 +48,7 @@ def gamma_schedules(
     Parameters
     ----------
     num_diffusion_timesteps : int
-        T, at least 2.
+        T, from 2 to 10**7.
     gamma_cum_start, gamma_cum_end : float
         γ̄ at t = 0 and at t = T - 1, each in [0, 1].
 
@@ -64,7 +64,7 @@ def gamma_schedules(
     TypeError, ValueError
         If an argument has the wrong type or is out of its range.
     """
-    steps = as_int(num_diffusion_timesteps, "num_diffusion_timesteps", 2)
+    steps = as_int(num_diffusion_timesteps, "num_diffusion_timesteps", 2, MOST_TIMESTEPS)
     start, end = as_float(gamma_cum_start, "gamma_cum_start"), as_float(gamma_cum_end, "gamma_cum_end")
     gamma, gamma_cumulative = np.empty(steps), np.empty(steps + 1)
     _native.gamma_schedules(steps, start, end, gamma, gamma_cumulative)

@@ -37,7 +37,9 @@ class StepPlan:
     def check(
         self, schedule: tuple[Any, ...], timestep: int | list[int], generator: Any, same_sample: Callable[[], bool]
     ) -> None:
-        """Refuses a step that is not the one planned. At t = 0 the sample plays no part and is not compared.
+        """Refuses a step that is not the one planned.
+
+        `same_sample` tells whether the sample is that of the plan, or plays no part.
 
         Raises
         ------
@@ -50,5 +52,5 @@ class StepPlan:
             raise ValueError(f"plan must be for timestep {timestep}, but was made for timestep {self.timestep}")
         if schedule is not self._schedule and not all(map(np.array_equal, schedule, self._schedule)):
             raise ValueError("plan must come from a scheduler with the same classes and noise, but its were others")
-        if timestep != 0 and not same_sample():
+        if not same_sample():
             raise ValueError("plan must be for the sample that is passed, but was made for another")

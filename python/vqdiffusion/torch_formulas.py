@@ -15,7 +15,7 @@ axes or with one entry for each batch row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -63,7 +63,7 @@ class Law:
     num_classes: int
     terms: Tensor  # (T, 8): Terms
     logs: Tensor  # (T + 1, 6): log α, log β, log γ, then cumulative; the first row is for t = -1
-    odds: Tensor  # (T, 9): Odds
+    odds: Tensor | None  # (T, 9): Odds; None where `terms` are of tables that somebody has set
     linear: tuple[bool, ...]  # for each t: β̄_s = 0, so that the posterior of a class is proportional to its probability
     carries: tuple[bool, ...]  # for each t: β̄_t = 0, so that an unmasked pixel cannot have changed
 
@@ -100,17 +100,61 @@ class Law:
             tuple(carries.tolist()),
         )
 
+    @classmethod
+    def of_tables(cls, num_classes: int, tables: Sequence[Tensor]) -> Law:
+        """The law of six tables taken as they are; they need not fit each other.
+
+        log α, log β and log γ are (T,), the cumulative ones (T + 1,), the last entry for t = -1.
+        As in one-hot logarithms log 0 is log 1e-30 in q(x_t | x_0) and q(x_t | x_s), but where
+        β̄_t = 0 an unmasked pixel is carried over.
+        """
+        device = next((table.device for table in tables if table.is_meta), tables[0].device)
+        dtype = _law_dtype(device)
+        a, b, c, *cumulative = (table.to(device, dtype) for table in tables)
+        log_a, log_b, log_c = (table[:-1] for table in cumulative)
+        log_a_s, log_b_s, log_c_s = (table.roll(1)[:-1] for table in cumulative)
+        linear, carries = log_b_s.isneginf(), log_b.isneginf()
+        other = (a + _LOG_IMPOSSIBLE).logaddexp(b)
+        of_other = (log_a + _LOG_IMPOSSIBLE).logaddexp(log_b)
+        columns = [
+            log_a_s,
+            torch.where(linear, 0, log_b_s),
+            c - log_c,
+            torch.where(carries, -torch.inf, other - of_other),
+            torch.where(carries, 0, a.logaddexp(b) - of_other),
+            torch.where(carries, 0, of_other - log_a.logaddexp(log_b)),
+            log_c_s - log_c,
+            torch.where(carries, -torch.inf, _LOG_IMPOSSIBLE + log_c_s - of_other),
+        ]
+        from_clean = [torch.cat((one.new_zeros(1), one)) for one in (a, b, c)]
+        from_clean += [one.roll(1) for one in cumulative]
+        nowhere = (False,) * len(a)
+        flags = [nowhere if one.is_meta else tuple(one.tolist()) for one in (linear, carries)]
+        return cls(num_classes, torch.stack(columns, 1), torch.stack(from_clean, 1), None, *flags)
+
+    def reads_sample(self, t: Any) -> bool:
+        """Whether a step from t, an int or several, reads the sample: at t = 0 only to carry
+        pixels over."""
+        return t != 0 or self.carries[0]
+
     def to(self, device: torch.device | str) -> Law:
         """The same with its logarithms on a device."""
-        dtype = torch.float32 if torch.device(device).type == "mps" else torch.float64
-        tables = {name: getattr(self, name).to(device, dtype) for name in ("terms", "logs", "odds")}
-        return replace(self, **tables)
+        terms, logs, odds = (
+            None if one is None else one.to(device, _law_dtype(device))
+            for one in (self.terms, self.logs, self.odds)
+        )
+        return replace(self, terms=terms, logs=logs, odds=odds)
 
     def flag(self, flags: tuple[bool, ...], t: int | Tensor) -> bool | Tensor:
         """A bool to branch on where t is known, else a tensor."""
         if isinstance(t, Tensor) or torch.compiler.is_compiling():
-            return entries(torch.tensor(flags), t)
+            device = t.device if isinstance(t, Tensor) else "cpu"
+            return entries(torch.tensor(flags, device=device), t)
         return flags[t]
+
+
+def _law_dtype(device: torch.device | str) -> torch.dtype:
+    return torch.float32 if torch.device(device).type == "mps" else torch.float64
 
 
 def _odds(
@@ -149,7 +193,7 @@ class Posterior(NamedTuple):
 def posterior(law: Law, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Posterior:
     """Eq. 11. Classes outside 0 … K give wrong results but read no memory that is not theirs."""
     x = _at_least_float32(log_p_x_0)
-    terms = Terms(*entries(law.terms, t).to(x.dtype).unbind(-1))
+    terms = Terms(*entries(law.terms, t).to(x.device, x.dtype).unbind(-1))
     linear, carries = law.flag(law.linear, t), law.flag(law.carries, t)
 
     shown = x_t.long().unsqueeze(1)
@@ -186,26 +230,50 @@ def gumbel_argmax(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Ten
     return torch.where(of_mask > best, classes.shape[1], token)
 
 
+def carried_over(law: Law, tokens: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
+    """The tokens (B, N), but where β̄_t = 0 the classes that pixels show."""
+    carries = any(law.carries) and law.flag(law.carries, t)
+    if carries is False:
+        return tokens
+    if isinstance(carries, Tensor) and carries.ndim > 0:
+        carries = carries.squeeze(2)
+    return torch.where((x_t != law.num_classes) & carries, x_t.long(), tokens)
+
+
 def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | Tensor, cumulative: bool) -> Tensor:
     """log q(x_t | x_0 = j), or log q(x_t | x_{t-1} = j) with the row of the mask, for every class j."""
     onehot = _at_least_float32(log_onehot_x_t)
-    a, b, c = entries(law.logs, t + 1).to(onehot.dtype).unbind(-1)[3 if cumulative else 0 :][:3]
-    rows = torch.where((x_t == law.num_classes).unsqueeze(1), c, (onehot[:, :-1] + a).logaddexp(b))
+    logs = entries(law.logs, t + 1).to(onehot.device, onehot.dtype).unbind(-1)
+    a, b, c = logs[3:] if cumulative else logs[:3]
+    masked = (x_t.long() == law.num_classes).unsqueeze(1)
+    rows = torch.where(masked, c, (onehot[:, :-1] + a).logaddexp(b))
     return rows if cumulative else torch.cat((rows, onehot[:, -1:]), 1)
 
 
 def apply_cumulative_transitions(law: Law, q: Tensor, t: int | Tensor) -> Tensor:
     """log(ᾱ_t e^q + β̄_t), and log γ̄_t for the mask; t = -1 stands for clean data."""
     q = _at_least_float32(q)
-    a, b, c = entries(law.logs, t + 1).to(q.dtype).unbind(-1)[3:]
+    a, b, c = entries(law.logs, t + 1).to(q.device, q.dtype).unbind(-1)[3:]
     return torch.cat(((q + a).logaddexp(b), c.expand_as(q[:, :1])), 1)
+
+
+def q_sample(law: Law, x_0: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor:
+    """x_t (B, N) from q(x_t | x_0) by uniforms: the mask below γ̄_t, then β̄_t for each class."""
+    logs = entries(law.logs, t + 1).to(uniforms.device, uniforms.dtype)
+    beta, gamma = logs[..., 4:].exp().unbind(-1)
+    if isinstance(t, Tensor):
+        beta, gamma = beta.view(-1, 1), gamma.view(-1, 1)
+    x_0, v = x_0.long(), uniforms - gamma
+    replaced = (v / beta).long().clamp(0, law.num_classes - 1)
+    unmasked = torch.where(v < law.num_classes * beta, replaced, x_0)
+    return torch.where((x_0 == law.num_classes) | (uniforms < gamma), law.num_classes, unmasked)
 
 
 def entries(table: Tensor, t: int | Tensor) -> Tensor:
     """The row of a table at t; for a tensor of them (B, 1, 1) entries, or (B, 1, 1, columns)."""
     if not isinstance(t, Tensor):
         return table[t]
-    return table.to(t.device).index_select(0, t.reshape(-1).long()).unflatten(0, (-1, 1, 1))
+    return table.to(t.device).index_select(0, t.reshape(-1).long()).view(-1, 1, 1, *table.shape[1:])
 
 
 def _either(flag: bool | Tensor, yes: Callable[[], Tensor], no: Callable[[], Tensor]) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import guidance
 from .arguments import as_array
+from .checks import check_rate
 from .torch_memory import memory, traced
 
 
@@ -24,27 +25,31 @@ def guide(log_p_uncond: Any, log_p_cond: Any, scale: float) -> Tensor:
         raise TypeError(f"log_p_cond must be {u.dtype} as log_p_uncond is, not {c.dtype}")
     if u.shape != c.shape:
         raise ValueError(f"log_p_cond must have shape {tuple(u.shape)}, not {tuple(c.shape)}")
-    if not math.isfinite(scale):
-        raise ValueError(f"scale must be finite, not {scale}")
+    if not abs(scale) <= 2**64:
+        raise ValueError(f"scale must be a number of moderate size, not {scale}")
+    lowest = torch.finfo(u.dtype).min
     u, c = _at_least_float32(u), _at_least_float32(c)
     _check_columns(u, "log_p_uncond")
     _check_columns(c, "log_p_cond")
-    impossible = u.isneginf() | c.isneginf()
+    largest = torch.finfo(u.dtype).max / (4 * (1 + abs(scale)))
+    limit = max(-largest, lowest)  # what is lower counts as -inf: it could overflow
+    impossible = (u <= limit) | (c <= limit)
     u, c = u.masked_fill(impossible, 0), c.masked_fill(impossible, 0)  # ∞ - ∞ would be NaN, and so would its gradient
     mixed = (u + scale * (c - u)).masked_fill(impossible, -torch.inf)
-    _check_columns(mixed, "the mixture of log_p_uncond and log_p_cond")
+    _check_mixture(mixed, largest, log_p_uncond=u, log_p_cond=c)
     return mixed.log_softmax(1)
 
 
 def truncate(log_p: Any, rate: float, floor: float = -torch.inf) -> Tensor:
     """See `vqdiffusion.truncate`. By torch where autograd or torch.compile records, or the memory is out of reach."""
+    check_rate(rate, "rate")
     if not _recorded(log_p):
         array = memory(log_p, "log_p")
         if array is not None:
             return torch.from_numpy(guidance.truncate(array, rate, floor))
     log_p = _at_least_float32(_as_log_probabilities(log_p, "log_p"))
-    if math.isnan(rate) or math.isnan(floor):
-        raise ValueError(f"rate and floor must not be NaN, but are {rate} and {floor}")
+    if math.isnan(floor):
+        raise ValueError(f"floor must not be NaN, but is {floor}")
     _check_columns(log_p, "log_p")
     falling, order = log_p.sort(dim=1, descending=True, stable=True)
     before = falling.exp().cumsum(1).roll(1, 1)
@@ -54,7 +59,7 @@ def truncate(log_p: Any, rate: float, floor: float = -torch.inf) -> Tensor:
 
 
 def _as_log_probabilities(value: Any, name: str) -> Tensor:
-    x = value if isinstance(value, Tensor) else torch.tensor(as_array(value, name))
+    x = value if isinstance(value, Tensor) else torch.tensor(as_array(value, name), device="cpu")
     if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
     if x.ndim != 3:
@@ -64,16 +69,38 @@ def _as_log_probabilities(value: Any, name: str) -> Tensor:
 
 def _check_columns(x: Tensor, name: str) -> None:
     """Refuses NaN, +inf and columns of nothing but -inf, where values can be looked at."""
+    for row, pixel in _first_bad(x):
+        raise ValueError(
+            f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel {pixel}"
+        )
+
+
+def _check_mixture(mixed: Tensor, largest: float, **inputs: Tensor) -> None:
+    """Refuses a mixture of good inputs that cannot be normalised: it has no class, or numbers over `largest` in it."""
+    for row, pixel in _first_bad(mixed):
+        for name, x in inputs.items():
+            if bool((x[row, :, pixel] > largest).any()):
+                raise ValueError(
+                    f"{name} must hold numbers that guidance at this scale keeps finite, but does not at row {row}, "
+                    f"pixel {pixel}"
+                )
+        raise ValueError(
+            f"{' and '.join(inputs)} must leave every pixel a class that is -inf in neither, but do not at row {row}, "
+            f"pixel {pixel}"
+        )
+
+
+def _first_bad(x: Tensor) -> list[list[int]]:
+    """Row and pixel of the first column without a finite largest element, in a list that is empty where none is."""
     if traced():
-        return
+        return []
+    if x.shape[1] == 0:
+        return [[0, 0]] if x.shape[0] and x.shape[2] else []
     possible = x.detach().amax(1).isfinite()
     try:
-        if bool(possible.all()):
-            return
+        return [] if bool(possible.all()) else (~possible).nonzero()[:1].tolist()
     except RuntimeError:  # no values: under vmap, or on the meta device
-        return
-    row, pixel = (~possible).nonzero()[0].tolist()
-    raise ValueError(f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel {pixel}")
+        return []
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

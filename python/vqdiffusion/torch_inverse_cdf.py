@@ -1,5 +1,5 @@
 """Drawing by one uniform per pixel on torch tensors, as the native module does: what the uniform alone decides, and how
-a column completes the rest. x_t is (B, N), classes 0 … K; at t = 0 it is to be the mask throughout (`shown`).
+a column completes the rest. x_t is (B, N), classes 0 … K; at t = 0 it is mostly the mask throughout (`shown`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from .torch_formulas import Law, Odds, entries
 
 
 def shown(law: Law, x_t: Tensor | None, t: int | Tensor, like: Tensor) -> Tensor:
-    """x_t (B, N), with the mask where t = 0: the last step draws from the model output, whatever the pixels show."""
+    """x_t (B, N), with the mask where t = 0: the last step draws from the model output, whatever the pixels show, unless
+    β̄_0 = 0."""
+    if law.carries[0]:
+        return x_t.long()
     if not isinstance(t, Tensor):
         return x_t.long() if t != 0 else torch.full_like(like, law.num_classes, dtype=torch.int64)
     return torch.where((t == 0).view(-1, 1), law.num_classes, x_t.long())
@@ -72,6 +75,16 @@ def inverse_cdf(law: Law, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Ten
     """The tokens (B, N) of all pixels."""
     tokens, needed = decide(law, x_t, t, uniforms)
     return torch.where(needed, complete(law, x, x_t, t, uniforms), tokens)
+
+
+def invert(log_p: Tensor, uniforms: Tensor) -> Tensor:
+    """The tokens (B, N) of log-probabilities (B, classes, N), which need not be normalised."""
+    weights = (log_p.to(uniforms.dtype) - log_p.amax(1, keepdim=True)).exp()
+    cumulative = weights.cumsum(1)
+    total = cumulative[:, -1:]
+    exceeded = (cumulative <= uniforms.unsqueeze(1) * total).sum(1)
+    # The last class with any mass, where rounding leaves none.
+    return exceeded.minimum((cumulative < total).sum(1))
 
 
 def _odds(law: Law, t: int | Tensor, dtype: torch.dtype) -> Odds:

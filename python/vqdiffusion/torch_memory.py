@@ -13,14 +13,22 @@ from torch.jit import is_tracing
 
 from .arguments import as_array
 
-_is_functional = getattr(torch, "_is_functional_tensor", lambda tensor: False)  # torch has no public name for it
+# torch has no public names for these.
+_is_functional = getattr(torch, "_is_functional_tensor", lambda tensor: False)
+_dispatch_modes = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)
+_is_included = getattr(torch._C, "_dispatch_tls_is_dispatch_key_included", lambda key: False)
+_PRE_DISPATCH = getattr(getattr(torch._C, "DispatchKey", None), "PreDispatch", None)  # as in export
 _BFLOAT16 = np.dtype([("bfloat16", "u2")])  # how the native module is told: NumPy has no bfloat16
 
 
 def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
     """The elements of a tensor or an array in the memory where they are, or None for a tensor whose memory is out of
-    reach, being on another device or standing for something else, as under vmap, functionalize and torch.compile."""
-    if traced():
+    reach, being on another device or standing for something else, as under vmap, functionalize and torch.compile.
+
+    Under a TorchDispatchMode, such as that of `make_fx`, all memory is: the mode is to see what is
+    computed.
+    """
+    if traced() or _dispatch_modes() or _is_included(_PRE_DISPATCH):
         return None
     if not isinstance(value, Tensor):
         return as_array(value, name)

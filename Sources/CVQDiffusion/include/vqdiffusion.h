@@ -159,7 +159,9 @@ typedef struct vqd_noise {
 } vqd_noise;
 
 /* One reverse step x_t -> x_s by Gumbel-max: argmax over classes of log p(x_s | x_t) - log(-log(u + 1e-30) + 1e-30), the lowest index
- * winning ties. At t = 0 the model output itself is drawn from, the mask is never drawn, and `sample` is not read and may be NULL.
+ * winning ties. At t = 0 the model output itself is drawn from, the mask is never drawn, and
+ * `sample` is not read and may be NULL; where β̄_0 = 0 it is read there too, and the pixels that
+ * show a class keep it.
  * previous_timestep is s < t, s = t - 1 for the paper's chain, -1 at t = 0.
  * model_output (B, K, N) floating; sample (B, N) any integer type; prev_sample (B, N) int64. */
 vqd_status vqd_step_gumbel(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
@@ -174,8 +176,9 @@ vqd_status vqd_step_inverse_cdf(const vqd_schedule *schedule, int64_t timestep, 
                                 vqd_context *context);
 
 /* Tells which columns vqd_step_inverse_cdf will read with these uniforms, before there is any model output, so that a model may compute its
- * output layer for those pixels only (2 to 3 in a hundred in the middle of a default chain; all at t = 0).
- * sample (B, N) any integer type, not read at t = 0 and may be NULL there; uniforms (B, N) float64 in [0, 1); needed (B, N) VQD_BOOL8, a byte
+ * output layer for those pixels only (2 to 3 in a hundred in the middle of a default chain; at t = 0
+ * all, or where β̄_0 = 0 the masked ones).
+ * sample as in vqd_step_gumbel, uniforms (B, N) float64 in [0, 1); needed (B, N) VQD_BOOL8, a byte
  * of 1 where the column is needed, else of 0. */
 vqd_status vqd_plan_inverse_cdf(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep, const vqd_tensor *sample,
                                 const vqd_tensor *uniforms, const vqd_tensor *needed, vqd_context *context);
@@ -204,7 +207,10 @@ vqd_status vqd_gumbel_noised(const vqd_tensor *logits, const vqd_tensor *uniform
 
 /* Classifier-free guidance: l = u + scale (c - u), then l - log sum exp l, so that every column is a distribution again.
  * log_p_uncond (u) and log_p_cond (c) (B, K, N) floating, of one type; scale finite; out (B, K, N) float32, or float64 when the inputs are. A class that
- * is -inf in either input is -inf in the result. */
+ * is -inf in either input is -inf in the result, and so is one that has at most
+ * -greatest / (4 (1 + |scale|)) in either, where greatest is the largest number of the precision
+ * computed in (float64, else float32), or the lowest float16 in float16: less may overflow.
+ * Errors: VQD_VALUE_ERROR naming the input with a number so large that a column overflows. */
 vqd_status vqd_guide(const vqd_tensor *log_p_uncond, const vqd_tensor *log_p_cond, double scale, const vqd_tensor *out,
                      vqd_context *context);
 

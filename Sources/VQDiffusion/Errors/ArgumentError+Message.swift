@@ -39,11 +39,11 @@ extension ArgumentError {
             text.write(lower)
             text.write(", not ")
             text.write(value)
-        case .classOutside(let value, let upper, let row, let pixel):
+        case .classOutside(let magnitude, let isNegative, let upper, let row, let pixel):
             text.write(" must hold classes 0 ... ")
             text.write(upper)
             text.write(", not ")
-            text.write(value)
+            text.write(magnitude: magnitude, isNegative: isNegative)
             text.write(" as at ")
             text.write(Shape(row, pixel), brackets: true)
         case .notANumber:
@@ -61,6 +61,11 @@ extension ArgumentError {
             text.write(timestep)
         case .notFinite(let row, let index, let pixel):
             text.write(" must hold finite numbers or -inf, not NaN or +inf as at ")
+            text.write(Shape(row, index, pixel), brackets: true)
+        case .tooLarge(let value, let row, let index, let pixel):
+            text.write(" must hold numbers that guidance at this scale keeps finite, not ")
+            text.write(value)
+            text.write(" as at ")
             text.write(Shape(row, index, pixel), brackets: true)
         case .noMass(let row, let pixel):
             text.write(" must give every pixel a class of nonzero probability; all are -inf at row ")
@@ -101,10 +106,12 @@ struct MessageWriter {
         utf8.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
-    mutating func write(_ value: Int) {
-        if value < 0 { utf8.append(UInt8(ascii: "-")) }
+    mutating func write(_ value: Int) { write(magnitude: value.magnitude, isNegative: value < 0) }
+
+    mutating func write(magnitude: UInt, isNegative: Bool) {
+        if isNegative { utf8.append(UInt8(ascii: "-")) }
         var digits: [UInt8] = []
-        var rest = value.magnitude
+        var rest = magnitude
         repeat {
             digits.append(UInt8(ascii: "0") + UInt8(rest % 10))
             rest /= 10

@@ -26,8 +26,8 @@ public struct ArgumentError: Error {
         case outside(Int, lower: Int, upper: Int)
         /// An integer that is too small.
         case tooSmall(Int, lower: Int)
-        /// A class index outside `0 ... upper`.
-        case classOutside(Int, upper: Int, row: Int, pixel: Int)
+        /// A class index outside `0 ... upper`, by its magnitude.
+        case classOutside(UInt, isNegative: Bool, upper: Int, row: Int, pixel: Int)
         /// NaN or infinite where a number is asked for.
         case notANumber
         /// A number that is not in [0, 1].
@@ -38,6 +38,8 @@ public struct ArgumentError: Error {
         case notAChain(rule: StaticString, timestep: Int)
         /// NaN or +∞ in the column of a pixel.
         case notFinite(row: Int, class: Int, pixel: Int)
+        /// A number in the column of a pixel that guidance cannot take at its scale.
+        case tooLarge(Double, row: Int, class: Int, pixel: Int)
         /// A column that is -∞ throughout.
         case noMass(row: Int, pixel: Int)
         /// NaN or +∞ in a tensor of single columns, (classes, columns).

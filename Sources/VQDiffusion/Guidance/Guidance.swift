@@ -1,11 +1,15 @@
 /// Classifier-free guidance in logarithms: ℓ = u + scale (c - u), then ℓ - log Σ_k e^ℓ, so that every column is a distribution again.
 ///
 /// - Parameters:
-///   - unconditional: u, (batch, classes, pixels), finite or -∞. A class that is -∞ in either input is -∞ in the result.
+///   - unconditional: u, (batch, classes, pixels), finite or -∞. A class that is -∞ in
+///     either input is -∞ in the result. So is one that has at most -greatest/(4 (1 + |scale|)) in
+///     either, where greatest is the largest number of the precision computed in, or the lowest
+///     finite float16 in float16: less could overflow.
 ///   - conditional: c, the same shape and element type.
 ///   - scale: finite; 1 gives the conditional distribution, more exaggerates what sets it apart.
 ///   - output: the same shape, `Float`, or `Double` when the inputs are. Untouched when an error is thrown.
-/// - Throws: `ArgumentError` for shapes or element types that disagree, NaN or +∞, a column without mass, or a scale that is NaN or beyond ±2⁶⁴.
+/// - Throws: `ArgumentError` for shapes or element types that disagree, NaN or +∞, a column
+///   without mass, numbers so large that a column overflows, or a scale that is NaN or beyond ±2⁶⁴.
 @export(interface)
 public func guide(
     unconditional: LogProbabilities, conditional: LogProbabilities, scale: Double, into output: OutputTensor,
@@ -13,6 +17,8 @@ public func guide(
 ) throws(ArgumentError) {
     try checkGuidance(unconditional, conditional, scale: scale)
     try output.checkShape(unconditional.shape)
+    guard !unconditional.isEmpty else { return }
+    try unconditional.checkHasClasses()
     switch unconditional.elementType {
     case .float16: try guide(HalfElement.self, unconditional, conditional, scale, output, parallelism)
     case .bfloat16: try guide(BrainElement.self, unconditional, conditional, scale, output, parallelism)
@@ -37,7 +43,6 @@ private func guide<E: FloatingElement>(
     _: E.Type, _ u: LogProbabilities, _ c: LogProbabilities, _ scale: Double, _ output: OutputTensor, _ parallelism: Parallelism
 ) throws(ArgumentError) {
     typealias V = E.Real.Vector
-    guard u.batch > 0 && u.pixels > 0 else { return }
     let groups = (u.pixels + 15) / 16
     let normalisers = try Scratch<E.Real>(u.batch * groups * 16)
     let columns = GuidedColumns<E>(

@@ -1,12 +1,20 @@
 import CVQDiffusion
 
-/// Columns of two model outputs combined by classifier-free guidance: ℓ = u + scale (c - u), and -∞ where either is -∞.
+/// Columns of two model outputs combined by classifier-free guidance: ℓ = u + scale (c - u), and -∞
+/// where either is at most `limit`.
+///
+/// With both of magnitude L = greatest/(4 (1 + |scale|)) at most, that of ℓ is at most
+/// (1 + 2 |scale|) L < greatest/2: nothing overflows.
 struct GuidedColumns<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
     let unconditional, conditional: LogProbabilities
     private let lanesOfUnconditional, lanesOfConditional: Scratch<LaneGroup>
     private let scale: V
+    /// L.
+    private let largest: E.Real
+    /// What counts as -∞: -L and below, and the lowest number of the element type.
+    private let limit: V
     /// With a negative scale +∞ may come out as -∞, so that the result does not tell.
     private let checksInputs: Bool
     /// Pixels are neighbours in memory.
@@ -23,6 +31,8 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         self.lanesOfUnconditional = lanesOfUnconditional
         self.lanesOfConditional = lanesOfConditional
         self.scale = V(repeating: E.Real(scale))
+        largest = .greatestFiniteMagnitude / (4 * (1 + E.Real(scale.magnitude)))
+        limit = V(repeating: max(-largest, E.lowest))
         checksInputs = scale < 0
         alongPixels = u.pixelStride == E.size && c.pixelStride == E.size
     }
@@ -36,40 +46,53 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     /// Combines a block of classes of sixteen pixels.
     ///
     /// - Parameters:
-    ///   - exact: whether -∞ is looked for. Otherwise a -∞ in the inputs may give NaN.
+    ///   - exact: whether classes at the limit become -∞. Otherwise theirs may be any number.
     ///   - block: room for sixteen vectors, like `room`.
+    /// - Returns: false when a class at the limit was met and not made -∞.
     @inline(never)
+    @discardableResult
     func combine(
         row: Int, group: Int, first: Int, count: Int, exact: Bool, into block: UnsafeMutablePointer<E.Real>, room: UnsafeMutablePointer<E.Real>
-    ) {
+    ) -> Bool {
         let u = unconditional
         lanesOfUnconditional.pointer[group].load(
             E.self, row: u.pointer(row: row), classStride: u.classStride, first: first, count: count, into: block)
         loadConditional(row: row, group: group, first: first, count: count, into: room)
-        let nothing = V(repeating: -E.Real.infinity)
+        let (scale, limit) = (scale, limit)
         var at = 0
         if exact {
             while at < count &* 16 {
                 let (x, y) = (V(at: block + at), V(at: room + at))
-                // What a difference of infinities has come to does not matter: it is replaced here.
-                (x + scale * (y - x)).kept(where: x, above: nothing, else: nothing).kept(where: y, above: nothing, else: nothing).store(at: block + at)
+                GuidedColumns.mixed(x, y, scale, limit).store(at: block + at)
                 at &+= 16
             }
-        } else {
-            while at < count &* 16 {
-                let (x, y) = (V(at: block + at), V(at: room + at))
-                (x + scale * (y - x)).store(at: block + at)
-                at &+= 16
-            }
+            return true
         }
+        var least = V(repeating: 0)
+        while at < count &* 16 {
+            let (x, y) = (V(at: block + at), V(at: room + at))
+            (x + scale * (y - x)).store(at: block + at)
+            least = .lesser(least, .lesser(x, y))
+            at &+= 16
+        }
+        return limit.isBelow(least)
+    }
+
+    /// ℓ, or -∞: what the limit and less overflow to is replaced. Neither is NaN.
+    @inline(__always)
+    private static func mixed(_ x: V, _ y: V, _ scale: V, _ limit: V) -> V {
+        let nothing = V(repeating: -E.Real.infinity)
+        return (x + scale * (y - x)).kept(where: .lesser(x, y), above: limit, else: nothing)
     }
 
     /// Combines a block of classes of some groups, not exactly. Of groups that are neighbours it goes class by class: lines of memory that follow each other
     /// take less time than those that are a class row apart.
+    ///
+    /// - Returns: false when a class at the limit was met in one of the groups.
     @inline(never)
     private func combine(
         row: Int, groups: Range<Int>, first: Int, count: Int, into blocks: UnsafeMutablePointer<E.Real>, room: UnsafeMutablePointer<E.Real>
-    ) {
+    ) -> Bool {
         let size = blockOfClasses &* 16
         let (lanesOfU, lanesOfC) = (lanesOfUnconditional.pointer + groups.lowerBound, lanesOfConditional.pointer + groups.lowerBound)
         let (startOfU, startOfC) = (lanesOfU[0].offsets[0], lanesOfC[0].offsets[0])
@@ -81,9 +104,13 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         {
             neighbours &+= 1
         }
+        var isAbove = true
         for j in neighbours..<groups.count {
-            combine(row: row, group: groups.lowerBound &+ j, first: first, count: count, exact: false, into: blocks + j &* size, room: room)
+            isAbove = combine(
+                row: row, group: groups.lowerBound &+ j, first: first, count: count, exact: false,
+                into: blocks + j &* size, room: room) && isAbove
         }
+        var least = V(repeating: 0)
         var u = unconditional.pointer(row: row, class: first) + startOfU
         var c = conditional.pointer(row: row, class: first) + startOfC
         var i = 0
@@ -94,6 +121,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             while j < neighbours {
                 let (a, b) = (E.loadVector(x), E.loadVector(y))
                 (a + scale * (b - a)).store(at: target)
+                least = .lesser(least, .lesser(a, b))
                 x += 16 &* E.size
                 y += 16 &* E.size
                 target += size
@@ -103,6 +131,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             c += conditional.classStride
             i &+= 1
         }
+        return limit.isBelow(least) && isAbove
     }
 
     /// A block of classes of some groups of neighbours in both inputs, of which `add` asks for a line each with every class that it adds: as many as the blocks
@@ -126,11 +155,11 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         vqd_prefetch(conditional.pointer(row: row, class: k) + lanesOfConditional.pointer[group].offsets[0])
     }
 
-    /// ℓ of one class at sixteen pixels, of which no input is -∞ where the result matters.
+    /// ℓ of one class at sixteen pixels.
     @inline(__always)
     func load(unconditional u: UnsafeRawPointer, conditional c: UnsafeRawPointer, group: Int) -> V {
         let (x, y) = (lanesOfUnconditional.pointer[group].load(E.self, row: u), lanesOfConditional.pointer[group].load(E.self, row: c))
-        return x + scale * (y - x)
+        return GuidedColumns.mixed(x, y, scale, limit)
     }
 
     /// log Σ_k e^ℓ for some groups of sixteen pixels.
@@ -150,14 +179,19 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         let block = try Scratch<E.Real>(together * blockOfClasses * 16)
         let room = try Scratch<E.Real>(blockOfClasses * 16)
         let masses = try RunningMasses<V>(groups: groups.count)
+        // Groups to go through again, with attention to what counts as -∞.
+        let again = try Scratch<Bool>(groups.count, filledWith: checksInputs)
         if together > 1 {
             for first in stride(from: 0, to: classes, by: blockOfClasses) {
                 let count = min(blockOfClasses, classes &- first)
                 for group in stride(from: groups.lowerBound, to: groups.upperBound, by: together) {
                     let some = group..<min(group &+ together, groups.upperBound)
-                    combine(row: row, groups: some, first: first, count: count, into: block.pointer, room: room.pointer)
+                    let isAbove = combine(
+                        row: row, groups: some, first: first, count: count, into: block.pointer,
+                        room: room.pointer)
                     for i in 0..<some.count {
                         let at = group &+ i &- groups.lowerBound
+                        if !isAbove { again[at] = true }
                         let block = block.pointer + i &* blockOfClasses &* 16
                         let ahead = rowsAhead(row: row, groups: some, i, first: first &+ blockOfClasses)
                         masses.add(block, count: count, to: at, ahead: ahead)
@@ -168,7 +202,10 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         } else if !checksInputs {
             forEachBlock(classes: 0..<classes, groups: groups, alongPixels: alongPixels) { first, count, group in
                 let at = group &- groups.lowerBound
-                combine(row: row, group: group, first: first, count: count, exact: false, into: block.pointer, room: room.pointer)
+                let isAbove = combine(
+                    row: row, group: group, first: first, count: count, exact: false,
+                    into: block.pointer, room: room.pointer)
+                if !isAbove { again[at] = true }
                 masses.add(block.pointer, count: count, to: at)
                 each(at, block.pointer, first, count, masses.largest(at))
             }
@@ -176,8 +213,8 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         var isGood = true
         for group in groups {
             let at = group - groups.lowerBound
-            if checksInputs || !masses.isPositive(at) {
-                // Rare, or bad: with attention to -∞.
+            if again[at] || !masses.isPositive(at) {
+                // Rare, or bad.
                 masses.clear(at)
                 for first in stride(from: 0, to: classes, by: blockOfClasses) {
                     let count = min(blockOfClasses, classes - first)
@@ -204,17 +241,29 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         return true
     }
 
-    /// Throws when one of the inputs has NaN or +∞ in a column, or the column has no mass.
+    /// Throws when one of the inputs has NaN or +∞ in a column, or the column has no mass or may
+    /// overflow.
     func checkColumn(row: Int, pixel: Int) throws(ArgumentError) {
         let (u, c) = (unconditional, conditional)
+        let limit = self.limit[0]
         var hasMass = false
         for k in 0..<u.classes {
             let (x, y) = (E.load(u.pointer(row: row, class: k, pixel: pixel)), E.load(c.pointer(row: row, class: k, pixel: pixel)))
             guard x < .infinity else { throw ArgumentError(u.name, .notFinite(row: row, class: k, pixel: pixel)) }
             guard y < .infinity else { throw ArgumentError(c.name, .notFinite(row: row, class: k, pixel: pixel)) }
-            hasMass = hasMass || (x > -.infinity && y > -.infinity)
+            hasMass = hasMass || (x > limit && y > limit)
         }
         guard hasMass else { throw ArgumentError(c.name, .noMass(row: row, pixel: pixel)) }
+        for k in 0..<u.classes {
+            for p in [u, c] {
+                let x = E.load(p.pointer(row: row, class: k, pixel: pixel))
+                guard x <= largest else {
+                    let problem = ArgumentError.Problem.tooLarge(
+                        x.asDouble, row: row, class: k, pixel: pixel)
+                    throw ArgumentError(p.name, problem)
+                }
+            }
+        }
     }
 }
 
@@ -284,7 +333,7 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
             at &+= 16
         }
         if top.lanes(above: before) != 0 {
-            sum = sum * V.exp(before - top).widened
+            sum = sum * V.expOfNegative(before - top).widened
             top.store(at: largest.pointer + group &* 16)
         }
         var part = V(repeating: 0)
@@ -292,7 +341,7 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
         while at < count &* 16 {
             rowsOfU.askForNext()
             rowsOfC.askForNext()
-            part = part + .exp(V(at: block + at) - top)
+            part = part + .expOfNegative(V(at: block + at) - top)
             at &+= 16
         }
         (sum + part.widened).store(at: sums.pointer + group &* 16)

@@ -204,7 +204,7 @@ struct Preparation {
                 }
             }
         }
-        // All finite, but guidance has left the range of the numbers.
-        if isAnyBad { throw ArgumentError("guidance_scale", .notANumber) }
+        // Each of them has a column that `check` refuses.
+        if isAnyBad { throw ArgumentError(output.conditional.name, .notANumber) }
     }
 }

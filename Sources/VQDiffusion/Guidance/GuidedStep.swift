@@ -38,7 +38,7 @@ extension ReverseStep {
         let shown = try checkedClasses(p, given: sample, uniforms: uniforms, output: output)
         guard p.batch > 0 && p.pixels > 0 else { return true }
         if case .given(let given) = uniforms { try checkUniforms(Float.self, given, parallelism: parallelism) }
-        let plan = try PosteriorPlan<E.Real>(self, batch: p.batch, pixels: p.pixels, sample: shown, direct: drawsModelOutput)
+        let plan = try PosteriorPlan<E.Real>(self, batch: p.batch, pixels: p.pixels, sample: shown)
         guard let columns = try TruncatedColumns<E>.of(E.self, modelOutput, self, enteredInto: plan, parallelism: parallelism) else { return false }
         try race(Noise.self, columns, plan, of: p, uniforms, winners, parallelism)
         return true

@@ -15,6 +15,8 @@ public func truncate(
 ) throws(ArgumentError) {
     try checkTruncation(rate: rate, floor: floor)
     try output.checkShape(logProbabilities.shape)
+    guard !logProbabilities.isEmpty else { return }
+    try logProbabilities.checkHasClasses()
     switch logProbabilities.elementType {
     case .float16: try truncate(HalfElement.self, logProbabilities, rate, floor, output, parallelism)
     case .bfloat16: try truncate(BrainElement.self, logProbabilities, rate, floor, output, parallelism)
@@ -32,7 +34,6 @@ func checkTruncation(rate: Double, name: StaticString = "rate", floor: Double) t
 private func truncate<E: FloatingElement>(
     _: E.Type, _ p: LogProbabilities, _ rate: Double, _ floor: Double, _ output: OutputTensor, _ parallelism: Parallelism
 ) throws(ArgumentError) {
-    guard p.batch > 0 && p.pixels > 0 else { return }
     let groups = (p.pixels + 15) / 16
     // The value down to which a pixel's classes are kept, and the last index at which that very value is.
     let thresholds = try Scratch<E.Real>(p.batch * groups * 16)

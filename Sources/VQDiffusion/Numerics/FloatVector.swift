@@ -29,10 +29,16 @@ struct FloatVector: RealVector {
     static func exp(_ x: Self) -> Self { Self(.exp(x.lanes)) }
 
     @inline(__always)
+    static func expOfNegative(_ x: Self) -> Self { Self(.expBounded(x.lanes)) }
+
+    @inline(__always)
     static func logAddExpTail(_ x: Self) -> Self { Self(.logAddExpTail(x.lanes)) }
 
     @inline(__always)
     static func greater(_ a: Self, _ b: Self) -> Self { Self(vqd_greater(a.lanes, b.lanes)) }
+
+    @inline(__always)
+    static func lesser(_ a: Self, _ b: Self) -> Self { Self(vqd_lesser(a.lanes, b.lanes)) }
 
     @inline(__always)
     var widened: DoubleVector { DoubleVector(vqd_widened_float(lanes)) }

@@ -7,6 +7,8 @@ protocol FloatingElement {
 
     /// Bytes of an element.
     static var size: Int { get }
+    /// The lowest finite number.
+    static var lowest: Real { get }
     static func load(_ p: UnsafeRawPointer) -> Real
     /// Sixteen neighbours in memory.
     static func loadVector(_ p: UnsafeRawPointer) -> Real.Vector
@@ -25,6 +27,7 @@ extension FloatingElement {
 
 extension Float: FloatingElement {
     static var size: Int { 4 }
+    static var lowest: Float { -greatestFiniteMagnitude }
 
     @inline(__always)
     static func load(_ p: UnsafeRawPointer) -> Float { p.loadUnaligned(as: Float.self) }
@@ -35,6 +38,7 @@ extension Float: FloatingElement {
 
 extension Double: FloatingElement {
     static var size: Int { 8 }
+    static var lowest: Double { -greatestFiniteMagnitude }
 
     @inline(__always)
     static func load(_ p: UnsafeRawPointer) -> Double { p.loadUnaligned(as: Double.self) }
@@ -46,6 +50,7 @@ extension Double: FloatingElement {
 /// IEEE half precision. Decoded by bits: `Float16` would call a library function per lane where the CPU level has no conversion.
 enum HalfElement: FloatingElement {
     static var size: Int { 2 }
+    static var lowest: Float { -65504 }
 
     @inline(__always)
     static func load(_ p: UnsafeRawPointer) -> Float {
@@ -81,6 +86,7 @@ enum HalfElement: FloatingElement {
 /// The upper half of a float32.
 enum BrainElement: FloatingElement {
     static var size: Int { 2 }
+    static var lowest: Float { -0x1.fep127 }
 
     @inline(__always)
     static func load(_ p: UnsafeRawPointer) -> Float {
@@ -96,6 +102,7 @@ enum BrainElement: FloatingElement {
 /// An element computed with in double precision whatever its own.
 enum Widened<Element: FloatingElement>: FloatingElement where Element.Real == Float {
     static var size: Int { Element.size }
+    static var lowest: Double { Double(Element.lowest) }
 
     @inline(__always)
     static func load(_ p: UnsafeRawPointer) -> Double { Double(Element.load(p)) }

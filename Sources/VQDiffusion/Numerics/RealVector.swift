@@ -14,10 +14,14 @@ protocol RealVector {
 
     /// e^x within 2 ulp, arguments clamped to where the result is normal and finite; NaN gives NaN.
     static func exp(_ x: Self) -> Self
+    /// The same for x that is at most 0, or NaN, in less time.
+    static func expOfNegative(_ x: Self) -> Self
     /// log(1 + e^-|x|), for x that is not NaN: what log(e^a + e^b) exceeds max(a, b) by, at x = a - b.
     static func logAddExpTail(_ x: Self) -> Self
     /// Lane by lane, the greater of two vectors without NaN.
     static func greater(_ a: Self, _ b: Self) -> Self
+    /// Lane by lane, the lesser of two vectors, and `a` where `b` is NaN.
+    static func lesser(_ a: Self, _ b: Self) -> Self
 
     var widened: DoubleVector { get }
     /// The sum of the sixteen lanes.
@@ -54,6 +58,10 @@ extension RealVector {
 
     @inline(__always)
     func store(at p: UnsafeMutablePointer<Scalar>) { storeUnaligned(UnsafeMutableRawPointer(p)) }
+
+    /// True when every lane is less than the same lane of `other`.
+    @inline(__always)
+    func isBelow(_ other: Self) -> Bool { other.lanes(above: self) == .max }
 
     /// Stores the first `count` lanes.
     @inline(__always)

@@ -12,8 +12,12 @@ extension SIMD16<Float> {
     ///
     /// So e^-∞ is 1.2e-38 rather than 0: whoever adds up exponentials must ask for a sum large enough that this is nothing (`ColumnMass.isReliable`).
     @inline(__always)
-    static func exp(_ x: Self) -> Self {
-        let clamped = vqd_lesser(vqd_greater(x, Self(repeating: -87.33)), Self(repeating: 88.37))
+    static func exp(_ x: Self) -> Self { expBounded(vqd_lesser(x, Self(repeating: 88.37))) }
+
+    /// The same where x is at most 88.37, or NaN: an instruction less.
+    @inline(__always)
+    static func expBounded(_ x: Self) -> Self {
+        let clamped = vqd_greater(x, Self(repeating: -87.33))
         let magic = Self(repeating: 12_582_912)
         let shifted = clamped.times(Self(repeating: 1.442_695_04), plus: magic)
         let n = shifted - magic
@@ -56,7 +60,7 @@ extension SIMD16<Float> {
     /// log(1 + e^-|x|), for x that is not NaN: what log(e^a + e^b) exceeds max(a, b) by, at x = a - b.
     @inline(__always)
     static func logAddExpTail(_ x: Self) -> Self {
-        let y = exp(Self(bits: x.bits | SIMD16<UInt32>(repeating: 0x8000_0000)))
+        let y = expBounded(Self(bits: x.bits | SIMD16<UInt32>(repeating: 0x8000_0000)))
         // log(1 + y) = y q(y) for y in [0, 1] (3.0e-8)
         let q = y.times(0.005_232_298_7, plus: -0.029_503_655)
             .times(y, plus: 0.078_223_37)

@@ -14,6 +14,7 @@ public func logOneHot(_ indices: ClassIndices, classes: Int, into output: Output
     let (batch, pixels) = (indices.batch, indices.pixels)
     try output.checkShape(Shape(batch, classes, pixels))
     let shown = try indices.checked(batch: batch, pixels: pixels, upper: classes - 1)
+    guard !indices.isEmpty else { return }
     let result = output.elements(Float.self)
     result.update(repeating: Float(vqd_log(ReverseStep.impossible)), count: batch * classes * pixels)
     for row in 0..<batch {

@@ -57,9 +57,6 @@ extension RealVector {
 extension ReverseStep {
     /// True when β̄_s = 0, so that the posterior of a class is proportional to its probability.
     var isLinear: Bool { earlier.beta == 0 }
-
-    /// True when what is drawn from follows the columns alone: no uniform part is to be added.
-    var drawsLinearly: Bool { isLinear || drawsModelOutput }
 }
 
 /// log(e^a + e^b).

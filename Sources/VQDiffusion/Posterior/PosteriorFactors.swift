@@ -27,6 +27,8 @@ extension ReverseStep {
     /// The factors of the pixels that show a class, or the mask.
     func factors(of shown: Int32) -> PosteriorFactors {
         if shown == maskClass {
+            // Also where no pixel can be masked at t and the quotients are 0/0.
+            if earlier == .clean { return .direct }
             let unmasking = transition.gamma / now.gamma
             return PosteriorFactors(signal: unmasking * earlier.alpha, level: unmasking * earlier.beta, mask: earlier.gamma / now.gamma)
         }

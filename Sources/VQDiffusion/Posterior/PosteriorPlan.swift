@@ -10,12 +10,11 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
     let classes: Scratch<Int32>
     private let masked, unmasked: LogPosteriorFactors
 
-    /// - Parameter direct: draw from the model output itself rather than from the posterior.
     /// - Throws: `ArgumentError` when a column has a NaN or +∞ or no mass.
     static func of<E: FloatingElement>(
-        _: E.Type, _ step: ReverseStep, _ p: LogProbabilities, sample: borrowing Scratch<Int32>, direct: Bool = false, parallelism: Parallelism
+        _: E.Type, _ step: ReverseStep, _ p: LogProbabilities, sample: borrowing Scratch<Int32>, parallelism: Parallelism
     ) throws(ArgumentError) -> PosteriorPlan where E.Real == Real {
-        let plan = try PosteriorPlan(step, batch: p.batch, pixels: p.pixels, sample: sample, direct: direct)
+        let plan = try PosteriorPlan(step, batch: p.batch, pixels: p.pixels, sample: sample)
         let classes = plan.classes.pointer
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             let start = row * plan.width + chunk.lowerBound
@@ -27,7 +26,7 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
     }
 
     /// A plan of which only the classes are set; the coefficients of every pixel have yet to be, by `set`.
-    init(_ step: ReverseStep, batch: Int, pixels: Int, sample: borrowing Scratch<Int32>, direct: Bool) throws(ArgumentError) {
+    init(_ step: ReverseStep, batch: Int, pixels: Int, sample: borrowing Scratch<Int32>) throws(ArgumentError) {
         let width = (pixels + 15) / 16 * 16
         let signal = try Scratch<Real>(batch * width)
         let level = try Scratch<Real>(batch * width)
@@ -45,7 +44,7 @@ struct PosteriorPlan<Real: RealScalar>: ~Copyable {
         self.own = own
         self.mask = mask
         self.classes = classes
-        masked = LogPosteriorFactors(direct ? .direct : step.factors(of: step.maskClass), isLinear: direct || step.isLinear)
+        masked = LogPosteriorFactors(step.factors(of: step.maskClass), isLinear: step.isLinear)
         unmasked = LogPosteriorFactors(step.factors(of: 0), isLinear: step.isLinear)
     }
 

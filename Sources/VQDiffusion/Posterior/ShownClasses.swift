@@ -11,10 +11,14 @@ extension ReverseStep {
         return shown
     }
 
-    /// The same for a draw. At t = 0 the classes play no part: every pixel counts as masked, its column is then drawn from as it is.
+    /// The same for a draw. At t = 0 any pixel may be masked, and its column is drawn from as it is;
+    /// where the classes play no part every pixel counts as masked.
     func shownClasses(_ sample: ClassIndices?, batch: Int, pixels: Int) throws(ArgumentError) -> Scratch<Int32> {
-        if drawsModelOutput { return try Scratch(batch * pixels + 16, filledWith: maskClass) }
+        guard readsSample else { return try Scratch(batch * pixels + 16, filledWith: maskClass) }
         guard let sample else { throw ArgumentError("sample", .missing) }
+        if drawsModelOutput {
+            return try sample.checked(batch: batch, pixels: pixels, upper: classes)
+        }
         return try checkedClasses(sample, batch: batch, pixels: pixels)
     }
 }

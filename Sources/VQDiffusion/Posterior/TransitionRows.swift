@@ -50,6 +50,7 @@ extension NoiseSchedule {
         let rates = try logCumulative(at: t)
         try q.checkShape(Shape(-1, classes, -1))
         try output.checkShape(Shape(q.batch, classes + 1, q.pixels))
+        guard !q.isEmpty else { return }
         switch q.elementType {
         case .float16: try apply(HalfElement.self, rates, q, output, parallelism)
         case .bfloat16: try apply(BrainElement.self, rates, q, output, parallelism)

@@ -1,11 +1,13 @@
 extension ReverseStep {
     /// Draws x_s by Gumbel-max: the argmax over classes of log p(x_s | x_t) plus Gumbel noise, the lowest index winning ties.
     ///
-    /// At t = 0 the model output itself is drawn from, and the mask never is.
+    /// At t = 0 the model output itself is drawn from, and the mask never is; where β̄_0 = 0 the
+    /// pixels that show a class keep it.
     ///
     /// - Parameters:
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
-    ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at t = 0 and may be nil there.
+    ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at t = 0 and may be nil there,
+    ///     unless β̄_0 = 0.
     ///   - uniforms: for (batch, K + 1, pixels), at t = 0 (batch, K, pixels), in [0, 1). Scores are float32 when both these and the log-probabilities
     ///     are at most that, else float64.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
@@ -56,7 +58,7 @@ extension ReverseStep {
         _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
     ) throws(ArgumentError) where E.Real == Double {
         try checkUniforms(Double.self, uniforms, parallelism: parallelism)
-        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, direct: drawsModelOutput, parallelism: parallelism)
+        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, parallelism: parallelism)
         let columns = try StoredColumns<E>(p)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             var rows = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
@@ -88,7 +90,7 @@ extension ReverseStep {
     ) throws(ArgumentError) where Noise.Real == E.Real, Noise.Uniform == Float {
         if case .given(let uniforms) = uniforms { try checkUniforms(Float.self, uniforms, parallelism: parallelism) }
         // This finds out all that is wrong with the model output: no uniform is drawn before.
-        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, direct: drawsModelOutput, parallelism: parallelism)
+        let plan = try PosteriorPlan.of(E.self, self, p, sample: shown, parallelism: parallelism)
         try race(Noise.self, try StoredColumns<E>(p), plan, of: p, uniforms, winners, parallelism)
     }
 
@@ -138,7 +140,7 @@ extension ReverseStep {
         var race = try ArgmaxRace<Noise>(row: row, chunk: chunk, classes: plan.classes.pointer + start, maskClass: classes)
         let coefficients = RaceCoefficients<Noise.Real>(
             signal: plan.signal.pointer + start, level: plan.level.pointer + start, slope: plan.slope.pointer + start, own: plan.own.pointer + start,
-            mask: drawsModelOutput ? nil : UnsafePointer(plan.mask.pointer + start), isLinear: drawsLinearly)
+            mask: drawsModelOutput ? nil : UnsafePointer(plan.mask.pointer + start), isLinear: isLinear)
         let isDecided = try race.run(columns, &uniforms, coefficients, likely: likely)
         for n in 0..<chunk.count { winners[row * pixels + chunk.lowerBound + n] = race.winner(n) }
         return isDecided

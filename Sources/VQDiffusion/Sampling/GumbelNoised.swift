@@ -11,6 +11,7 @@ public func gumbelNoised(
 ) throws(ArgumentError) {
     try uniforms.checkShape(logits.shape)
     try output.checkShape(logits.shape)
+    guard !logits.isEmpty && logits.classes > 0 else { return }
     switch (logits.elementType, uniforms.elementType) {
     case (.float16, .float32): try add(HalfElement.self, FloatNoise.self, logits, uniforms, output, parallelism)
     case (.bfloat16, .float32): try add(BrainElement.self, FloatNoise.self, logits, uniforms, output, parallelism)

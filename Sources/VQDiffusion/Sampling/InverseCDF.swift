@@ -14,8 +14,8 @@ extension ReverseStep {
     /// needs no column either; an unmasked one keeps its class with at least (α + β) β̄_s/β̄_t.
     @inline(__always)
     func draw(_ u: Double, shown: Int32) -> Draw {
-        if drawsModelOutput { return .needsColumn }
         if shown == maskClass {
+            if drawsModelOutput { return .needsColumn }
             let stay = earlier.gamma / now.gamma
             if u < stay { return .settled(maskClass) }
             let (v, uniform) = unmasking(u)
@@ -36,8 +36,8 @@ extension ReverseStep {
     /// Completes the draw of a pixel from its column: inverts the cumulative distribution of the posterior at u.
     @inline(__always)
     func draw<Column: ColumnDistribution & ~Copyable>(_ u: Double, shown: Int32, from column: borrowing Column) -> Int32 {
-        if drawsModelOutput { return column.invert(u * column.others) }
         if shown == maskClass {
+            if drawsModelOutput { return column.invert(u * column.others) }
             let (v, uniform) = unmasking(u)
             return column.invert((v - uniform) / (1 - uniform) * column.others)
         }

@@ -4,11 +4,13 @@ extension ReverseStep {
     /// Draws x_s by inverting the cumulative distribution of the posterior at one uniform per pixel.
     ///
     /// The uniform is looked at first: most pixels it decides without their column, and those columns are not read (a NaN there goes unseen). At
-    /// t = 0 the model output itself is drawn from, and the mask never is.
+    /// t = 0 the model output itself is drawn from, and the mask never is; where β̄_0 = 0 the pixels
+    /// that show a class keep it.
     ///
     /// - Parameters:
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
-    ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at t = 0 and may be nil there.
+    ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at t = 0 and may be nil there,
+    ///     unless β̄_0 = 0.
     ///   - uniforms: one for each pixel, in [0, 1), of 53 bits: the smallest probabilities of a default schedule are 1e-10.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
     /// - Throws: `ArgumentError` for shapes that disagree, a class out of range, and in a column that is read NaN, +∞ or no mass.

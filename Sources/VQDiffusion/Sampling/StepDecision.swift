@@ -1,7 +1,7 @@
 /// What the uniforms alone decide about a step: the tokens of most pixels, and the pixels whose columns have to be read.
 struct StepDecision: ~Copyable {
     let batch, pixels: Int
-    /// The classes of the pixels at t; the mask everywhere at t = 0, where they play no part.
+    /// The classes of the pixels at t; the mask everywhere where they play no part.
     let shown: Scratch<Int32>
     let uniforms: Scratch<Double>
     /// The tokens; those of the pixels in `needed` are still to come.

@@ -24,8 +24,11 @@ public struct ReverseStep: Sendable {
     /// The index of the mask class.
     var maskClass: Int32 { Int32(classes) }
 
-    /// The last step draws from the model output itself, not from a posterior.
+    /// The step from t = 0 draws from the model output itself, and never the mask.
     var drawsModelOutput: Bool { timestep == 0 }
+
+    /// Whether the step looks at the sample. From t = 0 it does so only to carry pixels over.
+    public var readsSample: Bool { !drawsModelOutput || carriesOver }
 
     /// With β̄_t = 0 (absorbing diffusion) an unmasked pixel cannot have changed: x_s = x_t. The general formula would be 0/0.
     var carriesOver: Bool { now.beta == 0 }

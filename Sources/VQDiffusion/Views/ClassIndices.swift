@@ -31,6 +31,9 @@ public struct ClassIndices {
 
     public var shape: Shape { Shape(batch, pixels) }
 
+    /// True when there is no pixel, however many rows there are.
+    var isEmpty: Bool { batch == 0 || pixels == 0 }
+
     /// All indices as contiguous 32-bit integers, padded so that vectors may read past the end.
     ///
     /// - Throws: `ArgumentError` when the shape is not (batch, pixels) or an index is outside 0 ... upper.
@@ -62,7 +65,10 @@ public struct ClassIndices {
                 let value = (base + (row &* batchStride &+ pixel &* pixelStride)).loadUnaligned(as: Index.self)
                 guard value >= 0 && value <= upper else {
                     throw ArgumentError(
-                        name, .classOutside(Int(clamping: value), upper: upper, row: row, pixel: pixel))
+                        name,
+                        .classOutside(
+                            UInt(value.magnitude), isNegative: value < 0, upper: upper, row: row,
+                            pixel: pixel))
                 }
                 result[row &* pixels &+ pixel] = Int32(truncatingIfNeeded: value)
             }

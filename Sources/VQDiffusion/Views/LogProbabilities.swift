@@ -37,6 +37,14 @@ public struct LogProbabilities {
 
     public var shape: Shape { Shape(batch, classes, pixels) }
 
+    /// True when there is no pixel, and so nothing to compute, however many rows there are.
+    var isEmpty: Bool { batch == 0 || pixels == 0 }
+
+    /// Throws where there is a pixel but no class that it could have.
+    func checkHasClasses() throws(ArgumentError) {
+        guard classes > 0 || isEmpty else { throw ArgumentError(name, .noMass(row: 0, pixel: 0)) }
+    }
+
     /// Throws unless the shape is the expected one, -1 standing for any length.
     func checkShape(_ expected: Shape) throws(ArgumentError) {
         guard shape.matches(expected) else { throw ArgumentError(name, .shape(expected: expected, actual: shape)) }

@@ -90,8 +90,13 @@ def test_attributes():
 
 
 def test_repr():
+    """As the reference's, and it always names the sampler."""
     reference, ours = both(10)
-    assert repr(ours) == repr(reference) == f"VQDiffusionScheduler {ours.to_json_string()}"
+    assert f"VQDiffusionScheduler {ours.to_json_string()}" == repr(reference)
+    for method in ("gumbel", "inverse_cdf"):
+        ours = Ours(11, sampling_method=method)
+        line = f',\n  "sampling_method": "{method}"\n}}\n'
+        assert repr(ours) == repr(reference).replace("\n}\n", line)
 
 
 def copies(scheduler, tmp_path):

@@ -1,6 +1,8 @@
 """Configurations pass between the reference, this class, the NumPy class, files and folders, in every direction."""
 
+import copy
 import json
+import pickle
 from pathlib import Path
 
 import diffusers
@@ -109,13 +111,59 @@ def test_keywords_go_before_the_file(tmp_path):
 
 
 def test_our_option_is_written_only_where_it_is_not_the_default(tmp_path):
-    assert "sampling_method" not in Ours(**ARGUMENTS).config
-    assert "sampling_method" not in Ours(**ARGUMENTS, sampling_method="gumbel").to_json_string()
+    for scheduler in (Ours(**ARGUMENTS), Ours(**ARGUMENTS, sampling_method="gumbel")):
+        assert "sampling_method" not in scheduler.to_json_string()
     scheduler = Ours(**ARGUMENTS, sampling_method="inverse_cdf")
     scheduler.save_pretrained(tmp_path)
     assert json.loads(Path(tmp_path, "scheduler_config.json").read_text())["sampling_method"] == "inverse_cdf"
     assert Ours.from_pretrained(tmp_path).config.sampling_method == "inverse_cdf"
     assert arguments_of(Reference.from_pretrained(tmp_path)) == ARGUMENTS  # with a warning of diffusers in its log
+
+
+@pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
+def test_the_sampler_is_in_every_configuration(method, tmp_path):
+    """Also in that of copies and of what was loaded, and it goes with a configuration."""
+    given = {} if method == "gumbel" else {"sampling_method": method}
+    scheduler = Ours(**ARGUMENTS, **given)
+    scheduler.save_pretrained(tmp_path)
+    made = [scheduler, Ours.from_pretrained(tmp_path), Ours.from_config(scheduler.config)]
+    made += [copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler))]
+    made += [Ours.from_config(Reference.from_config(scheduler.config).config)]
+    made += [vqdiffusion.VQDiffusionScheduler.from_config(scheduler.config)]
+    for one in made:
+        assert one.config.sampling_method == dict(one.config)["sampling_method"] == method
+    assert Ours.from_config(Reference(**ARGUMENTS).config).config.sampling_method == "gumbel"
+
+
+def test_keywords_that_begin_with_an_underscore(tmp_path):
+    reference, ours = (cls(5, _name_or_path="here", _nonsense=[1]) for cls in (Reference, Ours))
+    assert ours.config._name_or_path == "here" and ours.config["_nonsense"] == [1]
+    assert ours.to_json_string() == reference.to_json_string()
+    ours.save_pretrained(tmp_path)
+    assert Ours.from_pretrained(tmp_path).config["_name_or_path"] == "here"
+    with pytest.raises(TypeError, match="name_or_path"):
+        Ours(5, name_or_path="here")
+
+
+@pytest.mark.parametrize("changes", [{}, {"alpha_cum_start": 0.9}, ARGUMENTS], ids=len)
+def test_defaults_are_noted_as_diffusers_notes_them(changes):
+    """Our own option among them, where there are others."""
+    given = {"num_vec_classes": 5, **changes}
+    noted = [cls(**given).config.get("_use_default_values", []) for cls in (Reference, Ours)]
+    assert len(noted[1]) == len(set(noted[1]))
+    assert set(noted[1]) == ({*noted[0], "sampling_method"} if noted[0] else set())
+    by_position = Ours(5, 40).config["_use_default_values"]
+    assert by_position and not {"num_vec_classes", "num_train_timesteps"} & set(by_position)
+
+
+def test_noted_defaults_give_way_to_those_of_a_subclass():
+    class Longer(Ours):
+        def __init__(self, num_vec_classes, num_train_timesteps=300):
+            super().__init__(num_vec_classes, num_train_timesteps)
+
+    for cls in (Reference, Ours):
+        assert Longer.from_config(cls(num_vec_classes=5).config).config.num_train_timesteps == 300
+        assert Longer.from_config(cls(5, 7).config).config.num_train_timesteps == 7  # by position
 
 
 def test_our_option_is_by_keyword_only():
@@ -129,7 +177,7 @@ def test_the_numpy_class_and_this_one_read_each_other_s_files(tmp_path):
     vqdiffusion.VQDiffusionScheduler(**ARGUMENTS, sampling_method="gumbel").save_pretrained(tmp_path / "numpy")
     Ours(**ARGUMENTS, sampling_method="inverse_cdf").save_pretrained(tmp_path / "torch")
     scheduler = Ours.from_pretrained(tmp_path / "numpy")
-    assert arguments_of(scheduler) == ARGUMENTS and "sampling_method" not in scheduler.config
+    assert arguments_of(scheduler) == ARGUMENTS and scheduler.config.sampling_method == "gumbel"
     scheduler = vqdiffusion.VQDiffusionScheduler.from_pretrained(tmp_path / "torch")
     assert arguments_of(scheduler) == ARGUMENTS and scheduler.config.sampling_method == "inverse_cdf"
     assert arguments_of(Ours.from_config(vqdiffusion.VQDiffusionScheduler(**ARGUMENTS).config)) == ARGUMENTS

@@ -121,7 +121,16 @@ def test_a_generator_that_fails_does_not_keep_the_lock():
     log_p, sample = inputs()
     with pytest.raises(RuntimeError, match="no state"):
         VQDiffusionScheduler(CLASSES + 1).step(log_p, 50, sample, [torch.default_generator, Failing()])
-    assert not module._global_lock.locked()
+    assert_free(module._global_lock)
+
+
+def assert_free(lock):
+    """The lock is reentrant: only another thread can tell whether this one holds it."""
+    taken = []
+    other = threading.Thread(target=lambda: taken.append(lock.acquire(blocking=False)) or lock.release())
+    other.start()
+    other.join()
+    assert taken == [True]
 
 
 def test_threads_never_draw_alike_from_the_global_generator():

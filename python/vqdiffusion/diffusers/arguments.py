@@ -9,25 +9,38 @@ import torch
 from torch import Generator, Tensor
 
 from ..arguments import as_array, as_int
+from ..checks import wrong_classes
 from ..torch_memory import traced
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def as_timesteps(value: Any, name: str, low: int, high: int) -> int | list[int]:
-    """`value` as an int from `low` to `high`, or as a list of them where it holds several, one for each batch row.
+def as_timesteps(
+    value: Any, name: str, low: int, high: int, batch: int | None = None
+) -> int | list[int]:
+    """`value` as an int from `low` to `high`, or as a list of them where it holds several.
+
+    Several are one for each batch row, of shape (B,), (B, 1) or (B, 1, 1). One number expanded to
+    `batch` entries counts as one.
 
     0.0 and False count as 0, as comparisons with 0 have it.
     """
     if type(value) is int:
         return value if low <= value <= high else as_int(value, name, low, high)
-    if isinstance(value, Tensor):
-        value = value.item() if value.numel() == 1 else value.tolist()
-    elif isinstance(value, np.ndarray):
-        value = value.item() if value.size == 1 else value.tolist()
+    if isinstance(value, (Tensor, np.ndarray)):
+        if any(length != 1 for length in value.shape[1:]):
+            shape = tuple(value.shape)
+            raise ValueError(f"{name} must have one entry for each batch row, not shape {shape}")
+        expanded = value[:1] if value.shape == (batch,) and not any(_strides(value)) else value
+        value = expanded.reshape(-1).tolist()
     if isinstance(value, (list, tuple)):
-        return [_as_timestep(one, name, low, high) for one in value]
+        timesteps = [_as_timestep(one, name, low, high) for one in value]
+        return timesteps[0] if len(timesteps) == 1 else timesteps
     return _as_timestep(value, name, low, high)
+
+
+def _strides(value: Tensor | np.ndarray) -> tuple[int, ...]:
+    return value.stride() if isinstance(value, Tensor) else value.strides
 
 
 def _as_timestep(value: Any, name: str, low: int, high: int) -> int:
@@ -68,7 +81,9 @@ def as_log_probabilities(x: Any, name: str, classes: int) -> Tensor:
     x = _as_tensor(x, name)
     if x.dtype not in _FLOATING:
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
-    if x.ndim != 3 or x.shape[1] != classes:
+    if x.ndim == 3 and x.shape[1] != classes:
+        raise wrong_classes(tuple(x.shape), classes, name, with_mask=name == "log_onehot_x_t")
+    if x.ndim != 3:
         raise ValueError(f"{name} must have shape (batch, {classes}, pixels), not {tuple(x.shape)}")
     return x
 
@@ -78,7 +93,9 @@ def as_columns(x: Any, name: str, classes: int) -> Tensor:
     x = _as_tensor(x, name)
     if x.dtype not in _FLOATING:
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
-    if x.ndim != 2 or x.shape[0] != classes:
+    if x.ndim == 2 and x.shape[0] != classes:
+        raise wrong_classes(tuple(x.shape), classes, name)
+    if x.ndim != 2:
         raise ValueError(f"{name} for the needed pixels alone must have shape ({classes}, M), not {tuple(x.shape)}")
     return x
 
@@ -109,7 +126,7 @@ def _as_tensor(value: Any, name: str) -> Tensor:
     if isinstance(value, Tensor):
         return value
     try:
-        return torch.tensor(as_array(value, name))
+        return torch.tensor(as_array(value, name), device="cpu")
     except TypeError as error:
         raise TypeError(f"{name} could not be read as a tensor: {error}") from error
 
@@ -118,13 +135,16 @@ def check_grid(grid: Tensor, name: str, classes: int) -> None:
     """Refuses classes outside 0 … `classes`, where values can be looked at."""
     if traced() or grid.numel() == 0:
         return
+    # torch compares few unsigned types. In int64 what does not fit is negative, and out of range too.
+    low, high = grid.long().aminmax()
     try:
-        low, high = grid.aminmax()
         if not bool((low < 0) | (high > classes)):
             return
     except RuntimeError:  # no values: under vmap, or on the meta device
         return
-    raise ValueError(f"{name} must hold classes from 0 to {classes}, not {int(low if low < 0 else high)}")
+    wrong = int(low if low < 0 else high)
+    wrong += 2**64 if wrong < 0 and grid.dtype is torch.uint64 else 0
+    raise ValueError(f"{name} must hold classes from 0 to {classes}, not {wrong}")
 
 
 def check_drawable(total: Tensor, mask: Tensor | None, name: str) -> None:

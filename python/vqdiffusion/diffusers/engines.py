@@ -5,63 +5,71 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
-from types import TracebackType
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from ..torch_memory import memory
+from .noise import States
 
-State = npt.NDArray[np.uint8]  # the bytes of `Generator.get_state()`, which the native module reads and advances
-
-# Between reading torch's global generator and writing it back no other thread may do the same, or both draw alike.
-_global_lock = threading.Lock()
-
-
-def _unlock_after_fork() -> None:
-    global _global_lock
-    _global_lock = threading.Lock()
+# The bytes of `Generator.get_state()`, which the native module reads and advances.
+State = npt.NDArray[np.uint8]
 
 
-os.register_at_fork(after_in_child=_unlock_after_fork)
+def _make_locks() -> None:
+    """Reentrant ones, for signal handlers and finalizers that draw; a forked child has its own."""
+    global _global_lock, _write_lock
+    _global_lock = threading.RLock()  # threads that draw from torch's global generator take turns
+    _write_lock = threading.RLock()  # between comparing a generator's state and setting it
 
 
-class engines:
-    """Context manager: the engine of each generator, None standing for torch's global one. The generators are advanced
-    when its block ends, and left alone when it raises.
+_make_locks()
+os.register_at_fork(after_in_child=_make_locks)
 
-    No other thread may draw from one of these generators meanwhile: what it drew would be drawn again.
+
+def turn(generators: Sequence[Generator | None]) -> AbstractContextManager[object]:
+    """What to hold while `Engines` of these generators are in use."""
+    is_global = None in generators or torch.default_generator in generators
+    return _global_lock if is_global else nullcontext()
+
+
+class Engines:
+    """Copies of the engines of generators, None standing for torch's global one, and the way back.
+
+    Attributes
+    ----------
+    sources : list of uint8 arrays
+        One for each generator. A generator that occurs twice has one engine, which serves both in
+        turn.
     """
 
     def __init__(self, generators: Sequence[Generator | None]) -> None:
-        self._generators = [one or torch.default_generator for one in generators]
-        self._lock = _global_lock if torch.default_generator in self._generators else None
+        given = [one or torch.default_generator for one in generators]
+        self._generators = list(dict.fromkeys(given))
+        self._before = [one.get_state() for one in self._generators]
+        copies = {one: state.numpy().copy() for one, state in zip(self._generators, self._before)}
+        self._after = [torch.from_numpy(copy) for copy in copies.values()]
+        self.sources: list[State] = [copies[one] for one in given]
 
-    def __enter__(self) -> list[State]:
-        if self._lock:
-            self._lock.acquire()
-        try:
-            # A generator that occurs twice has one engine, which serves both in turn.
-            self._states = {one: one.get_state() for one in self._generators}
-            arrays = {one: state.numpy() for one, state in self._states.items()}
-        except BaseException:
-            if self._lock:
-                self._lock.release()
-            raise
-        return [arrays[one] for one in self._generators]
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                for generator, state in self._states.items():
-                    generator.set_state(state)
-        finally:
-            if self._lock:
-                self._lock.release()
+    def write_back(self, states: States) -> bool:
+        """Advance the generators to where their engines are, or return False and leave them alone
+        where another thread or a signal handler has drawn from one of them meanwhile. `states`
+        receives what undoes the advance.
+        """
+        before = [bytes(state.numpy()) for state in self._before]
+        now = map(bytes, map(Tensor.numpy, map(Generator.get_state, self._generators)))
+        advance = map(Generator.set_state, self._generators, self._after)
+        states += zip(self._generators, self._before)
+        with _write_lock:
+            # These two run in C: no signal is handled in between.
+            if [*now] == before:
+                list(advance)
+                return True
+        states.clear()
+        return False
 
 
 def can_continue(generators: Sequence[Generator | None]) -> bool:

@@ -1,11 +1,28 @@
-"""Uniforms drawn as torch.rand draws them, and generators that go back when the call they were drawn for fails."""
+"""Uniforms drawn as torch.rand draws them, so that a call that fails can be undone.
+
+A call that draws undoes its draws on any exception, an interrupt included::
+
+    states: States = []
+    put_back = starmap(Generator.set_state, states)
+    try:
+        ...
+        remember(generator, states)
+        ...
+        return result
+    except BaseException:
+        list(put_back)
+        raise
+
+Everything up to the `return` is inside, so that a generator has only advanced where the result is
+returned. The states are written back by one call of C code, in which Python handles no signal.
+"""
 
 from __future__ import annotations
 
-from types import TracebackType
-
 import torch
 from torch import Generator, Tensor
+
+States = list[tuple[Generator, Tensor]]  # generators, and what `get_state` gave
 
 
 def uniforms(
@@ -31,7 +48,10 @@ def uniforms(
 
 
 def pixel_uniforms(
-    batch: int, pixels: int, generator: Generator | list[Generator] | None, device: torch.device | str
+    batch: int,
+    pixels: int,
+    generator: Generator | list[Generator] | None,
+    device: torch.device | str,
 ) -> Tensor:
     """One uniform for each pixel, in float64 where the device has that."""
     # The native step says "cpu": after a network has emptied the caches `torch.device` takes 0.03 ms to understand it.
@@ -40,21 +60,24 @@ def pixel_uniforms(
     return uniforms((batch, pixels), generator, device, dtype)
 
 
-class restored_on_error:
-    """Context manager: when its block raises, the generators, or for None that of the CPU, are put back."""
+def remember(
+    generator: Generator | list[Generator] | None, device: torch.device | str, states: States
+) -> None:
+    """Note the states of the generators, or for None of the device's, before they are drawn from."""
+    generators = (
+        generator if isinstance(generator, list) else [generator or _default_generator(device)]
+    )
+    states += [(one, one.get_state()) for one in generators if one is not None]
 
-    __slots__ = ("_states",)
 
-    def __init__(self, generator: Generator | list[Generator] | None) -> None:
-        generators = generator if isinstance(generator, list) else [generator or torch.default_generator]
-        self._states = [(one, one.get_state()) for one in generators]
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            for generator, state in self._states:
-                generator.set_state(state)
+def _default_generator(device: torch.device | str) -> Generator | None:
+    """What `torch.rand` draws from on a device; None where torch does not show it."""
+    if device == "cpu":
+        return torch.default_generator
+    device = torch.device(device)
+    if device.type == "cpu":
+        return torch.default_generator
+    of_type = getattr(getattr(torch, device.type, None), "default_generators", ())
+    return (
+        of_type[device.index] if device.index is not None and device.index < len(of_type) else None
+    )

@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from ..arguments import as_float, as_int
 from ..torch_guidance import guide, truncate
 from .arguments import as_grid, check_grid
+from .composed import is_as_defined
 from .loading import lend_names, readable
 from .scheduler import VQDiffusionScheduler
 from .stock import LearnedClassifierFreeSamplingEmbeddings, StockPipeline
@@ -304,9 +305,10 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
 def use_in(pipe: Any) -> Any:
     """Convert a loaded pipeline in place, and return it.
 
-    Its scheduler becomes the `VQDiffusionScheduler` of this package, of the same configuration, and
-    the pipeline a `VQDiffusionPipeline`. A pipeline of a subclass of the user's own stays of that
-    class, so that nothing it overrides is lost, and only gets the scheduler.
+    Its scheduler becomes the `VQDiffusionScheduler` of this package, of the same configuration and
+    tables, and the pipeline a `VQDiffusionPipeline`. A pipeline of a subclass of the user's own
+    stays of that class, so that nothing it overrides is lost, and only gets the scheduler. A
+    scheduler whose functions are overridden stays as it is.
 
     Raises
     ------
@@ -315,8 +317,10 @@ def use_in(pipe: Any) -> Any:
     """
     if not isinstance(pipe, StockPipeline or VQDiffusionPipeline):
         raise TypeError(f"pipe must be a diffusers.VQDiffusionPipeline, not {type(pipe).__name__}")
-    if not isinstance(pipe.scheduler, VQDiffusionScheduler):
-        pipe.register_modules(scheduler=VQDiffusionScheduler.from_config(pipe.scheduler.config))
+    if is_as_defined(pipe.scheduler):
+        scheduler = VQDiffusionScheduler.from_config(pipe.scheduler.config)
+        scheduler._take_tables(pipe.scheduler)
+        pipe.register_modules(scheduler=scheduler)
     if type(pipe) is StockPipeline:
         pipe.__class__ = VQDiffusionPipeline
     return pipe

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from .. import _native, threads
 from .. import torch_inverse_cdf as formulas
@@ -14,7 +15,7 @@ from ..step_plan import StepPlan
 from ..torch_formulas import Law
 from ..torch_memory import memory
 from .arguments import as_columns, as_generators, as_grid, by_row, check_columns, check_grid, same_values
-from .noise import pixel_uniforms, restored_on_error
+from .noise import States, pixel_uniforms, remember
 
 Schedule = tuple[Any, ...]
 
@@ -26,9 +27,12 @@ def make_plan(schedule: Schedule, law: Law, t: int | list[int], sample: Any, gen
     generator = as_generators(generator, batch)
     parts = by_row(t, batch, "timestep")
     shown = memory(grid, "sample")
-    if shown is None and t != 0:
+    if shown is None and law.reads_sample(t):
         check_grid(grid, "sample", law.num_classes)
-    with restored_on_error(generator):
+    states: States = []
+    put_back = starmap(Generator.set_state, states)
+    try:
+        remember(generator, grid.device, states)
         u = pixel_uniforms(batch, pixels, generator, grid.device)
         noise = None if shown is None else memory(u, "uniforms")
         if noise is None:
@@ -38,14 +42,21 @@ def make_plan(schedule: Schedule, law: Law, t: int | list[int], sample: Any, gen
             needed = torch.empty((batch, pixels), dtype=torch.bool, device="cpu")
             out = needed.numpy()
             for rows, one in parts:
-                own = None if one == 0 else shown[rows]
+                own = shown[rows] if law.reads_sample(one) else None
                 _native.plan_inverse_cdf(*schedule, one, one - 1, own, noise[rows], out[rows], threads._num_threads)
-    return StepPlan(needed, t, grid.clone(), u, schedule)
+        return StepPlan(needed, t, grid.clone(), u, schedule)
+    except BaseException:
+        list(put_back)
+        raise
 
 
-def check_plan(plan: StepPlan, schedule: Schedule, t: int | list[int], sample: Any, generator: Any) -> None:
+def check_plan(plan: StepPlan, schedule: Schedule, law: Law, t: int | list[int], sample: Any, generator: Any) -> None:
     """Refuses a step that is not the one planned."""
-    plan.check(schedule, t, generator, lambda: same_values(as_grid(sample, "sample"), plan.sample))
+
+    def same_sample() -> bool:
+        return not law.reads_sample(t) or same_values(as_grid(sample, "sample"), plan.sample)
+
+    plan.check(schedule, t, generator, same_sample)
 
 
 def complete(schedule: Schedule, law: Law, model_output: Any, plan: StepPlan) -> Tensor:
@@ -55,13 +66,12 @@ def complete(schedule: Schedule, law: Law, model_output: Any, plan: StepPlan) ->
     if any(array is None for array in arrays):
         return _torch_complete(law, x, plan)
     columns, shown, noise, needed = arrays
-    counts = np.count_nonzero(needed, axis=1)
-    _check_number(x, int(counts.sum()))
+    _check_number(x, int(np.count_nonzero(needed)))
     prev_sample = torch.empty(shown.shape, dtype=torch.int64, device="cpu")
     out, first = prev_sample.numpy(), 0
     for rows, one in by_row(plan.timestep, len(shown), "timestep"):
-        last = first + int(counts[rows].sum())
-        own = None if one == 0 else shown[rows]
+        last = first + int(np.count_nonzero(needed[rows]))
+        own = shown[rows] if law.reads_sample(one) else None
         _native.complete_inverse_cdf(
             *schedule, one, one - 1, columns[:, first:last], own, noise[rows], out[rows], threads._num_threads
         )

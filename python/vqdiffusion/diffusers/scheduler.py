@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Callable
+from itertools import starmap
 from typing import Any
 
 import numpy as np
@@ -14,13 +17,16 @@ from torch.autograd.forward_ad import unpack_dual
 from .. import _native, threads
 from .. import torch_formulas as formulas
 from .. import torch_inverse_cdf
-from ..arguments import as_float, as_int
+from ..arguments import MOST_CLASSES, MOST_TIMESTEPS, as_float, as_int, check_given
+from ..checks import check_classes, check_rate, warn_of_probabilities
 from ..schedules import alpha_schedules, gamma_schedules
 from ..step_plan import StepPlan
 from ..torch_guidance import guide, truncate
 from ..torch_memory import memory, traced
+from . import composed
 from .arguments import (
     as_generators,
+    as_grid,
     as_grid_of,
     as_log_probabilities,
     as_timesteps,
@@ -28,16 +34,18 @@ from .arguments import (
     check_drawable,
     check_grid,
 )
-from .engines import can_continue, engines
-from .noise import pixel_uniforms, restored_on_error, uniforms
+from .config import notes_defaults, without_false_defaults
+from .engines import Engines, can_continue, turn
+from .noise import States, pixel_uniforms, remember, uniforms
 from .output import VQDiffusionSchedulerOutput
 from .planned import check_plan, complete, index, make_plan
+from .tables import HasTables
 
 _SAMPLING_METHODS = ("gumbel", "inverse_cdf")
 _FEW_DRAWS = 4096  # torch.rand takes less time for so many than the state of its generator takes to copy, both ways
 
 
-class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
+class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
     """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep earlier, in the place of
     `diffusers.VQDiffusionScheduler`: the same arguments, the same configuration file and, with the same generator, the
     same samples.
@@ -46,12 +54,16 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
     number of batch rows and N that of pixels in each. Tensors on the CPU are computed on by the native module, in their
     own memory; on accelerators and under autograd, vmap and torch.compile torch formulas run in place.
 
+    A subclass or an object may override `q_posterior`, or the two functions that it is made of,
+    `log_Q_t_transitioning_to_known_class` and `apply_cumulative_transitions`: a step then draws
+    from what `q_posterior` returns, in torch.
+
     Parameters
     ----------
     num_vec_classes : int
-        K + 1: the classes of a pixel, the mask included. At least 2.
+        K + 1: the classes of a pixel, the mask included. At least 2, less than 2**31.
     num_train_timesteps : int
-        T, at least 2.
+        T, from 2 to 10**7.
     alpha_cum_start, alpha_cum_end : float
         ᾱ, the probability that a pixel has kept its class, at t = 0 and at t = T - 1.
     gamma_cum_start, gamma_cum_end : float
@@ -61,16 +73,21 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         diffusers does. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform per pixel: exact for
         the rarest classes, and faster. It is written to the configuration file only where it is not "gumbel".
 
+    Keywords that begin with an underscore are kept in `config` and have no effect.
+
     Attributes
     ----------
     config : diffusers.configuration_utils.FrozenDict
-        The arguments.
+        The arguments; "_use_default_values" names those that were not passed.
     num_embed, mask_class : int
         `num_vec_classes`, and the index of the mask, K.
     log_at, log_bt, log_ct : torch.Tensor of float32, shape (T,)
         log α_t, log β_t and log γ_t of the single step t-1 → t.
     log_cumprod_at, log_cumprod_bt, log_cumprod_ct : torch.Tensor of float32, shape (T + 1,)
         log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf and -inf.
+        The six tables may be replaced, or edited by functions of torch, for another schedule. Torch
+        formulas then use them as they are; where log β̄_t is -inf unmasked pixels are carried over.
+        torch.compile sees edits in place after the next call outside of it.
     timesteps : torch.Tensor of int64
         The timesteps of the chain, falling to 0.
     num_inference_steps : int or None
@@ -92,6 +109,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
     order = 1
     _compatibles: list[str] = []
 
+    @notes_defaults
     def __init__(
         self,
         num_vec_classes: int,
@@ -103,8 +121,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         *,
         sampling_method: str = "gumbel",
     ) -> None:
-        classes = as_int(num_vec_classes, "num_vec_classes", 2)
-        steps = as_int(num_train_timesteps, "num_train_timesteps", 2)
+        classes = as_int(num_vec_classes, "num_vec_classes", 2, MOST_CLASSES + 1)
+        steps = as_int(num_train_timesteps, "num_train_timesteps", 2, MOST_TIMESTEPS)
         given = {
             "alpha_cum_start": alpha_cum_start,
             "alpha_cum_end": alpha_cum_end,
@@ -116,11 +134,13 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             raise ValueError(f"sampling_method must be one of {', '.join(_SAMPLING_METHODS)}, not {sampling_method!r}")
         # Integers stay integers, so that the file is the one that diffusers writes.
         written = {name: given[name] if type(given[name]) is int else value for name, value in ends.items()}
-        self.register_to_config(num_vec_classes=classes, num_train_timesteps=steps, **written)
-        if sampling_method != "gumbel":
-            self.register_to_config(sampling_method=sampling_method)
-        self.num_embed = classes
-        self.mask_class = classes - 1
+        self.register_to_config(
+            num_vec_classes=classes,
+            num_train_timesteps=steps,
+            **written,
+            sampling_method=sampling_method,
+        )
+        vars(self).update(num_embed=classes, mask_class=classes - 1)
 
         self._gumbel = sampling_method == "gumbel"
         # In float64, as the noise is defined: the tables below are for readers, and too coarse to compute with.
@@ -128,29 +148,67 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         gamma_cumulative = gamma_schedules(steps, ends["gamma_cum_start"], ends["gamma_cum_end"])[1][:steps]
         self._schedule = classes - 1, alpha_cumulative, gamma_cumulative
         _native.schedule_check(*self._schedule)
-        logs = [np.empty(steps + cumulative) for cumulative in (0, 0, 0, 1, 1, 1)]
-        _native.schedule_logs(*self._schedule, *logs)
-        self._law = formulas.Law.of(*self._schedule, logs)
-
-        self.log_at, self.log_bt, self.log_ct, self.log_cumprod_at, self.log_cumprod_bt, self.log_cumprod_ct = (
-            torch.from_numpy(table.astype(np.float32)) for table in logs
-        )
+        self._make_tables()
         self.num_inference_steps: int | None = None
-        self.timesteps = torch.arange(steps - 1, -1, -1)
+        self.timesteps = torch.arange(steps - 1, -1, -1, device="cpu")
 
     @classmethod
     def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
         """Make a scheduler from a configuration, such as that of diffusers' class; see `ConfigMixin.from_config`."""
         if isinstance(config, dict):
-            # diffusers notes there the arguments to be left out, wrongly where they were passed by position.
-            config = {key: value for key, value in config.items() if key != "_use_default_values"}
+            config = without_false_defaults(config, VQDiffusionScheduler.__init__)
         return super().from_config(config, return_unused_kwargs, **kwargs)
+
+    def to_json_string(self) -> str:
+        """The text of the configuration file, without `sampling_method` where it is "gumbel"."""
+        text = super().to_json_string()
+        if not self._gumbel:
+            return text
+        entries = json.loads(text)
+        del entries["sampling_method"]
+        return json.dumps(entries, indent=2, sort_keys=True) + "\n"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} {super().to_json_string()}"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Raises AttributeError for another value of an argument of the constructor."""
+        if name in _FIXED:
+            entries = vars(self).get("_internal_dict", {})
+            current = vars(self).get(name, entries.get(name, value))
+            if not (value is current or isinstance(value, (int, float, str)) and value == current):
+                raise AttributeError(
+                    f"{name} is fixed by {_FIXED[name]} of the constructor, not to be assigned: "
+                    f"make another scheduler with from_config(scheduler.config, {_FIXED[name]}=...)"
+                )
+        super().__setattr__(name, value)
+
+    def _is_plain(self) -> bool:
+        """Whether a step is the native module's: nothing is overridden and no table replaced."""
+        cls, own = type(self), self.__dict__
+        return (
+            cls.q_posterior is _PARTS[0]
+            and "q_posterior" not in own
+            and not self._overrides_transitions()
+            and self._follow_tables()
+        )
+
+    def _overrides_transitions(self) -> bool:
+        cls, own = type(self), self.__dict__
+        return not (
+            cls.log_Q_t_transitioning_to_known_class is _PARTS[1]
+            and cls.apply_cumulative_transitions is _PARTS[2]
+            and "log_Q_t_transitioning_to_known_class" not in own
+            and "apply_cumulative_transitions" not in own
+        )
 
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
         """Set `timesteps` to num_inference_steps - 1 … 0.
 
-        With fewer steps than in training this is the end of the chain, which expects samples at that noise level; it is
-        not a chain of longer strides.
+        With fewer steps than in training this is the end of the chain, which expects samples at
+        that noise level; it is not a chain of longer strides. Nor is every fourth timestep,
+        `timesteps[::4]`: `step` goes from t to t - 1, so that too few masks are removed, and some
+        are left at the end.
 
         Parameters
         ----------
@@ -170,9 +228,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         self.num_inference_steps = steps
         self.timesteps = torch.arange(steps - 1, -1, -1, device="cpu").to(device)
         if device is not None:
-            for name in ("log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct"):
-                setattr(self, name, getattr(self, name).to(device))
-            self._law = self._law.to(device)
+            self._move_tables(device)
 
     def step(
         self,
@@ -196,8 +252,11 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
             t, 0 … T - 1, for all rows or one for each.
         sample : torch.Tensor of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. Not read at t = 0, where it may be None: the model output itself is drawn from, so that
-            the mask is never returned.
+            x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of
+            class 0, nearly all of which the first step replaces at once. Not read at t = 0, where
+            it may be None: the model output itself is drawn from, so that the mask is never
+            returned. Where β̄_0 = 0 it is read there too, and the pixels that show a class keep it.
+            A chain that ends at another timestep may return masks.
         generator : torch.Generator, list of them, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with generator i would.
             "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N
@@ -228,13 +287,51 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             or `plan` is given with a generator or was made for another step. After any error the
             generators are in the state in which they came. Values cannot be checked under vmap, torch.compile and on
             the meta device.
+
+        Warns
+        -----
+        UserWarning
+            Once per process, where the first column of `model_output` on the CPU looks like
+            probabilities: it lies in [0, 1] and sums to 1 over several classes.
+
+        Notes
+        -----
+        Ctrl-C is noticed when the native code has ended, which does not look for signals: on one
+        core it takes at most some 10 ns for each log-probability, 0.05 s for 4096 classes and 1024
+        pixels, and half a second for ten of those. Then, as after any exception, the generators are
+        as they were, or the sample has been returned.
         """
+        states: States = []
+        put_back = starmap(Generator.set_state, states)
+        try:
+            return self._step(
+                model_output, timestep, sample, generator, return_dict, plan, check_finite, states
+            )
+        except BaseException:
+            list(put_back)
+            raise
+
+    def _step(
+        self,
+        model_output: Any,
+        timestep: Any,
+        sample: Any,
+        generator: Any,
+        return_dict: bool,
+        plan: StepPlan | None,
+        check_finite: bool,
+        states: States,
+    ) -> VQDiffusionSchedulerOutput | tuple[Tensor]:
+        """`step`; `states` receives what undoes its draws."""
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
+        if not self._is_plain():
+            tokens = self._posterior_step(model_output, timestep, t, sample, generator, plan, states)
+            return VQDiffusionSchedulerOutput(prev_sample=tokens) if return_dict else (tokens,)
         u = None
         if plan is not None:
             if self._gumbel:
                 raise ValueError("plan must be None with sampling_method 'gumbel', which draws other random numbers")
-            check_plan(plan, self._schedule, t, sample, generator)
+            check_plan(plan, self._schedule, self._law, t, sample, generator)
             shape = tuple(np.shape(model_output))
             if len(shape) == 2:
                 prev_sample = complete(self._schedule, self._law, model_output, plan)
@@ -246,14 +343,19 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
                 )
             sample, u = plan.sample, plan.uniforms
         x = memory(model_output, "model_output")
-        shown = None if x is None or t == 0 else memory(sample, "sample")
+        if x is not None and plan is None:
+            warn_of_probabilities(x, "model_output", 4)
+        reads = self._reads(sample, t)
+        shown = memory(sample, "sample") if reads and x is not None else None
         # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is the default.
-        if x is None or (shown is None and t != 0) or torch.get_default_dtype().itemsize < 4:
-            prev_sample = self._torch_step(model_output, t, sample, generator, u)
+        if x is None or (shown is None and reads) or torch.get_default_dtype().itemsize < 4:
+            prev_sample = self._torch_step(model_output, t, sample, generator, states, u)
         else:
             if check_finite and not self._gumbel:
                 _native.check_model_output(x, threads._num_threads)
-            prev_sample = self._native_step(x, t, shown, generator, lambda: model_output, sample, u)
+            prev_sample = self._native_step(
+                x, t, shown, generator, lambda: model_output, sample, states, u
+            )
         return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def guided_step(
@@ -304,30 +406,64 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         TypeError, ValueError
             As in `guide`, `truncate` and `step`, for what is read.
         """
+        states: States = []
+        put_back = starmap(Generator.set_state, states)
+        guidance = guidance_scale, truncation_rate, floor
+        try:
+            return self._guided_step(
+                log_p_uncond, log_p_cond, timestep, sample, generator, *guidance, return_dict, states
+            )
+        except BaseException:
+            list(put_back)
+            raise
+
+    def _guided_step(
+        self,
+        log_p_uncond: Any,
+        log_p_cond: Any,
+        timestep: Any,
+        sample: Any,
+        generator: Any,
+        guidance_scale: Any,
+        truncation_rate: Any,
+        floor: Any,
+        return_dict: bool,
+        states: States,
+    ) -> VQDiffusionSchedulerOutput | tuple[Tensor]:
+        """`guided_step`; `states` receives what undoes its draws."""
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
         numbers = (
             as_float(guidance_scale, "guidance_scale"),
             as_float(truncation_rate, "truncation_rate"),
             as_float(floor, "floor"),
         )
+        check_rate(numbers[1], "truncation_rate")
 
         def by_torch() -> Tensor:
             log_p = log_p_cond if log_p_uncond is None else guide(log_p_uncond, log_p_cond, numbers[0])
             return truncate(log_p, *numbers[1:])
 
+        if not self._is_plain():
+            return self.step(by_torch(), timestep, sample, generator, return_dict)
         cond = memory(log_p_cond, "log_p_cond")
+        if cond is not None:
+            warn_of_probabilities(cond, "log_p_cond", 4)
         uncond = None if log_p_uncond is None else memory(log_p_uncond, "log_p_uncond")
-        shown = None if cond is None or t == 0 else memory(sample, "sample")
+        reads = self._reads(sample, t)
+        shown = memory(sample, "sample") if reads and cond is not None else None
         if (
             cond is None
             or (uncond is None and log_p_uncond is not None)
-            or (shown is None and t != 0)
+            or (shown is None and reads)
             or torch.get_default_dtype().itemsize < 4
         ):
             return self.step(by_torch(), timestep, sample, generator, return_dict)
         if uncond is not None and uncond.shape != cond.shape:
             raise ValueError(f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}")
-        prev_sample = self._native_step(cond, t, shown, generator, by_torch, sample, guidance=(uncond, *numbers))
+        guidance = uncond, *numbers
+        prev_sample = self._native_step(
+            cond, t, shown, generator, by_torch, sample, states, guidance=guidance
+        )
         return VQDiffusionSchedulerOutput(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def plan(
@@ -345,9 +481,9 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         Parameters
         ----------
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
-            t, 0 … T - 1, for all rows or one for each. At t = 0 every pixel is needed.
+            t, 0 … T - 1, for all rows or one for each. At t = 0 every pixel is needed; where β̄_0 = 0, every masked one.
         sample : torch.Tensor of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. At t = 0 only its shape plays a part.
+            x_t: classes 0 … K. At t = 0 only its shape plays a part, unless β̄_0 = 0.
         generator : torch.Generator, list of them, or None
             As in `step`, which would draw the same B * N uniforms from it.
 
@@ -364,8 +500,44 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         """
         if self._gumbel:
             raise ValueError("plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of every pixel")
+        if not self._is_plain():
+            raise ValueError(_NO_PLAN)
         t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
         return make_plan(self._schedule, self._law, t, sample, generator)
+
+    def _posterior_step(
+        self,
+        model_output: Any,
+        timestep: Any,
+        t: int | list[int],
+        sample: Any,
+        generator: Any,
+        plan: StepPlan | None,
+        states: States,
+    ) -> Tensor:
+        """A step from what `q_posterior` returns; at t = 0 from the model output itself."""
+        if plan is not None:
+            raise ValueError(_NO_PLAN)
+        x = as_log_probabilities(model_output, "model_output", self.mask_class)
+        generator = as_generators(generator, len(x))
+        by_row(t, len(x), "timestep")
+        check_drawable(x.logsumexp(1, keepdim=True), None, "model_output")
+        log_p, grid = x, None
+        if self._reads(sample, t):
+            grid = as_grid_of(x, sample, "sample")
+            check_grid(grid, "sample", self.mask_class)
+            grid = grid.long()
+        if t != 0:
+            log_p = self.q_posterior(x, grid, composed.as_reference_takes(timestep, t, x))
+            name = f"q_posterior of {type(self).__name__}"
+            composed.check_posterior(log_p, x, name)
+            check_drawable(log_p.logsumexp(1, keepdim=True), None, f"what {name} returns")
+            if isinstance(t, list):
+                log_p = composed.with_last_step(log_p, x, t)
+        if not traced():
+            remember(generator, x.device, states)
+        tokens = composed.draw(log_p.detach(), t, generator, self._gumbel)
+        return tokens if grid is None else formulas.carried_over(self._law, tokens, grid, index(t, x))
 
     def _native_step(
         self,
@@ -375,14 +547,17 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         generator: Any,
         model_output: Callable[[], Any],
         sample: Any,
+        states: States,
         u: Tensor | None = None,
         guidance: tuple[Any, ...] | None = None,
     ) -> Tensor:
-        """`x` and `shown` are the memory of `model_output` and `sample`. With `guidance` (the unconditional output or
-        None, the scale, the rate and the floor) `x` is the conditional output."""
+        """`x` and `shown` are the memory of `model_output` and `sample`; `states` is as in `_step`.
+        With `guidance` (the unconditional output or None, the scale, the rate and the floor) `x` is
+        the conditional output."""
         if x.ndim != 3:
             name = "model_output" if guidance is None else "log_p_cond"
             raise ValueError(f"{name} must have the 3 axes (batch, classes, pixels), not shape {x.shape}")
+        check_classes(x, self.mask_class, "model_output" if guidance is None else "log_p_cond")
         batch, _, pixels = x.shape
         generator = as_generators(generator, batch)
         parts = by_row(t, batch, "timestep")
@@ -401,32 +576,41 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             return None if uncond is None else uncond[rows], x[rows], *numbers
 
         def draw(native_step: Any, rows: slice, one: int, source: np.ndarray) -> None:
-            grid = None if one == 0 else shown[rows]
+            grid = shown[rows] if self._law.reads_sample(one) else None
             native_step(*self._schedule, one, one - 1, *given(rows), grid, source, out[rows], threads._num_threads)
 
         each = generator if isinstance(generator, list) else [generator]
         draws = x.size + batch * pixels
         if self._gumbel and draws > _FEW_DRAWS and can_continue(each):
-            with engines(each) as sources:
+            with turn(each):
+                engines = Engines(each)
                 if isinstance(generator, list):
-                    for row, source in enumerate(sources):
+                    for row, source in enumerate(engines.sources):
                         draw(step_gumbel, slice(row, row + 1), t if isinstance(t, int) else t[row], source)
                 else:
                     for rows, one in parts:
-                        draw(step_gumbel, rows, one, sources[0])
-            return prev_sample
-        with restored_on_error(generator):
-            if u is None:
-                u = self._uniforms(t, batch, pixels, generator, "cpu")
-            noise = memory(u, "uniforms")
-            if noise is None:  # random numbers of vmap
-                return self._torch_step(model_output(), t, sample, generator, u)
-            for rows, one in parts:
-                if self._gumbel:
-                    draw(step_gumbel, rows, one, noise[rows, : self.num_embed - (one == 0)])
-                else:
-                    draw(step_inverse_cdf, rows, one, noise[rows])
+                        draw(step_gumbel, rows, one, engines.sources[0])
+                if engines.write_back(states):
+                    return prev_sample
+        if u is None:
+            remember(generator, "cpu", states)
+            u = self._uniforms(t, batch, pixels, generator, "cpu")
+        noise = memory(u, "uniforms")
+        if noise is None:  # random numbers of vmap
+            return self._torch_step(model_output(), t, sample, generator, states, u)
+        for rows, one in parts:
+            if self._gumbel:
+                draw(step_gumbel, rows, one, noise[rows, : self.num_embed - (one == 0)])
+            else:
+                draw(step_inverse_cdf, rows, one, noise[rows])
         return prev_sample
+
+    def _reads(self, sample: Any, t: int | list[int]) -> bool:
+        """Whether a step from t reads the sample, which must then be given."""
+        reads = self._law.reads_sample(t)
+        if reads and t == 0:
+            check_given(sample)
+        return reads
 
     def _uniforms(self, t: int | list[int], batch: int, pixels: int, generator: Any, device: Any) -> Tensor:
         if not self._gumbel:
@@ -436,22 +620,36 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         rows = [self.num_embed - (one == 0) for one in t]
         return uniforms((batch, self.num_embed, pixels), generator, device, rows=rows)
 
+    def _torch_uniforms(
+        self, t: int | list[int], x: Tensor, generator: Any, states: States
+    ) -> Tensor:
+        if not traced():
+            remember(generator, x.device, states)
+        return self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
+
     def _torch_step(
-        self, model_output: Any, t: int | list[int], sample: Any, generator: Any, u: Tensor | None = None
+        self,
+        model_output: Any,
+        t: int | list[int],
+        sample: Any,
+        generator: Any,
+        states: States,
+        u: Tensor | None = None,
     ) -> Tensor:
         x = as_log_probabilities(model_output, "model_output", self.mask_class)
         generator = as_generators(generator, len(x))
         by_row(t, len(x), "timestep")
         x = x.detach() if x.dtype == torch.float64 else x.detach().float()
         grid, at = None, index(t, x)
-        if t != 0:
+        if self._reads(sample, t):
             grid = as_grid_of(x, sample, "sample")
             check_grid(grid, "sample", self.mask_class)
         if not self._gumbel:
             grid = torch_inverse_cdf.shown(self._law, grid, at, x[:, 0])
             impossible = torch_inverse_cdf.unreachable(self._law, grid, at)
             check_drawable(x.logsumexp(1, keepdim=True), impossible, "model_output")
-            u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device) if u is None else u
+            if u is None:
+                u = self._torch_uniforms(t, x, generator, states)
             return torch_inverse_cdf.inverse_cdf(self._law, x, grid, at, u)
         if t == 0:
             classes, mask, total = x, None, x.logsumexp(1, keepdim=True)
@@ -462,8 +660,9 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
                 classes, mask = torch.where(first, x, classes), mask.masked_fill(first, -torch.inf)
         check_drawable(total, mask, "model_output")
         if u is None:
-            u = self._uniforms(t, x.shape[0], x.shape[2], generator, x.device)
-        return formulas.gumbel_argmax(classes, mask, u)
+            u = self._torch_uniforms(t, x, generator, states)
+        tokens = formulas.gumbel_argmax(classes, mask, u)
+        return tokens if grid is None else formulas.carried_over(self._law, tokens, grid, at)
 
     def q_posterior(self, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
         """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
@@ -491,6 +690,14 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         TypeError, ValueError
             As in `step`.
         """
+        if self._overrides_transitions():
+            at = t if traced() else as_timesteps(t, "t", 0, len(self._schedule[1]) - 1)
+            log_p_x_0 = as_log_probabilities(log_p_x_0, "log_p_x_0", self.mask_class)
+            x_t = as_grid_of(log_p_x_0, x_t, "x_t")
+            check_grid(x_t, "x_t", self.mask_class)
+            check_drawable(log_p_x_0.logsumexp(1, keepdim=True), None, "log_p_x_0")
+            given = composed.as_reference_takes(t, at, x_t)
+            return composed.posterior(self, log_p_x_0, x_t.long(), given)
         at, x, grid = self._arguments(t, 0, log_p_x_0, "log_p_x_0", x_t, "x_t")
         if x is not None and grid is not None:
             out, result = _empty(x, self.num_embed)
@@ -512,7 +719,7 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         Parameters
         ----------
         t : int, integer tensor of one element, or integer tensor of shape (B,)
-            0 … T - 1.
+            0 … T - 1, and -1 when `cumulative`, for clean data.
         x_t : torch.Tensor of any integer dtype, shape (B, N)
             Classes 0 … K.
         log_onehot_x_t : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K + 1, N)
@@ -533,8 +740,12 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
             As in `step`.
         """
         cumulative = bool(cumulative)
-        at, onehot, grid = self._arguments(t, 0, log_onehot_x_t, "log_onehot_x_t", x_t, "x_t")
-        if onehot is not None and grid is not None:
+        at, onehot, grid = self._arguments(
+            t, -cumulative, log_onehot_x_t, "log_onehot_x_t", x_t, "x_t"
+        )
+        # The native module knows no rows for clean data.
+        is_clean = -1 in at if isinstance(at, list) else isinstance(at, int) and at == -1
+        if onehot is not None and grid is not None and not is_clean:
             out, result = _empty(onehot, self.num_embed - cumulative)
             for rows, one in by_row(at, len(onehot), "t"):
                 _native.log_transition_rows(
@@ -578,6 +789,59 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         q = as_log_probabilities(q, "q", self.mask_class)
         return formulas.apply_cumulative_transitions(self._law, q, _index(at, q))
 
+    def q_sample(
+        self, x_0: Tensor, t: int | Tensor, generator: Generator | list[Generator] | None = None
+    ) -> Tensor:
+        """Draw x_t from the forward process q(x_t | x_0), eq. 8.
+
+        A class stays with probability ᾱ_t + β̄_t, becomes any one other class with β̄_t and the
+        mask with γ̄_t.
+
+        Parameters
+        ----------
+        x_0 : torch.Tensor of any integer dtype, shape (B, N)
+            Classes 0 … K; a masked pixel stays masked.
+        t : int, integer tensor of one element, or integer tensor of shape (B,)
+            0 … T - 1, for all rows or one for each.
+        generator : torch.Generator, list of them, or None
+            As in `step`; B * N uniforms of float64 are drawn.
+
+        Returns
+        -------
+        torch.Tensor of int64, shape (B, N)
+            A new contiguous tensor on the device of `x_0`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`.
+        """
+        x_0 = as_grid(x_0, "x_0")
+        batch, pixels = x_0.shape
+        generator = as_generators(generator, batch)
+        at = as_timesteps(t, "t", 0, len(self._schedule[1]) - 1, batch)
+        by_row(at, batch, "t")
+        timesteps = np.broadcast_to(np.array(at, np.int64), batch)
+        clean = memory(x_0, "x_0") if self._follow_tables() else None
+        if clean is None:
+            check_grid(x_0, "x_0", self.mask_class)
+        states: States = []
+        put_back = starmap(Generator.set_state, states)
+        try:
+            remember(generator, x_0.device, states)
+            u = pixel_uniforms(batch, pixels, generator, x_0.device)
+            noise = None if clean is None else memory(u, "uniforms")
+            if noise is None:
+                return formulas.q_sample(self._law, x_0, index(at, x_0), u)
+            x_t = torch.empty((batch, pixels), dtype=torch.int64, device="cpu")
+            _native.q_sample(
+                *self._schedule, clean, timesteps, noise, x_t.numpy(), threads._num_threads
+            )
+            return x_t
+        except BaseException:
+            list(put_back)
+            raise
+
     def _arguments(
         self, t: Any, first: int, x: Any, x_name: str, grid: Any = None, grid_name: str = ""
     ) -> tuple[Any, np.ndarray | None, np.ndarray | None]:
@@ -585,6 +849,8 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         if traced():
             return t, None, None
         t = as_timesteps(t, "t", first, len(self._schedule[1]) - 1)
+        if not self._follow_tables():
+            return t, None, None
         if isinstance(x, Tensor) and (
             (x.requires_grad and torch.is_grad_enabled()) or unpack_dual(x).tangent is not None
         ):
@@ -592,7 +858,25 @@ class VQDiffusionScheduler(SchedulerMixin, ConfigMixin):
         array = memory(x, x_name)
         if array is not None and array.ndim != 3:
             raise ValueError(f"{x_name} must have the 3 axes (batch, classes, pixels), not shape {array.shape}")
+        if array is not None:
+            with_mask = x_name == "log_onehot_x_t"
+            check_classes(array, self.mask_class + with_mask, x_name, with_mask)
         return t, array, memory(grid, grid_name) if grid_name else None
+
+
+# As they are here, to know when somebody has put another in the place of one, on the class too.
+_PARTS = (
+    VQDiffusionScheduler.q_posterior,
+    VQDiffusionScheduler.log_Q_t_transitioning_to_known_class,
+    VQDiffusionScheduler.apply_cumulative_transitions,
+)
+# Attributes that look like inputs, and the arguments that they follow from.
+_FIXED = {name: name for name in inspect.signature(VQDiffusionScheduler).parameters}
+_FIXED |= {"num_embed": "num_vec_classes", "mask_class": "num_vec_classes"}
+_NO_PLAN = (
+    "plan needs the class's own q_posterior and the constructor's tables: with another posterior "
+    "the model output of every pixel is needed"
+)
 
 
 def _index(t: Any, like: Tensor) -> int | Tensor:

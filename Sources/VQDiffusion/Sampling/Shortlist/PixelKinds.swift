@@ -8,7 +8,7 @@ struct PixelKind {
     ///   - shown: the mask, or any class.
     ///   - floor: of the scores that matter.
     fileprivate init(_ step: ReverseStep, showing shown: Int32, floor: Double) {
-        let factors = step.drawsModelOutput ? .direct : step.factors(of: shown)
+        let factors = step.factors(of: shown)
         let mass = step.mass(of: shown)
         self.factors = factors
         self.mass = mass

@@ -53,7 +53,7 @@ struct PlainRace: ~Copyable {
             ? V(repeating: plan.own[c])
             : .logPosterior(
                 V(repeating: entry.x), signal: V(repeating: plan.signal[c]), level: V(repeating: plan.level[c]),
-                slope: V(repeating: plan.slope[c]), linear: step.drawsLinearly)
+                slope: V(repeating: plan.slope[c]), linear: step.isLinear)
         enter(entry.index, (posterior + noise)[0], at: c)
     }
 

@@ -69,7 +69,7 @@ extension ReverseStep {
         let selection = PixelList.selection(open.pointer, count: count)
         let classes = try Scratch<Int32>(count)
         for c in 0..<count { classes[c] = shown[selection[c]] }
-        let plan = try PosteriorPlan<Float>(self, batch: 1, pixels: count, sample: classes, direct: drawsModelOutput)
+        let plan = try PosteriorPlan<Float>(self, batch: 1, pixels: count, sample: classes)
         let excluded = try excludedClasses(plan.classes.pointer, count: count)
         let sums = try BlockSums<E>.of(p, row: row, columns: selection, excluded: excluded.pointer)
         for c in 0..<count {

@@ -1,0 +1,170 @@
+"""The six tables of a noise schedule: attributes of a scheduler that may be replaced or edited."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from .. import _native
+from ..torch_formulas import Law
+
+TABLES = ("log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct")
+_edits = attrgetter("_version")
+_LOG_ROUNDED = -30.0
+_ROUNDING = 1e-3  # how far the logarithm of a probability of 1 may lie above 0
+
+
+class HasTables:
+    """Keeps `_law`, which the torch formulas compute with, in step with the six tables.
+
+    The tables of the constructor are of float32 and too coarse to compute with; `_law` is then made
+    of `_schedule`, in float64. Tables with any other values are used as they are.
+    """
+
+    _schedule: tuple[Any, ...]  # what native functions take: K, ᾱ and γ̄
+    _law: Law
+    _has_own_tables: bool
+    # The tables that `_law` is of, the tensors that count their edits, and the number of edits.
+    # None where edits go uncounted, as in inference mode, or every call needs its own graph.
+    _seen: tuple[Any, ...] | None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in TABLES or "_schedule" not in self.__dict__:
+            super().__setattr__(name, value)
+            return
+        _check(name, value, len(self._schedule[1]))
+        vars(self)[name] = value
+        self._follow_tables()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._follow_tables()  # copies count edits anew
+        return {name: value for name, value in vars(self).items() if name not in ("_law", "_seen")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._make_law()
+        self._note_tables()
+
+    def _make_tables(self) -> None:
+        """Sets the tables of `_schedule`."""
+        logs = _logs(self._schedule)
+        with torch.inference_mode(False):
+            # Views of one tensor, which counts the edits of all.
+            tables = torch.from_numpy(np.concatenate(logs).astype(np.float32)).split(
+                [len(one) for one in logs]
+            )
+        vars(self).update(zip(TABLES, tables))
+        self._has_own_tables = True
+        self._law = Law.of(*self._schedule, logs)
+        self._note_tables()
+
+    def _move_tables(self, device: str | torch.device) -> None:
+        self._follow_tables()
+        with torch.inference_mode(False):
+            vars(self).update({name: getattr(self, name).to(device) for name in TABLES})
+        self._law = self._law.to(device)
+        self._note_tables()
+
+    def _take_tables(self, other: Any) -> None:
+        """Takes over tables that were set on diffusers' scheduler `other` of the same arguments."""
+        for name in TABLES:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            own = theirs.to(mine.device, mine.dtype)
+            # Roundings there make NaN or some 1e-17 of what is 0.
+            rounded = mine.isneginf() & ~(own > _LOG_ROUNDED)
+            if not torch.equal(torch.where(rounded, mine, own), mine):
+                setattr(self, name, theirs)
+
+    def _follow_tables(self) -> bool:
+        """Whether the tables are those of `_schedule`. Makes `_law` anew where they were changed.
+
+        Raises TypeError or ValueError where they can be no tables.
+        """
+        if self._seen is not None:
+            at, bt, ct, cumulative_at, cumulative_bt, cumulative_ct, counters, edits = self._seen
+            if (
+                self.log_at is at
+                and self.log_bt is bt
+                and self.log_ct is ct
+                and self.log_cumprod_at is cumulative_at
+                and self.log_cumprod_bt is cumulative_bt
+                and self.log_cumprod_ct is cumulative_ct
+                and (is_compiling() or sum(map(_edits, counters)) == edits)
+            ):
+                return self._has_own_tables
+        for name in TABLES:
+            _check(name, getattr(self, name), len(self._schedule[1]))
+        own = self._are_own()
+        if own is not None and not (own and self._has_own_tables):
+            self._has_own_tables = own
+            self._make_law()
+        self._note_tables()
+        return self._has_own_tables
+
+    def _are_own(self) -> bool | None:
+        """Whether the tables have the values of `_schedule`; None where nobody can see them."""
+        tables = [getattr(self, name) for name in TABLES]
+        if any(table.dtype != torch.float32 or table.requires_grad for table in tables):
+            return False
+        try:
+            return all(
+                np.array_equal(table.cpu().numpy(), log.astype(np.float32))
+                for table, log in zip(tables, _logs(self._schedule))
+            )
+        except (RuntimeError, TypeError):  # on the meta device, or a tensor that stands for another
+            return None
+
+    def _make_law(self) -> None:
+        tables = [getattr(self, name) for name in TABLES]
+        if self._has_own_tables:
+            law = Law.of(*self._schedule, _logs(self._schedule))
+            self._law = law if tables[0].device.type == "cpu" else law.to(tables[0].device)
+        else:
+            self._law = Law.of_tables(self._schedule[0], tables)
+
+    def _note_tables(self) -> None:
+        tables = [getattr(self, name) for name in TABLES]
+        if any(table.is_inference() or table.requires_grad for table in tables):
+            self._seen = None
+        else:
+            # A tensor and its views have one count.
+            counters = list(
+                {
+                    id(one): one for one in (t if t._base is None else t._base for t in tables)
+                }.values()
+            )
+            self._seen = (*tables, counters, sum(map(_edits, counters)))
+
+
+def _logs(schedule: tuple[Any, ...]) -> list[np.ndarray]:
+    """The tables of a schedule in float64."""
+    logs = [np.empty(len(schedule[1]) + name.startswith("log_cumprod")) for name in TABLES]
+    _native.schedule_logs(*schedule, *logs)
+    return logs
+
+
+def _check(name: str, table: Any, steps: int) -> None:
+    """Refuses what cannot be the table of that name."""
+    if not isinstance(table, Tensor):
+        raise TypeError(
+            f"{name} must be a tensor, not {type(table).__module__}.{type(table).__qualname__}"
+        )
+    if not table.dtype.is_floating_point:
+        raise TypeError(f"{name} must be of a floating dtype, not {table.dtype}")
+    length = steps + name.startswith("log_cumprod")
+    if table.shape != (length,):
+        raise ValueError(f"{name} must have shape ({length},), not {tuple(table.shape)}")
+    try:
+        wrong = (~(table <= _ROUNDING)).tolist()
+    except RuntimeError:  # no values, as above
+        return
+    if any(wrong):
+        t = wrong.index(True)
+        raise ValueError(
+            f"{name} must hold logarithms of probabilities, not {float(table[t])} at index {t}"
+        )
