@@ -30,6 +30,11 @@ def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
     """
     if traced() or _dispatch_modes() or _is_included(_PRE_DISPATCH):
         return None
+    return memory_of(value, name)
+
+
+def memory_of(value: Any, name: str) -> npt.NDArray[Any] | None:
+    """`memory` where another tensor of the same call has shown that torch records nothing."""
     if not isinstance(value, Tensor):
         return as_array(value, name)
     if _is_functional(value):  # would show memory that means nothing

@@ -246,19 +246,18 @@ def test_threads_never_draw_alike(kind):
 
 
 def test_what_others_draw_meanwhile_is_not_drawn_again(monkeypatch):
-    """By torch itself, from the generator of a step."""
+    """By another scheduler, from the generator of a step."""
     (classes, pixels), seeds, twin = SIZES["many draws"], generator(1), generator(1)
     log_p, x = random_log_p(BATCH, classes, pixels), random_classes(BATCH, classes, pixels)
-    native = _native.step_gumbel
-    torch.rand(5, generator=twin)
+    native, other = _native.step_gumbel, Ours(classes + 1)
+    other.q_sample(x, 5, twin)
     expected = calls("gumbel", log_p, x, twin)["step"]()
-
-    others = [5]
+    others = [seeds]
 
     def wrapper(*arguments):
         native(*arguments)
         if others:
-            torch.rand(others.pop(), generator=seeds)
+            other.q_sample(x, 5, others.pop())
 
     monkeypatch.setattr(_native, "step_gumbel", wrapper)
     assert torch.equal(calls("gumbel", log_p, x, seeds)["step"](), expected)

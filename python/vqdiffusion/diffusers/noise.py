@@ -19,10 +19,13 @@ returned. The states are written back by one call of C code, in which Python han
 
 from __future__ import annotations
 
+from itertools import count
+
 import torch
 from torch import Generator, Tensor
 
 States = list[tuple[Generator, Tensor]]  # generators, and what `get_state` gave
+draws = count()  # of calls that draw: each takes a number
 
 
 def uniforms(
@@ -64,6 +67,7 @@ def remember(
     generator: Generator | list[Generator] | None, device: torch.device | str, states: States
 ) -> None:
     """Note the states of the generators, or for None of the device's, before they are drawn from."""
+    next(draws)
     generators = (
         generator if isinstance(generator, list) else [generator or _default_generator(device)]
     )

@@ -29,9 +29,10 @@ class HasTables:
     _schedule: tuple[Any, ...]  # what native functions take: K, ᾱ and γ̄
     _law: Law
     _has_own_tables: bool
-    # The tables that `_law` is of, the tensors that count their edits, and the number of edits.
+    # The tensors that count the edits of the tables that `_law` is of, and the number of edits.
     # None where edits go uncounted, as in inference mode, or every call needs its own graph.
     _seen: tuple[Any, ...] | None
+    _counter: Tensor | None  # the one tensor that counts the edits, where there is one
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in TABLES or "_schedule" not in self.__dict__:
@@ -39,11 +40,13 @@ class HasTables:
             return
         _check(name, value, len(self._schedule[1]))
         vars(self)[name] = value
+        self._seen = self._counter = None
         self._follow_tables()
 
     def __getstate__(self) -> dict[str, Any]:
         self._follow_tables()  # copies count edits anew
-        return {name: value for name, value in vars(self).items() if name not in ("_law", "_seen")}
+        derived = "_law", "_seen", "_counter"
+        return {name: value for name, value in vars(self).items() if name not in derived}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -85,18 +88,10 @@ class HasTables:
 
         Raises TypeError or ValueError where they can be no tables.
         """
-        if self._seen is not None:
-            at, bt, ct, cumulative_at, cumulative_bt, cumulative_ct, counters, edits = self._seen
-            if (
-                self.log_at is at
-                and self.log_bt is bt
-                and self.log_ct is ct
-                and self.log_cumprod_at is cumulative_at
-                and self.log_cumprod_bt is cumulative_bt
-                and self.log_cumprod_ct is cumulative_ct
-                and (is_compiling() or sum(map(_edits, counters)) == edits)
-            ):
-                return self._has_own_tables
+        # `__setattr__` sees whatever is assigned; what is edited in place has another count.
+        seen = self._seen
+        if seen is not None and (is_compiling() or sum(map(_edits, seen[0])) == seen[1]):
+            return self._has_own_tables
         for name in TABLES:
             _check(name, getattr(self, name), len(self._schedule[1]))
         own = self._are_own()
@@ -130,7 +125,7 @@ class HasTables:
     def _note_tables(self) -> None:
         tables = [getattr(self, name) for name in TABLES]
         if any(table.is_inference() or table.requires_grad for table in tables):
-            self._seen = None
+            self._seen = self._counter = None
         else:
             # A tensor and its views have one count.
             counters = list(
@@ -138,7 +133,8 @@ class HasTables:
                     id(one): one for one in (t if t._base is None else t._base for t in tables)
                 }.values()
             )
-            self._seen = (*tables, counters, sum(map(_edits, counters)))
+            self._seen = counters, sum(map(_edits, counters))
+            self._counter = counters[0] if len(counters) == 1 else None
 
 
 def _logs(schedule: tuple[Any, ...]) -> list[np.ndarray]:
