@@ -12,21 +12,21 @@ import numpy.typing as npt
 import torch
 from torch import Generator, Tensor
 
+from . import noise
 from .noise import States, draws
 
 # The bytes of `Generator.get_state()`, which the native module reads and advances.
 State = npt.NDArray[np.uint8]
 
 
-def _make_locks() -> None:
-    """Reentrant ones, for signal handlers and finalizers that draw; a forked child has its own."""
-    global _global_lock, _write_lock
+def _make_lock() -> None:
+    """A reentrant one, for signal handlers and finalizers that draw; a forked child has its own."""
+    global _global_lock
     _global_lock = threading.RLock()  # threads that draw from torch's global generator take turns
-    _write_lock = threading.RLock()  # between comparing a generator's state and setting it
 
 
-_make_locks()
-os.register_at_fork(after_in_child=_make_locks)
+_make_lock()
+os.register_at_fork(after_in_child=_make_lock)
 
 
 def turn(generators: Sequence[Generator | None]) -> AbstractContextManager[object]:
@@ -68,7 +68,7 @@ class Engines:
         before = map(np.ndarray.tobytes, self._before)
         advance = map(Generator.set_state, self._generators, self._after)
         states += zip(self._generators, map(torch.from_numpy, self._before))
-        with _write_lock:
+        with noise.lock:
             # Calls of C code alone, so that no signal is handled before the generators are set.
             # States are compared only where another call has drawn: that costs 3 % of a step.
             if [*ticket] == [self._ticket + 1] or [*now] == [*before]:

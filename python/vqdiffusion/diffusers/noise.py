@@ -19,13 +19,26 @@ returned. The states are written back by one call of C code, in which Python han
 
 from __future__ import annotations
 
+import os
+import threading
 from itertools import count
 
 import torch
 from torch import Generator, Tensor
+from torch.compiler import is_compiling
 
 States = list[tuple[Generator, Tensor]]  # generators, and what `get_state` gave
-draws = count()  # of calls that draw: each takes a number
+draws = count()  # draws take a number each, with the lock held
+
+
+def _make_lock() -> None:
+    """A reentrant one, for signal handlers and finalizers that draw; a forked child has its own."""
+    global lock
+    lock = threading.RLock()  # while torch draws, and while an engine is written back
+
+
+_make_lock()
+os.register_at_fork(after_in_child=_make_lock)
 
 
 def uniforms(
@@ -40,6 +53,21 @@ def uniforms(
     A list of generators gives each batch row what its own generator gives for that row alone. With `rows`, batch row i
     gets only that many of `shape[1]`, drawn in turn; what follows is 0.
     """
+    if is_compiling():  # torch cannot compile locks
+        return _drawn(shape, generator, device, dtype, rows)
+    with lock:
+        out = _drawn(shape, generator, device, dtype, rows)
+        next(draws)
+    return out
+
+
+def _drawn(
+    shape: tuple[int, ...],
+    generator: Generator | list[Generator] | None,
+    device: torch.device | str,
+    dtype: torch.dtype | None,
+    rows: list[int] | None,
+) -> Tensor:
     if rows is None and not isinstance(generator, list):
         return torch.rand(shape, generator=generator, device=device, dtype=dtype)
     out = torch.zeros(shape, device=device, dtype=dtype)
@@ -67,7 +95,6 @@ def remember(
     generator: Generator | list[Generator] | None, device: torch.device | str, states: States
 ) -> None:
     """Note the states of the generators, or for None of the device's, before they are drawn from."""
-    next(draws)
     generators = (
         generator if isinstance(generator, list) else [generator or _default_generator(device)]
     )
