@@ -1,12 +1,14 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-// The Python extension is built from the same targets as Embedded Swift, so that it carries no Swift runtime; setup.py passes the flags:
-//   -enable-experimental-feature Embedded   no runtime, no reflection, typed throws only
-//   -wmo                                    Embedded Swift compiles a module at a time
-//   -Xcc -march=LEVEL                       code generation for one CPU level
-//   -Osize                                  the lowest CPU level, for CPUs that few have
-//   -D VQD_FMA                              the level has fused multiply-add as an instruction (see Numerics/FusedMultiplyAdd.swift)
+// The Python extension is built from the same targets as Embedded Swift, so that it carries no
+// Swift runtime; setup.py passes the flags:
+//
+//     -enable-experimental-feature Embedded   no runtime, no reflection, typed throws only
+//     -wmo               Embedded Swift compiles a module at a time
+//     -Xcc -march=LEVEL  code generation for one CPU level
+//     -Osize             the lowest CPU level, for CPUs that few have
+//     -D VQD_FMA         fused multiply-add is an instruction (Vector/FusedMultiplyAdd.swift)
 
 let package = Package(
     name: "VQDiffusion",
@@ -22,6 +24,8 @@ let package = Package(
         .target(name: "VQDiffusionABI", dependencies: ["CVQDiffusion", "VQDiffusion"]),
 
         // MARK: - Tests
-        .testTarget(name: "VQDiffusionTests", dependencies: ["VQDiffusion", "VQDiffusionABI", "CVQDiffusion"]),
+        .testTarget(
+            name: "VQDiffusionTests",
+            dependencies: ["VQDiffusion", "VQDiffusionABI", "CVQDiffusion"]),
     ]
 )

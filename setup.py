@@ -135,12 +135,14 @@ class BuildNative(build_ext):
         scratch = build_base / f"swift-{level}"
         arguments = ["build", "-c", "release", "--product", "VQDiffusionABI", "--scratch-path", str(scratch)]
         arguments += [*EMBEDDED, *LEVELS[level]]
+        archive = scratch / "release" / "libVQDiffusionABI.a"
+        archive.unlink(missing_ok=True)  # it keeps the objects of sources that were renamed
         # With its caches in here, Swift needs no home folder that can be written.
         status, text = run_swift(*arguments, XDG_CACHE_HOME=str(build_base / "swift-cache"))
         print(f"swift {shlex.join(arguments)}\n{text}", flush=True)
         if status != 0:
             raise CompileError(f"swift build failed for {level}; its messages are above.")
-        return str(scratch / "release" / "libVQDiffusionABI.a")
+        return str(archive)
 
     def build_extensions(self):
         # Python's own flags may bake in a folder to search for libraries, of which these modules need none.

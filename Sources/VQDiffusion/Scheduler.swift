@@ -1,6 +1,7 @@
 /// The VQ-Diffusion scheduler for Swift arrays.
 ///
-/// A model predicts, for every pixel, log-probabilities of the clean classes; the scheduler draws the sample one timestep earlier:
+/// A model predicts, for every pixel, log-probabilities of the clean classes; the scheduler draws
+/// the sample one timestep earlier:
 ///
 /// ```swift
 /// let scheduler = try Scheduler(classes: 17)
@@ -11,7 +12,8 @@
 /// }
 /// ```
 ///
-/// Kernels that work on memory of another owner, of any layout and precision, are methods of `ReverseStep` and `NoiseSchedule`.
+/// Kernels that work on memory of another owner, of any layout and precision, are methods of
+/// `ReverseStep` and `NoiseSchedule`.
 public struct Scheduler: Sendable {
     /// K, the number of classes without the mask. The mask class has index K.
     public let classes: Int
@@ -26,20 +28,27 @@ public struct Scheduler: Sendable {
     ///   - gamma: γ̄ at the first and at the last timestep.
     /// - Throws: `ArgumentError` when that is no Markov chain.
     public init(
-        classes: Int, timesteps: Int = 100, alpha: (first: Double, last: Double) = (0.99999, 0.000009),
+        classes: Int, timesteps: Int = 100,
+        alpha: (first: Double, last: Double) = (0.99999, 0.000009),
         gamma: (first: Double, last: Double) = (0.000009, 0.99999)
     ) throws(ArgumentError) {
-        guard timesteps >= 2 else { throw ArgumentError("timesteps", .tooSmall(timesteps, lower: 2)) }
+        guard timesteps >= 2 else {
+            throw ArgumentError("timesteps", .tooSmall(timesteps, lower: 2))
+        }
         try self.init(
             classes: classes,
-            alphaCumulative: LinearSchedule.cumulative(timesteps, from: alpha.first, to: alpha.last, names: ("alpha.first", "alpha.last")),
-            gammaCumulative: LinearSchedule.cumulative(timesteps, from: gamma.first, to: gamma.last, names: ("gamma.first", "gamma.last")))
+            alphaCumulative: LinearSchedule.cumulative(
+                timesteps, from: alpha.first, to: alpha.last, names: ("alpha.first", "alpha.last")),
+            gammaCumulative: LinearSchedule.cumulative(
+                timesteps, from: gamma.first, to: gamma.last, names: ("gamma.first", "gamma.last")))
     }
 
     /// Any schedule, by its tables of ᾱ_t and γ̄_t for t = 0 … T - 1.
     ///
     /// - Throws: `ArgumentError` when the tables differ in length or are no Markov chain.
-    public init(classes: Int, alphaCumulative: [Double], gammaCumulative: [Double]) throws(ArgumentError) {
+    public init(classes: Int, alphaCumulative: [Double], gammaCumulative: [Double])
+        throws(ArgumentError)
+    {
         self.classes = classes
         self.alphaCumulative = alphaCumulative
         self.gammaCumulative = gammaCumulative
@@ -57,24 +66,26 @@ public struct Scheduler: Sendable {
         ClassGrid(repeating: maskClass, batch: batch, pixels: pixels)
     }
 
-    /// Draws x_s from p(x_s | x_t), eq. 11 of Gu et al. 2021, by inverting its cumulative distribution at one uniform per pixel. At t = 0 draws from the
-    /// model output itself; the mask is never drawn then, and where β̄_0 = 0 the pixels that show a
-    /// class keep it.
+    /// Draws x_s from p(x_s | x_t), eq. 11 of Gu et al. 2021, by inverting its cumulative
+    /// distribution at one uniform per pixel. At t = 0 draws from the model output itself; the mask
+    /// is never drawn then, and where β̄_0 = 0 the pixels that show a class keep it.
     ///
     /// - Parameters:
     ///   - modelOutput: log-probabilities of x_0, (batch, K, pixels).
     ///   - t: the timestep of the sample.
     ///   - s: the timestep to go to, t - 1 unless given.
     ///   - sample: x_t.
-    /// - Throws: `ArgumentError` for shapes that disagree, a timestep or a class out of range, NaN or +∞ or a column without mass in what is read.
-    ///   A generator that is a value is then as it was.
+    /// - Throws: `ArgumentError` for shapes that disagree, a timestep or a class out of range, NaN
+    ///   or +∞ or a column without mass in what is read. A generator that is a value is then as it
+    ///   was.
     public func step(
         _ modelOutput: LogProbabilityTensor, at t: Int, to s: Int? = nil, from sample: ClassGrid,
         using generator: inout some RandomNumberGenerator
     ) throws(ArgumentError) -> ClassGrid {
         var drawing = generator
         let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &drawing)
-        let result = try draw(at: t, to: s ?? t &- 1, from: sample, uniforms) { (step, sample, uniforms, output) throws(ArgumentError) in
+        let result = try draw(at: t, to: s ?? t &- 1, from: sample, uniforms) {
+            (step, sample, uniforms, output) throws(ArgumentError) in
             try modelOutput.withView(name: "modelOutput") { (p) throws(ArgumentError) in
                 try step.sampleInverseCDF(from: p, given: sample, uniforms: uniforms, into: output)
             }
@@ -83,8 +94,9 @@ public struct Scheduler: Sendable {
         return result
     }
 
-    /// Draws the uniforms of a step ahead of the model output and tells which pixels' output the step will need, so that a model may compute its
-    /// output layer for those only: 2 to 3 in a hundred in the middle of a default chain, all at t = 0.
+    /// Draws the uniforms of a step ahead of the model output and tells which pixels' output the
+    /// step will need, so that a model may compute its output layer for those only: 2 to 3 in a
+    /// hundred in the middle of a default chain, all at t = 0.
     ///
     /// ```swift
     /// let plan = try scheduler.plan(at: t, from: sample, using: &noise)
@@ -92,9 +104,11 @@ public struct Scheduler: Sendable {
     /// ```
     ///
     /// - Parameters: as those of `step`, which with the same generator draws the same sample.
-    /// - Throws: `ArgumentError` for a timestep or a class out of range. A generator that is a value is then as it was.
+    /// - Throws: `ArgumentError` for a timestep or a class out of range. A generator that is a
+    ///   value is then as it was.
     public func plan(
-        at t: Int, to s: Int? = nil, from sample: ClassGrid, using generator: inout some RandomNumberGenerator
+        at t: Int, to s: Int? = nil, from sample: ClassGrid,
+        using generator: inout some RandomNumberGenerator
     ) throws(ArgumentError) -> StepPlan {
         var drawing = generator
         let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &drawing)
@@ -104,27 +118,35 @@ public struct Scheduler: Sendable {
                 try uniforms.withView { (uniforms) throws(ArgumentError) in
                     try needed.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in
                         try step.planInverseCDF(
-                            given: view, uniforms: uniforms, into: OutputTensor(buffer, Shape(sample.batch, sample.pixels)))
+                            given: view, uniforms: uniforms,
+                            into: OutputTensor(buffer, Shape(sample.batch, sample.pixels)))
                     }
                 }
             }
         }
         generator = drawing
-        return StepPlan(timestep: t, earlier: s ?? t &- 1, sample: sample, needed: needed.map { $0 != 0 }, uniforms: uniforms)
+        return StepPlan(
+            timestep: t, earlier: s ?? t &- 1, sample: sample, needed: needed.map { $0 != 0 },
+            uniforms: uniforms)
     }
 
     /// Completes a planned step from the model output of the needed pixels alone.
     ///
     /// - Parameters:
-    ///   - columns: log-probabilities of x_0 for the M needed pixels, row after row: (1, K, M). All are read.
+    ///   - columns: log-probabilities of x_0 for the M needed pixels, row after row: (1, K, M). All
+    ///     are read.
     ///   - plan: what `plan` of this scheduler has given; it may be used again.
-    /// - Throws: `ArgumentError` for another number of classes or columns, NaN or +∞ or a column without mass.
-    public func step(_ columns: LogProbabilityTensor, completing plan: StepPlan) throws(ArgumentError) -> ClassGrid {
+    /// - Throws: `ArgumentError` for another number of classes or columns, NaN or +∞ or a column
+    ///   without mass.
+    public func step(_ columns: LogProbabilityTensor, completing plan: StepPlan)
+        throws(ArgumentError) -> ClassGrid
+    {
         try draw(
             at: plan.timestep, to: plan.earlier, from: plan.sample, plan.uniforms
         ) { (step, sample, uniforms, output) throws(ArgumentError) in
             try columns.withView(name: "columns") { (p) throws(ArgumentError) in
-                try step.completeInverseCDF(from: p, given: sample, uniforms: uniforms, into: output)
+                try step.completeInverseCDF(
+                    from: p, given: sample, uniforms: uniforms, into: output)
             }
         }
     }
@@ -138,21 +160,25 @@ public struct Scheduler: Sendable {
         try withStep(at: t, to: s) { (step) throws(ArgumentError) in
             try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
                 try uniforms.withView { (uniforms) throws(ArgumentError) in
-                    try result.fill { (output) throws(ArgumentError) in try body(step, sample, uniforms, output) }
+                    try result.fill { (output) throws(ArgumentError) in
+                        try body(step, sample, uniforms, output)
+                    }
                 }
             }
         }
         return result
     }
 
-    /// log p(x_s | x_t), eq. 11, (batch, K + 1, pixels); not normalised (see `ReverseStep.logPosterior`).
+    /// log p(x_s | x_t), eq. 11, (batch, K + 1, pixels); not normalised (see
+    /// `ReverseStep.logPosterior`).
     ///
     /// - Throws: as `step`, for NaN and +∞ anywhere.
     public func logPosterior(
         of modelOutput: LogProbabilityTensor, at t: Int, to s: Int? = nil, given sample: ClassGrid
     ) throws(ArgumentError) -> LogProbabilityTensor {
         var result = LogProbabilityTensor(
-            repeating: 0, batch: modelOutput.batch, classes: classes + 1, pixels: modelOutput.pixels)
+            repeating: 0, batch: modelOutput.batch, classes: classes + 1, pixels: modelOutput.pixels
+        )
         try withStep(at: t, to: s ?? t &- 1) { (step) throws(ArgumentError) in
             try modelOutput.withView(name: "modelOutput") { (p) throws(ArgumentError) in
                 try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
@@ -170,8 +196,8 @@ public struct Scheduler: Sendable {
     /// - Parameters:
     ///   - data: x_0.
     ///   - timesteps: t for each batch row.
-    /// - Throws: `ArgumentError` when the number of timesteps is not that of rows, or a class or a timestep is out of range. A generator that is a
-    ///   value is then as it was.
+    /// - Throws: `ArgumentError` when the number of timesteps is not that of rows, or a class or a
+    ///   timestep is out of range. A generator that is a value is then as it was.
     public func noised(
         _ data: ClassGrid, at timesteps: [Int], using generator: inout some RandomNumberGenerator
     ) throws(ArgumentError) -> ClassGrid {
@@ -186,8 +212,10 @@ public struct Scheduler: Sendable {
                     let wide = UnsafeRawPointer(buffer.baseAddress!)
                     try result.fill { (output) throws(ArgumentError) in
                         try uniforms.withView { (uniforms) throws(ArgumentError) in
-                            let rows = TimestepList(name: "timesteps", base: wide, count: timesteps.count)
-                            try schedule.sampleForward(from: view, timesteps: rows, uniforms: uniforms, into: output)
+                            let rows = TimestepList(
+                                name: "timesteps", base: wide, count: timesteps.count)
+                            try schedule.sampleForward(
+                                from: view, timesteps: rows, uniforms: uniforms, into: output)
                         }
                     }
                 }
@@ -197,7 +225,9 @@ public struct Scheduler: Sendable {
         return result
     }
 
-    private func withStep(at t: Int, to s: Int, _ body: (ReverseStep) throws(ArgumentError) -> Void) throws(ArgumentError) {
+    private func withStep(at t: Int, to s: Int, _ body: (ReverseStep) throws(ArgumentError) -> Void)
+        throws(ArgumentError)
+    {
         try withSchedule { (schedule) throws(ArgumentError) in
             try body(schedule.reverseStep(from: t, to: s, names: ("t", "s")))
         }
@@ -208,7 +238,8 @@ public struct Scheduler: Sendable {
     ) throws(ArgumentError) {
         try alphaCumulative.withUnsafeBufferPointer { (alpha) throws(ArgumentError) in
             try gammaCumulative.withUnsafeBufferPointer { (gamma) throws(ArgumentError) in
-                try body(NoiseSchedule(classes: classes, alphaCumulative: alpha, gammaCumulative: gamma))
+                try body(
+                    NoiseSchedule(classes: classes, alphaCumulative: alpha, gammaCumulative: gamma))
             }
         }
     }
@@ -216,24 +247,34 @@ public struct Scheduler: Sendable {
 
 extension ClassGrid {
     /// Has a kernel write the indices.
-    fileprivate mutating func fill(_ body: (OutputTensor) throws(ArgumentError) -> Void) throws(ArgumentError) {
+    fileprivate mutating func fill(_ body: (OutputTensor) throws(ArgumentError) -> Void)
+        throws(ArgumentError)
+    {
         let shape = Shape(batch, pixels)
-        try indices.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in try body(OutputTensor(buffer, shape)) }
+        try indices.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in
+            try body(OutputTensor(buffer, shape))
+        }
     }
 }
 
 extension LogProbabilityTensor {
     /// Has a kernel write the values.
-    fileprivate mutating func fill(_ body: (OutputTensor) throws(ArgumentError) -> Void) throws(ArgumentError) {
+    fileprivate mutating func fill(_ body: (OutputTensor) throws(ArgumentError) -> Void)
+        throws(ArgumentError)
+    {
         let shape = Shape(batch, classes, pixels)
-        try values.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in try body(OutputTensor(buffer, shape)) }
+        try values.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in
+            try body(OutputTensor(buffer, shape))
+        }
     }
 }
 
 extension OutputTensor {
     fileprivate init<Element>(_ buffer: UnsafeMutableBufferPointer<Element>, _ shape: Shape) {
         // An empty grid may have no memory; any address serves, as nothing is written.
-        let base = buffer.baseAddress.map { UnsafeMutableRawPointer($0) } ?? UnsafeMutableRawPointer(bitPattern: 64)!
+        let base =
+            buffer.baseAddress.map { UnsafeMutableRawPointer($0) } ?? UnsafeMutableRawPointer(
+                bitPattern: 64)!
         self.init(name: "result", base: base, shape: shape)
     }
 }

@@ -3,7 +3,8 @@ import VQDiffusion
 
 /// Runs the body of an entry point: an error becomes a status, and a sentence in the context.
 func call(
-    _ context: UnsafeMutablePointer<vqd_context>?, _ body: (Parallelism) throws(ArgumentError) -> Void
+    _ context: UnsafeMutablePointer<vqd_context>?,
+    _ body: (Parallelism) throws(ArgumentError) -> Void
 ) -> vqd_status {
     do throws(ArgumentError) {
         try body(Parallelism(threads: Int(context?.pointee.num_threads ?? 0)))
@@ -20,10 +21,10 @@ func call(
 
 /// Copies a message, cut to the room there is.
 private func write(_ message: [UInt8], to context: UnsafeMutablePointer<vqd_context>) {
-    withUnsafeMutableBytes(of: &context.pointee.message) { room in
-        let length = min(message.count, room.count - 1)
-        for i in 0..<length { room[i] = message[i] }
-        room[length] = 0
+    withUnsafeMutableBytes(of: &context.pointee.message) { buffer in
+        let length = min(message.count, buffer.count - 1)
+        for i in 0..<length { buffer[i] = message[i] }
+        buffer[length] = 0
     }
 }
 
@@ -33,8 +34,12 @@ func schedule(_ pointer: UnsafePointer<vqd_schedule>?) throws(ArgumentError) -> 
     guard schedule.num_timesteps >= 1 else {
         throw ArgumentError("num_timesteps", .tooSmall(Int(schedule.num_timesteps), lower: 1))
     }
-    guard let alpha = schedule.alpha_cumulative else { throw ArgumentError("alpha_cumulative", .missing) }
-    guard let gamma = schedule.gamma_cumulative else { throw ArgumentError("gamma_cumulative", .missing) }
+    guard let alpha = schedule.alpha_cumulative else {
+        throw ArgumentError("alpha_cumulative", .missing)
+    }
+    guard let gamma = schedule.gamma_cumulative else {
+        throw ArgumentError("gamma_cumulative", .missing)
+    }
     return try NoiseSchedule(
         classes: Int(schedule.num_classes),
         alphaCumulative: UnsafeBufferPointer(start: alpha, count: Int(schedule.num_timesteps)),
@@ -43,7 +48,8 @@ func schedule(_ pointer: UnsafePointer<vqd_schedule>?) throws(ArgumentError) -> 
 
 /// Memory for `count` doubles behind a pointer.
 ///
-/// - Throws: `ArgumentError` when the pointer is null or the count, which is that of the timesteps, no number of things.
+/// - Throws: `ArgumentError` when the pointer is null or the count, which is that of the timesteps,
+///   no number of things.
 func doubles(
     _ pointer: UnsafeMutablePointer<Double>?, _ count: Int, _ name: StaticString
 ) throws(ArgumentError) -> UnsafeMutableBufferPointer<Double> {

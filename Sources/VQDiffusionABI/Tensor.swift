@@ -1,7 +1,8 @@
 import CVQDiffusion
 import VQDiffusion
 
-/// A tensor from outside, checked so far that reading its elements cannot leave the memory it describes.
+/// A tensor from outside, checked so far that reading its elements cannot leave the memory it
+/// describes.
 struct Tensor {
     let name: StaticString
     let base: UnsafeMutableRawPointer
@@ -9,18 +10,27 @@ struct Tensor {
     let shape: Shape
     let strides: SIMD4<Int>
 
-    /// - Throws: `ArgumentError` when the tensor or its data is missing, its rank is not the expected one, or its extent is impossible.
-    init(_ pointer: UnsafePointer<vqd_tensor>?, rank: Int, _ name: StaticString) throws(ArgumentError) {
+    /// - Throws: `ArgumentError` when the tensor or its data is missing, its rank is not the
+    ///   expected one, or its extent is impossible.
+    init(_ pointer: UnsafePointer<vqd_tensor>?, rank: Int, _ name: StaticString)
+        throws(ArgumentError)
+    {
         guard let tensor = pointer?.pointee else { throw ArgumentError(name, .missing) }
-        guard tensor.rank == rank else { throw ArgumentError(name, .rank(expected: rank, actual: Int(tensor.rank))) }
+        guard tensor.rank == rank else {
+            throw ArgumentError(name, .rank(expected: rank, actual: Int(tensor.rank)))
+        }
         self.name = name
         elementType = vqd_dtype(rawValue: UInt32(bitPattern: tensor.dtype))
         guard Tensor.size(of: elementType) > 0 else {
-            throw ArgumentError(name, .elementType(expected: "one of vqd_dtype", actual: "an unknown number"))
+            throw ArgumentError(
+                name, .elementType(expected: "one of vqd_dtype", actual: "an unknown number"))
         }
         let lengths = SIMD4(Int(tensor.shape.0), Int(tensor.shape.1), Int(tensor.shape.2), 0)
         strides = SIMD4(Int(tensor.strides.0), Int(tensor.strides.1), Int(tensor.strides.2), 0)
-        shape = rank == 1 ? Shape(lengths[0]) : rank == 2 ? Shape(lengths[0], lengths[1]) : Shape(lengths[0], lengths[1], lengths[2])
+        shape =
+            rank == 1
+            ? Shape(lengths[0])
+            : rank == 2 ? Shape(lengths[0], lengths[1]) : Shape(lengths[0], lengths[1], lengths[2])
         guard Tensor.isAddressable(shape, strides) else { throw ArgumentError(name, .extent) }
         // An empty tensor may have no data; any address serves, as nothing is read.
         if let data = tensor.data {
@@ -36,14 +46,17 @@ struct Tensor {
         return false
     }
 
-    /// True when no length is negative and neither the number of elements (times the widest, for scratch) nor the reach of the strides overflows.
+    /// True when no length is negative and neither the number of elements (times the widest, for
+    /// scratch) nor the reach of the strides overflows.
     private static func isAddressable(_ shape: Shape, _ strides: SIMD4<Int>) -> Bool {
         var (elements, reach) = (64, 0)
         for axis in 0..<shape.rank {
             guard shape.lengths[axis] >= 0 else { return false }
-            let (product, tooMany) = elements.multipliedReportingOverflow(by: max(shape.lengths[axis], 1))
+            let (product, tooMany) = elements.multipliedReportingOverflow(
+                by: max(shape.lengths[axis], 1))
             guard strides[axis] != Int.min else { return false }
-            let (span, tooFar) = abs(strides[axis]).multipliedReportingOverflow(by: max(shape.lengths[axis], 1))
+            let (span, tooFar) = abs(strides[axis]).multipliedReportingOverflow(
+                by: max(shape.lengths[axis], 1))
             let (sum, tooFarInAll) = reach.addingReportingOverflow(span)
             guard !tooMany && !tooFar && !tooFarInAll else { return false }
             (elements, reach) = (product, sum)
@@ -87,10 +100,12 @@ struct Tensor {
     func logProbabilities() throws(ArgumentError) -> LogProbabilities {
         LogProbabilities(
             name: name, base: UnsafeRawPointer(base), elementType: try floatingType(),
-            shape: (shape.lengths[0], shape.lengths[1], shape.lengths[2]), strides: (strides[0], strides[1], strides[2]))
+            shape: (shape.lengths[0], shape.lengths[1], shape.lengths[2]),
+            strides: (strides[0], strides[1], strides[2]))
     }
 
-    /// The tensor as log-probabilities of single columns: (classes, columns), seen as one batch row.
+    /// The tensor as log-probabilities of single columns: (classes, columns), seen as one batch
+    /// row.
     func columns() throws(ArgumentError) -> LogProbabilities {
         LogProbabilities(
             name: name, base: UnsafeRawPointer(base), elementType: try floatingType(),
@@ -109,7 +124,9 @@ struct Tensor {
 
     /// The tensor as uniforms of every class.
     func classUniforms() throws(ArgumentError) -> LogProbabilities {
-        guard elementType == VQD_FLOAT32 || elementType == VQD_FLOAT64 else { throw wrongType(expected: "float32 or float64") }
+        guard elementType == VQD_FLOAT32 || elementType == VQD_FLOAT64 else {
+            throw wrongType(expected: "float32 or float64")
+        }
         return try logProbabilities()
     }
 
@@ -128,7 +145,8 @@ struct Tensor {
         default: throw wrongType(expected: "of an integer type")
         }
         return ClassIndices(
-            name: name, base: UnsafeRawPointer(base), elementType: type, shape: (shape.lengths[0], shape.lengths[1]),
+            name: name, base: UnsafeRawPointer(base), elementType: type,
+            shape: (shape.lengths[0], shape.lengths[1]),
             strides: (strides[0], strides[1]))
     }
 
@@ -136,13 +154,15 @@ struct Tensor {
     func uniformGrid() throws(ArgumentError) -> UniformGrid {
         guard elementType == VQD_FLOAT64 else { throw wrongType(expected: "float64") }
         return UniformGrid(
-            name: name, base: UnsafeRawPointer(base), shape: (shape.lengths[0], shape.lengths[1]), strides: (strides[0], strides[1]))
+            name: name, base: UnsafeRawPointer(base), shape: (shape.lengths[0], shape.lengths[1]),
+            strides: (strides[0], strides[1]))
     }
 
     /// The tensor as one timestep per batch row.
     func timesteps() throws(ArgumentError) -> TimestepList {
         guard elementType == VQD_INT64 else { throw wrongType(expected: "int64") }
-        return TimestepList(name: name, base: UnsafeRawPointer(base), count: shape.lengths[0], stride: strides[0])
+        return TimestepList(
+            name: name, base: UnsafeRawPointer(base), count: shape.lengths[0], stride: strides[0])
     }
 
     /// The tensor as an output of the given type.
@@ -157,7 +177,9 @@ struct Tensor {
         var stride = Tensor.size(of: elementType)
         for axis in (0..<shape.rank).reversed() {
             // The stride of an axis of one element is never used.
-            guard shape.lengths[axis] == 1 || strides[axis] == stride else { throw ArgumentError(name, .notContiguous) }
+            guard shape.lengths[axis] == 1 || strides[axis] == stride else {
+                throw ArgumentError(name, .notContiguous)
+            }
             stride *= shape.lengths[axis]
         }
     }

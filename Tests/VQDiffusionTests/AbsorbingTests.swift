@@ -16,7 +16,8 @@ struct AbsorbingTests {
         let (classes, pixels) = (5, 2000)
         let scheduler = try Scheduler(
             classes: classes, alphaCumulative: tables.alpha, gammaCumulative: tables.gamma)
-        let p = randomLogProbabilities(batch: 2, classes: classes, pixels: pixels, sharpness: 2, seed: 4)
+        let p = randomLogProbabilities(
+            batch: 2, classes: classes, pixels: pixels, sharpness: 2, seed: 4)
         var random = TestGenerator(seed: 9)
         var sample = scheduler.fullyMasked(batch: 2, pixels: pixels)
         for t in scheduler.timesteps.reversed() {
@@ -34,9 +35,9 @@ struct AbsorbingTests {
             } else {
                 next = try scheduler.step(p, at: t, from: sample, using: &random)
             }
-            let shown = sample.indices.indices.filter { sample.indices[$0] < classes }
-            #expect(shown.allSatisfy { next.indices[$0] == sample.indices[$0] })
-            #expect(next.indices.count { $0 < classes } > shown.count)
+            let observed = sample.indices.indices.filter { sample.indices[$0] < classes }
+            #expect(observed.allSatisfy { next.indices[$0] == sample.indices[$0] })
+            #expect(next.indices.count { $0 < classes } > observed.count)
             sample = next
         }
         #expect(sample.indices.allSatisfy { $0 < classes })

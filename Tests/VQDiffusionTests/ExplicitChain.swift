@@ -1,4 +1,5 @@
-/// The chain of eq. 7 by explicit (K + 1) x (K + 1) matrices and Bayes' rule, in double precision: what everything else is held against.
+/// The chain of eq. 7 by explicit (K + 1) x (K + 1) matrices and Bayes' rule, in double precision:
+/// what everything else is held against.
 struct ExplicitChain {
     let classes: Int
     let alphaCumulative, gammaCumulative: [Double]
@@ -14,7 +15,9 @@ struct ExplicitChain {
     }
 
     init(classes: Int, alphaCumulative: [Double], gammaCumulative: [Double]) {
-        (self.classes, self.alphaCumulative, self.gammaCumulative) = (classes, alphaCumulative, gammaCumulative)
+        (self.classes, self.alphaCumulative, self.gammaCumulative) = (
+            classes, alphaCumulative, gammaCumulative
+        )
     }
 
     /// q(x_t | x_0): `matrix[x_0][x_t]`; at t = -1 the identity.
@@ -40,10 +43,12 @@ struct ExplicitChain {
     }
 
     /// Σ_{x_0} q(x_s | x_t, x_0) p(x_0) for every class and the mask, by Bayes.
-    func posterior(_ p: [Double], shown: Int, from t: Int, to s: Int) -> [Double] {
+    func posterior(_ p: [Double], observed: Int, from t: Int, to s: Int) -> [Double] {
         let (toS, toT, step) = (cumulative(s), cumulative(t), transition(s, t))
         return (0...classes).map { k in
-            (0..<classes).reduce(0) { $0 + p[$1] * toS[$1][k] * step[k][shown] / toT[$1][shown] }
+            (0..<classes).reduce(0) {
+                $0 + p[$1] * toS[$1][k] * step[k][observed] / toT[$1][observed]
+            }
         }
     }
 }

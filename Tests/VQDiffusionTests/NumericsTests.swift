@@ -14,7 +14,11 @@ struct NumericsTests {
         var worst = 0.0
         for i in 0..<200_000 {
             let x = Float(-87.3 + 175.6 * Double(i) / 200_000)
-            worst = max(worst, ulps(SIMD16<Float>.exp(SIMD16(repeating: x))[i % 16], from: Foundation.exp(Double(x))))
+            worst = max(
+                worst,
+                ulps(
+                    SIMD16<Float>.exp(SIMD16(repeating: x))[i % 16], from: Foundation.exp(Double(x))
+                ))
         }
         #expect(worst < 2)
     }
@@ -24,29 +28,42 @@ struct NumericsTests {
         for i in 0..<50_000 {
             let x = -708.0 + 1416.9 * Double(i) / 50_000
             let truth = Foundation.exp(x)
-            worst = max(worst, abs(SIMD16<Double>.exp(SIMD16(repeating: x))[i % 16] - truth) / truth.ulp)
+            worst = max(
+                worst, abs(SIMD16<Double>.exp(SIMD16(repeating: x))[i % 16] - truth) / truth.ulp)
         }
         #expect(worst < 2)
     }
 
-    /// Beyond its range exp goes on with the end of it; NaN, whatever its payload, must come through, as it is found by the sum it spoils.
+    /// Beyond its range exp goes on with the end of it; NaN, whatever its payload, must come
+    /// through, as it is found by the sum it spoils.
     @Test func expBeyondItsRange() {
-        let x = SIMD16<Float>(-.infinity, -1000, -87.34, 0, 88.4, .infinity, .nan, Float(nan: 12345, signaling: false), 1, 1, 1, 1, 1, 1, 1, 1)
+        let x = SIMD16<Float>(
+            -.infinity, -1000, -87.34, 0, 88.4, .infinity, .nan,
+            Float(nan: 12345, signaling: false), 1, 1, 1, 1, 1, 1, 1, 1)
         let y = SIMD16<Float>.exp(x)
         for lane in 0..<3 { #expect(y[lane] > 1.1754943e-38 && y[lane] < 0x1p-125) }
-        #expect(y[3] == 1 && y[4] > 2.3e38 && y[5] == y[4] && y[5].isFinite && y[6].isNaN && y[7].isNaN)
-        let z = SIMD16<Double>.exp(SIMD16(-.infinity, -709, 0, 709.7, .infinity, .nan, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1))
-        #expect(z[0] > 0 && z[0] < 0x1p-1021 && z[1] == z[0] && z[2] == 1 && z[3] == z[4] && z[4].isFinite && z[5].isNaN)
+        #expect(
+            y[3] == 1 && y[4] > 2.3e38 && y[5] == y[4] && y[5].isFinite && y[6].isNaN && y[7].isNaN)
+        let z = SIMD16<Double>.exp(
+            SIMD16(-.infinity, -709, 0, 709.7, .infinity, .nan, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1))
+        #expect(
+            z[0] > 0 && z[0] < 0x1p-1021 && z[1] == z[0] && z[2] == 1 && z[3] == z[4]
+                && z[4].isFinite && z[5].isNaN)
     }
 
     @Test func logOfFloatsIsWithinTwoUlps() {
         var worst = 0.0
-        // Every power of two is met, and the neighbourhood of one, where the logarithm vanishes, is dense.
+        // Every power of two is met, and the neighbourhood of one, where the logarithm vanishes, is
+        // dense.
         for i in 1..<200_000 {
             let x = Float(Foundation.exp(-87.0 + 175.0 * Double(i) / 200_000))
             let near = 1 + Float(i - 100_000) * 0x1p-23
             for value in [x, near] where value != 1 {
-                worst = max(worst, ulps(SIMD16<Float>.log(SIMD16(repeating: value))[0], from: Foundation.log(Double(value))))
+                worst = max(
+                    worst,
+                    ulps(
+                        SIMD16<Float>.log(SIMD16(repeating: value))[0],
+                        from: Foundation.log(Double(value))))
             }
         }
         #expect(worst < 2)
@@ -56,9 +73,13 @@ struct NumericsTests {
     @Test func logOfDoublesIsWithinTwoUlps() {
         var worst = 0.0
         for i in 1..<50_000 {
-            for value in [Foundation.exp(-700.0 + 1400.0 * Double(i) / 50_000), 1 + Double(i - 25_000) * 0x1p-52] where value != 1 {
+            for value in [
+                Foundation.exp(-700.0 + 1400.0 * Double(i) / 50_000),
+                1 + Double(i - 25_000) * 0x1p-52,
+            ] where value != 1 {
                 let truth = Foundation.log(value)
-                worst = max(worst, abs(SIMD16<Double>.log(SIMD16(repeating: value))[0] - truth) / truth.ulp)
+                worst = max(
+                    worst, abs(SIMD16<Double>.log(SIMD16(repeating: value))[0] - truth) / truth.ulp)
             }
         }
         #expect(worst < 2)
@@ -68,8 +89,10 @@ struct NumericsTests {
         for i in 0..<100_000 {
             let x = Float(-90 + 180.0 * Double(i) / 100_000)
             let truth = Foundation.log1p(Foundation.exp(-abs(Double(x))))
-            #expect(abs(Double(SIMD16<Float>.logAddExpTail(SIMD16(repeating: x))[0]) - truth) < 1.3e-7)
-            #expect(abs(SIMD16<Double>.logAddExpTail(SIMD16(repeating: Double(x)))[0] - truth) < 4e-16)
+            #expect(
+                abs(Double(SIMD16<Float>.logAddExpTail(SIMD16(repeating: x))[0]) - truth) < 1.3e-7)
+            #expect(
+                abs(SIMD16<Double>.logAddExpTail(SIMD16(repeating: Double(x)))[0] - truth) < 4e-16)
         }
         #expect(SIMD16<Float>.logAddExpTail(SIMD16(repeating: -.infinity))[0] < 1.2e-38)
     }
@@ -90,13 +113,15 @@ struct NumericsTests {
         }
     }
 
-    /// The bound must hold for every uniform there is, or the sampler would lose draws; it should also be tight, or nothing would be skipped.
+    /// The bound must hold for every uniform there is, or the sampler would lose draws; it should
+    /// also be tight, or nothing would be skipped.
     @Test func noiseBoundHoldsForEveryUniform() {
         var (loosest, tightest) = (Float(0), Float.infinity)
         for first in stride(from: UInt32(0), to: 1 << 24, by: 16 * 7) {
             var u = SIMD16<Float>()
             for lane in 0..<16 { u[lane] = Float(min(first + UInt32(lane), 1 << 24 - 1)) * 0x1p-24 }
-            let slack = FloatNoise.bound(FloatVector(u)).lanes - FloatNoise.noise(FloatVector(u)).lanes
+            let slack =
+                FloatNoise.bound(FloatVector(u)).lanes - FloatNoise.noise(FloatVector(u)).lanes
             tightest = min(tightest, slack.min())
             // Small uniforms never win; there the bound may be loose.
             if u[0] > 0.99 { loosest = max(loosest, slack.max()) }

@@ -17,23 +17,34 @@ struct RaceTests {
 
         var roomPerGroup: Int { 0 }
         var floor: FloatVector? { FloatVector(repeating: -3) }
-        func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool { elements[k * groups + group] == nil }
+        func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool {
+            elements[k * groups + group] == nil
+        }
         func areAtFloor(from first: Int, row: Int, group: Int) -> Bool {
             (first..<min(first + 4, classes)).allSatisfy { isAtFloor($0, row: row, group: group) }
         }
-        func ask(for k: Int, row: Int, group: Int) { #expect(!isAtFloor(k, row: row, group: group)) }
-        func likelyScores(row: Int, group: Int) -> FloatVector? { likely.map { FloatVector(repeating: $0) } }
-        func classRow(_ k: Int, row: Int, groups: Range<Int>, room: UnsafeMutablePointer<Float>) -> Int { k }
+        func ask(for k: Int, row: Int, group: Int) {
+            #expect(!isAtFloor(k, row: row, group: group))
+        }
+        func likelyScores(row: Int, group: Int) -> FloatVector? {
+            likely.map { FloatVector(repeating: $0) }
+        }
+        func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer room: UnsafeMutablePointer<Float>)
+            -> Int
+        { k }
         func load(_ k: Int, group: Int) -> FloatVector { elements[k * groups + group] ?? floor! }
     }
 
-    /// Mostly of few values, so that scores are often equal: the lowest index wins then, whether it is the pixel's own class, at the floor, or neither.
+    /// Mostly of few values, so that scores are often equal: the lowest index wins then, whether it
+    /// is the pixel's own class, at the floor, or neither.
     @Test(arguments: [1, 3, 4, 5, 8, 18, 61], [1, 16, 37, 96])
     func theLowestOfTheBestWins(classes: Int, pixels: Int) throws {
         var random = TestGenerator(seed: UInt64(classes * 1000 + pixels))
         let groups = (pixels + 15) / 16
         for round in 0..<24 {
-            let (linear, hasMask, likely) = (round % 2 == 0, round % 4 < 2, [nil, -100, -2, 1][round / 6] as Float?)
+            let (linear, hasMask, likely) = (
+                round % 2 == 0, round % 4 < 2, [nil, -100, -2, 1][round / 6] as Float?
+            )
             var elements = [FloatVector?](repeating: nil, count: classes * groups)
             for i in elements.indices where random.next() % (round % 3 == 0 ? 3 : 30) == 0 {
                 var x = FloatVector(repeating: -3)
@@ -41,13 +52,16 @@ struct RaceTests {
                 elements[i] = x
             }
             let uniforms = (0..<(classes + 1) * pixels).map { _ in
-                round % 3 == 2 ? Float(random.next() >> 40) * 0x1p-24 : Float([0.25, 0.5, 0.5, 0.75][Int(random.next() % 4)])
+                round % 3 == 2
+                    ? Float(random.next() >> 40) * 0x1p-24
+                    : Float([0.25, 0.5, 0.5, 0.75][Int(random.next() % 4)])
             }
-            let shown = (0..<groups * 16).map { _ in Int32(random.next() % UInt64(classes + 1)) }
-            let (signal, level, slope) = (Float(0), Float(-1), Float(1))
+            let observed = (0..<groups * 16).map { _ in Int32(random.next() % UInt64(classes + 1)) }
+            let (signal, level, logRatio) = (Float(0), Float(-1), Float(1))
             let own = (0..<groups * 16).map { _ in Float(Int(random.next() % 4)) - 3 }
             let mask = (0..<groups * 16).map { _ in Float(Int(random.next() % 4)) - 3 }
-            let columns = SparseColumns(classes: classes, groups: groups, elements: elements, likely: likely)
+            let columns = SparseColumns(
+                classes: classes, groups: groups, elements: elements, likely: likely)
 
             // Every score, by the formulas that the race uses, one pixel after the other.
             let scores = (0..<pixels).map { n in
@@ -55,14 +69,18 @@ struct RaceTests {
                     let posterior: Float
                     if k == classes {
                         posterior = mask[n]
-                    } else if k == Int(shown[n]) {
+                    } else if k == Int(observed[n]) {
                         posterior = own[n]
                     } else {
-                        posterior = FloatVector.logPosterior(
-                            columns.load(k, group: n / 16), signal: .init(repeating: signal), level: .init(repeating: level), slope: .init(repeating: slope),
-                            linear: linear)[n % 16]
+                        posterior =
+                            FloatVector.logPosterior(
+                                columns.load(k, group: n / 16), signal: .init(repeating: signal),
+                                level: .init(repeating: level),
+                                logRatio: .init(repeating: logRatio),
+                                linear: linear)[n % 16]
                     }
-                    return posterior + FloatNoise.noise(FloatVector(repeating: uniforms[k * pixels + n]))[0]
+                    return posterior
+                        + FloatNoise.noise(FloatVector(repeating: uniforms[k * pixels + n]))[0]
                 }
             }
             let expected = scores.map { Int32($0.firstIndex(of: $0.max()!)!) }
@@ -72,15 +90,21 @@ struct RaceTests {
             var winners: [Int32] = []
             try uniforms.withUnsafeBufferPointer { buffer in
                 let view = LogProbabilities(
-                    name: "uniforms", base: UnsafeRawPointer(buffer.baseAddress!), elementType: .float32, shape: (1, classes + 1, pixels),
+                    name: "uniforms", base: UnsafeRawPointer(buffer.baseAddress!),
+                    elementType: .float32, shape: (1, classes + 1, pixels),
                     strides: (0, pixels * 4, 4))
                 var rows = try UniformRows<Float>(view, row: 0, chunk: 0..<pixels)
-                let constants = try [signal, level, slope].map { value in try Filled(width, value) }
+                let constants = try [signal, level, logRatio].map { value in
+                    try Filled(width, value)
+                }
                 let (ownOfPixels, maskOfPixels) = (try Filled(own), try Filled(mask))
-                try shown.withUnsafeBufferPointer { shown in
-                    var race = try ArgmaxRace<FloatNoise>(row: 0, chunk: 0..<pixels, classes: shown.baseAddress!, maskClass: classes)
+                try observed.withUnsafeBufferPointer { observed in
+                    var race = try ArgmaxRace<FloatNoise>(
+                        row: 0, chunk: 0..<pixels, classes: observed.baseAddress!,
+                        maskClass: classes)
                     let coefficients = RaceCoefficients<Float>(
-                        signal: constants[0].pointer, level: constants[1].pointer, slope: constants[2].pointer, own: ownOfPixels.pointer,
+                        signal: constants[0].pointer, level: constants[1].pointer,
+                        logRatio: constants[2].pointer, own: ownOfPixels.pointer,
                         mask: hasMask ? maskOfPixels.pointer : nil, isLinear: linear)
                     isDecided = try race.run(columns, &rows, coefficients, likely: true)
                     winners = (0..<pixels).map { race.winner($0) }
@@ -103,5 +127,7 @@ private final class Filled {
         for (i, value) in values.enumerated() { memory[i] = value }
     }
 
-    convenience init(_ count: Int, _ value: Float) throws { try self.init([Float](repeating: value, count: count)) }
+    convenience init(_ count: Int, _ value: Float) throws {
+        try self.init([Float](repeating: value, count: count))
+    }
 }

@@ -3,15 +3,17 @@ import Testing
 
 @testable import VQDiffusion
 
-/// One step of one pixel at a whole comb of uniforms: the share of the comb that leads to each class.
+/// One step of one pixel at a whole comb of uniforms: the share of the comb that leads to each
+/// class.
 private func sharesOfUniforms(
-    _ p: [Float], shown: Int, chain: ExplicitChain, from t: Int, to s: Int, points: Int
+    _ p: [Float], observed: Int, chain: ExplicitChain, from t: Int, to s: Int, points: Int
 ) throws -> [Double] {
     let classes = chain.classes
     let uniforms = (0..<points).map { (Double($0) + 0.5) / Double(points) }
     let tensor = LogProbabilityTensor(
-        batch: 1, classes: classes, pixels: points, values: p.flatMap { Array(repeating: $0, count: points) })
-    let sample = ClassGrid(repeating: shown, batch: 1, pixels: points)
+        batch: 1, classes: classes, pixels: points,
+        values: p.flatMap { Array(repeating: $0, count: points) })
+    let sample = ClassGrid(repeating: observed, batch: 1, pixels: points)
     var tokens = [Int64](repeating: -1, count: points)
     try withSchedule(of: chain) { schedule in
         let step = try schedule.reverseStep(from: t, to: s)
@@ -20,8 +22,11 @@ private func sharesOfUniforms(
                 try uniforms.withUnsafeBufferPointer { (uniforms) throws(ArgumentError) in
                     try tokens.withUnsafeMutableBufferPointer { (tokens) throws(ArgumentError) in
                         try step.sampleInverseCDF(
-                            from: p, given: sample, uniforms: UniformGrid(uniforms.baseAddress!, batch: 1, pixels: points),
-                            into: OutputTensor(name: "tokens", base: UnsafeMutableRawPointer(tokens.baseAddress!), shape: Shape(1, points)))
+                            from: p, given: sample,
+                            uniforms: UniformGrid(uniforms.baseAddress!, batch: 1, pixels: points),
+                            into: OutputTensor(
+                                name: "tokens", base: UnsafeMutableRawPointer(tokens.baseAddress!),
+                                shape: Shape(1, points)))
                     }
                 }
             }
@@ -35,14 +40,19 @@ private func sharesOfUniforms(
 @Suite("Sampling")
 struct SamplingTests {
     /// The tests of lists in Python are of so many classes.
-    @Test(arguments: [(50, 64), (1, 64), (0, 1024)]) func listsPayFromSomeClassesOn(t: Int, classes: Int) {
+    @Test(arguments: [(50, 64), (1, 64), (0, 1024)]) func listsPayFromSomeClassesOn(
+        t: Int, classes: Int
+    ) {
         for (classes, pays) in [(classes, true), (classes - 1, false)] {
             let now = Marginal(alpha: 0.5, gamma: 0.25, classes: classes)
-            #expect(ReverseStep(timestep: t, classes: classes, now: now, earlier: .clean).shortlistsPay == pays)
+            #expect(
+                ReverseStep(timestep: t, classes: classes, now: now, earlier: .clean).shortlistsPay
+                    == pays)
         }
     }
 
-    /// What a class at the floor is passed over by: no uniform of 24 bits up to the limit has more noise than it was made from.
+    /// What a class at the floor is passed over by: no uniform of 24 bits up to the limit has more
+    /// noise than it was made from.
     @Test func uniformsUpToTheLimitHaveNoMoreNoise() {
         for n in stride(from: Float(-6), through: 20, by: 0.0137) {
             let limit = FloatNoise.uniform(boundedBy: FloatVector(repeating: n))[0]
@@ -53,14 +63,17 @@ struct SamplingTests {
             let wanted = 1 - exp(-Double(n))
             #expect(Double(limit) > wanted - 0.002 * exp(-Double(n)) - 0x1p-22)
         }
-        for (n, limit) in [(-Float.infinity, -1e30), (-1e30, -1e30), (.infinity, 1 - 0x1p-24)] as [(Float, Float)] {
+        for (n, limit) in [(-Float.infinity, -1e30), (-1e30, -1e30), (.infinity, 1 - 0x1p-24)]
+            as [(Float, Float)]
+        {
             #expect(FloatNoise.uniform(boundedBy: FloatVector(repeating: n))[0] <= limit)
         }
     }
 
-    /// The set of uniforms that lead to a class is a few intervals of its probability's total length, so a comb of uniforms measures the probability to a few
-    /// teeth: no statistics, and no false alarms.
-    @Test(arguments: [0, 2, 5, 6]) func inverseCDFDrawsFromThePosterior(shown: Int) throws {
+    /// The set of uniforms that lead to a class is a few intervals of its probability's total
+    /// length, so a comb of uniforms measures the probability to a few teeth: no statistics, and no
+    /// false alarms.
+    @Test(arguments: [0, 2, 5, 6]) func inverseCDFDrawsFromThePosterior(observed: Int) throws {
         // Much uniform noise, so that every branch has mass.
         let steps = 12
         let gamma = (0..<steps).map { 0.02 + 0.07 * Double($0) }
@@ -71,9 +84,14 @@ struct SamplingTests {
             for (t, s) in [(11, 10), (6, 5), (1, 0), (11, 3), (8, -1)] {
                 let points = 20_000
                 let shares = try sharesOfUniforms(
-                    p.map { Float(Foundation.log($0) + Foundation.log(scale)) }, shown: shown, chain: chain, from: t, to: s, points: points)
-                let truth = chain.posterior(p, shown: shown, from: t, to: s)
-                for k in 0...6 { #expect(abs(shares[k] - truth[k]) < 6 / Double(points), "class \(k) at t = \(t), s = \(s)") }
+                    p.map { Float(Foundation.log($0) + Foundation.log(scale)) }, observed: observed,
+                    chain: chain, from: t, to: s, points: points)
+                let truth = chain.posterior(p, observed: observed, from: t, to: s)
+                for k in 0...6 {
+                    #expect(
+                        abs(shares[k] - truth[k]) < 6 / Double(points),
+                        "class \(k) at t = \(t), s = \(s)")
+                }
             }
         }
     }
@@ -81,14 +99,17 @@ struct SamplingTests {
     @Test func lastStepDrawsTheModelOutput() throws {
         let chain = ExplicitChain(classes: 3)
         let p = [0.25, 0.7, 0.05]
-        for shown in [0, 3] {
-            let shares = try sharesOfUniforms(p.map { Float(Foundation.log($0)) }, shown: shown, chain: chain, from: 0, to: -1, points: 10_000)
+        for observed in [0, 3] {
+            let shares = try sharesOfUniforms(
+                p.map { Float(Foundation.log($0)) }, observed: observed, chain: chain, from: 0,
+                to: -1, points: 10_000)
             for k in 0..<3 { #expect(abs(shares[k] - p[k]) < 3e-4) }
             #expect(shares[3] == 0)
         }
     }
 
-    /// Columns are summed in blocks and scanned: every class of a long column must come up at its place.
+    /// Columns are summed in blocks and scanned: every class of a long column must come up at its
+    /// place.
     @Test func longColumnsAreInvertedExactly() throws {
         let classes = 300
         let chain = ExplicitChain(classes: classes)
@@ -96,16 +117,21 @@ struct SamplingTests {
         let total = weights.reduce(0, +)
         let points = 8_000
         let shares = try sharesOfUniforms(
-            weights.map { Float(Foundation.log($0 / total)) }, shown: 0, chain: chain, from: 0, to: -1, points: points)
+            weights.map { Float(Foundation.log($0 / total)) }, observed: 0, chain: chain, from: 0,
+            to: -1, points: points)
         for k in 0..<classes { #expect(abs(shares[k] - weights[k] / total) < 2 / Double(points)) }
     }
 
-    /// The race with its bound must have the winners of the plain formula: the argmax of posterior plus noise.
-    @Test(arguments: [(3, 5), (40, 33), (300, 70)]) func gumbelRaceHasTheWinnersOfThePlainFormula(classes: Int, pixels: Int) throws {
+    /// The race with its bound must have the winners of the plain formula: the argmax of posterior
+    /// plus noise.
+    @Test(arguments: [(3, 5), (40, 33), (300, 70)]) func gumbelRaceHasTheWinnersOfThePlainFormula(
+        classes: Int, pixels: Int
+    ) throws {
         let chain = ExplicitChain(classes: classes)
         let scheduler = try Scheduler(classes: classes)
         for t in [99, 60, 5, 1, 0] {
-            let p = randomLogProbabilities(batch: 2, classes: classes, pixels: pixels, sharpness: 6, seed: UInt64(t))
+            let p = randomLogProbabilities(
+                batch: 2, classes: classes, pixels: pixels, sharpness: 6, seed: UInt64(t))
             let sample = randomGrid(batch: 2, pixels: pixels, upTo: classes, seed: UInt64(t + 1))
             let rows = t == 0 ? classes : classes + 1
             var random = TestGenerator(seed: UInt64(classes + t))
@@ -119,18 +145,25 @@ struct SamplingTests {
                 let step = try schedule.reverseStep(from: t, to: t - 1)
                 try uniforms.withView(name: "uniforms") { (uniforms) throws(ArgumentError) in
                     try posterior.withView(name: "posterior") { (posterior) throws(ArgumentError) in
-                        try noised.values.withUnsafeMutableBufferPointer { (out) throws(ArgumentError) in
+                        try noised.values.withUnsafeMutableBufferPointer {
+                            (out) throws(ArgumentError) in
                             try gumbelNoised(
                                 posterior, uniforms: uniforms,
-                                into: OutputTensor(name: "out", base: UnsafeMutableRawPointer(out.baseAddress!), shape: Shape(2, rows, pixels)))
+                                into: OutputTensor(
+                                    name: "out", base: UnsafeMutableRawPointer(out.baseAddress!),
+                                    shape: Shape(2, rows, pixels)))
                         }
                     }
                     try p.withView(name: "p") { (p) throws(ArgumentError) in
                         try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
-                            try tokens.withUnsafeMutableBufferPointer { (out) throws(ArgumentError) in
+                            try tokens.withUnsafeMutableBufferPointer {
+                                (out) throws(ArgumentError) in
                                 try step.sampleGumbelMax(
                                     from: p, given: sample, uniforms: .given(uniforms),
-                                    into: OutputTensor(name: "out", base: UnsafeMutableRawPointer(out.baseAddress!), shape: Shape(2, pixels)))
+                                    into: OutputTensor(
+                                        name: "out",
+                                        base: UnsafeMutableRawPointer(out.baseAddress!),
+                                        shape: Shape(2, pixels)))
                             }
                         }
                     }
@@ -139,7 +172,9 @@ struct SamplingTests {
             for row in 0..<2 {
                 for pixel in 0..<pixels {
                     let scores = (0..<rows).map { noised[row, $0, pixel] }
-                    #expect(tokens[row * pixels + pixel] == Int64(scores.firstIndex(of: scores.max()!)!))
+                    #expect(
+                        tokens[row * pixels + pixel] == Int64(scores.firstIndex(of: scores.max()!)!)
+                    )
                 }
             }
         }
@@ -150,7 +185,11 @@ struct SamplingTests {
         let points = 10_000
         for j in 0...4 {
             var shares = [Double](repeating: 0, count: 5)
-            for i in 0..<points { shares[Int(law.draw((Double(i) + 0.5) / Double(points), from: Int32(j), classes: 4))] += 1 / Double(points) }
+            for i in 0..<points {
+                let u = (Double(i) + 0.5) / Double(points)
+                let drawn = Int(law.draw(u, from: Int32(j), classes: 4))
+                shares[drawn] += 1 / Double(points)
+            }
             for k in 0...4 {
                 let truth = j == 4 ? (k == 4 ? 1 : 0) : k == 4 ? 0.4 : k == j ? 0.45 : 0.05
                 #expect(abs(shares[k] - truth) < 4e-4)
@@ -159,24 +198,32 @@ struct SamplingTests {
     }
 
     @Test func whatIsNotReadGoesUnseen() throws {
-        // γ̄_s/γ̄_t is 0.99 at t = 99: at this uniform the pixel stays masked whatever its column holds.
+        // γ̄_s/γ̄_t is 0.99 at t = 99: at this uniform the pixel stays masked whatever its column
+        // holds.
         let p = [Float](repeating: .nan, count: 3)
-        let shares = try sharesOfUniforms(p, shown: 3, chain: ExplicitChain(classes: 3), from: 99, to: 98, points: 1)
+        let shares = try sharesOfUniforms(
+            p, observed: 3, chain: ExplicitChain(classes: 3), from: 99, to: 98, points: 1)
         #expect(shares[3] == 1)
     }
 
-    /// The whole chain with a perfect model ends in the data distribution. 20 000 draws of 3 classes; the bound is 5 standard deviations.
+    /// The whole chain with a perfect model ends in the data distribution. 20 000 draws of 3
+    /// classes; the bound is 5 standard deviations.
     @Test func wholeChainEndsInTheData() throws {
         let scheduler = try Scheduler(classes: 3, timesteps: 30)
         var random = TestGenerator(seed: 11)
         let (pixels, truth) = (20_000, [0.7, 0.25, 0.05])
         let p = LogProbabilityTensor(
-            batch: 1, classes: 3, pixels: pixels, values: truth.flatMap { Array(repeating: Float(Foundation.log($0)), count: pixels) })
+            batch: 1, classes: 3, pixels: pixels,
+            values: truth.flatMap { Array(repeating: Float(Foundation.log($0)), count: pixels) })
         var sample = scheduler.fullyMasked(batch: 1, pixels: pixels)
-        for t in scheduler.timesteps.reversed() { sample = try scheduler.step(p, at: t, from: sample, using: &random) }
+        for t in scheduler.timesteps.reversed() {
+            sample = try scheduler.step(p, at: t, from: sample, using: &random)
+        }
         for k in 0..<3 {
             let share = Double(sample.indices.count { $0 == k }) / Double(pixels)
-            #expect(abs(share - truth[k]) < 5 * (truth[k] * (1 - truth[k]) / Double(pixels)).squareRoot())
+            #expect(
+                abs(share - truth[k]) < 5
+                    * (truth[k] * (1 - truth[k]) / Double(pixels)).squareRoot())
         }
     }
 }

@@ -27,8 +27,8 @@ struct ShortlistTests {
         return Float(bitPattern: pattern[0])
     }
 
-    /// Columns of equal classes, all over the range and where floats are next to a power of two: there
-    /// a float is as large as the exponential that it stands for, and the roundings decide.
+    /// Columns of equal classes, all over the range and where floats are next to a power of two:
+    /// there a float is as large as the exponential that it stands for, and the roundings decide.
     @Test func sumsBracketTheMass() {
         var taken = 0
         for (factors, mass, classes) in Self.kinds {

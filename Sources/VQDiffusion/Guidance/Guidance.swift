@@ -1,4 +1,5 @@
-/// Classifier-free guidance in logarithms: ℓ = u + scale (c - u), then ℓ - log Σ_k e^ℓ, so that every column is a distribution again.
+/// Classifier-free guidance in logarithms: ℓ = u + scale (c - u), then ℓ - log Σ_k e^ℓ, so that
+/// every column is a distribution again.
 ///
 /// - Parameters:
 ///   - unconditional: u, (batch, classes, pixels), finite or -∞. A class that is -∞ in
@@ -7,12 +8,14 @@
 ///     finite float16 in float16: less could overflow.
 ///   - conditional: c, the same shape and element type.
 ///   - scale: finite; 1 gives the conditional distribution, more exaggerates what sets it apart.
-///   - output: the same shape, `Float`, or `Double` when the inputs are. Untouched when an error is thrown.
-/// - Throws: `ArgumentError` for shapes or element types that disagree, NaN or +∞, a column
-///   without mass, numbers so large that a column overflows, or a scale that is NaN or beyond ±2⁶⁴.
+///   - output: the same shape, `Float`, or `Double` when the inputs are. Untouched when an error is
+///     thrown.
+/// - Throws: `ArgumentError` for shapes or element types that disagree, NaN or +∞, a column without
+///   mass, numbers so large that a column overflows, or a scale that is NaN or beyond ±2⁶⁴.
 @export(interface)
 public func guide(
-    unconditional: LogProbabilities, conditional: LogProbabilities, scale: Double, into output: OutputTensor,
+    unconditional: LogProbabilities, conditional: LogProbabilities, scale: Double,
+    into output: OutputTensor,
     parallelism: Parallelism = Parallelism()
 ) throws(ArgumentError) {
     try checkGuidance(unconditional, conditional, scale: scale)
@@ -20,60 +23,75 @@ public func guide(
     guard !unconditional.isEmpty else { return }
     try unconditional.checkHasClasses()
     switch unconditional.elementType {
-    case .float16: try guide(HalfElement.self, unconditional, conditional, scale, output, parallelism)
-    case .bfloat16: try guide(BrainElement.self, unconditional, conditional, scale, output, parallelism)
+    case .float16:
+        try guide(HalfElement.self, unconditional, conditional, scale, output, parallelism)
+    case .bfloat16:
+        try guide(BrainElement.self, unconditional, conditional, scale, output, parallelism)
     case .float32: try guide(Float.self, unconditional, conditional, scale, output, parallelism)
     case .float64: try guide(Double.self, unconditional, conditional, scale, output, parallelism)
     }
 }
 
-/// - Throws: `ArgumentError` for shapes or element types that disagree, or a scale that is NaN or beyond ±2⁶⁴.
+/// - Throws: `ArgumentError` for shapes or element types that disagree, or a scale that is NaN or
+///   beyond ±2⁶⁴.
 func checkGuidance(
-    _ unconditional: LogProbabilities, _ conditional: LogProbabilities, scale: Double, name: StaticString = "scale"
+    _ unconditional: LogProbabilities, _ conditional: LogProbabilities, scale: Double,
+    name: StaticString = "scale"
 ) throws(ArgumentError) {
     // Within float32, so that nothing overflows in any precision.
     guard scale.magnitude <= 0x1p64 else { throw ArgumentError(name, .notANumber) }
     try conditional.checkShape(unconditional.shape)
     guard conditional.elementType == unconditional.elementType else {
-        throw ArgumentError(conditional.name, .elementType(expected: "of the type of the unconditional", actual: "of another"))
+        throw ArgumentError(
+            conditional.name,
+            .elementType(expected: "of the type of the unconditional", actual: "of another"))
     }
 }
 
 private func guide<E: FloatingElement>(
-    _: E.Type, _ u: LogProbabilities, _ c: LogProbabilities, _ scale: Double, _ output: OutputTensor, _ parallelism: Parallelism
+    _: E.Type, _ u: LogProbabilities, _ c: LogProbabilities, _ scale: Double,
+    _ output: OutputTensor, _ parallelism: Parallelism
 ) throws(ArgumentError) {
     typealias V = E.Real.Vector
     let groups = (u.pixels + 15) / 16
     let normalisers = try Scratch<E.Real>(u.batch * groups * 16)
     let columns = GuidedColumns<E>(
         u, c, scale: scale,
-        lanesOfUnconditional: try PixelList.run(0..<u.pixels).laneGroups(pixelStride: u.pixelStride, elementSize: E.size),
-        lanesOfConditional: try PixelList.run(0..<u.pixels).laneGroups(pixelStride: c.pixelStride, elementSize: E.size))
+        lanesOfUnconditional: try PixelList.run(0..<u.pixels).laneGroups(
+            pixelStride: u.pixelStride, elementSize: E.size),
+        lanesOfConditional: try PixelList.run(0..<u.pixels).laneGroups(
+            pixelStride: c.pixelStride, elementSize: E.size))
     let bad = try Scratch<Bool>(u.batch * groups, filledWith: false)
     try forEachChunk(of: u, parallelism) { (row, chunk) throws(ArgumentError) in
         let first = chunk.lowerBound / 16
         let at = row * groups + first
         let isGood = try columns.normalise(
-            row: row, groups: first..<(chunk.upperBound + 15) / 16, into: normalisers.pointer + at * 16)
+            row: row, groups: first..<(chunk.upperBound + 15) / 16,
+            into: normalisers.pointer + at * 16)
         bad[at] = !isGood
     }
     for at in 0..<u.batch * groups where bad[at] {
         try checkElements(E.self, u, parallelism: parallelism)
         try checkElements(E.self, c, parallelism: parallelism)
-        for n in 0..<u.batch * u.pixels { try columns.checkColumn(row: n / u.pixels, pixel: n % u.pixels) }
+        for n in 0..<u.batch * u.pixels {
+            try columns.checkColumn(row: n / u.pixels, pixel: n % u.pixels)
+        }
         break
     }
     let result = output.elements(E.Real.self)
     let threads = parallelism.threads(forWork: u.batch * u.classes * u.pixels)
-    try forEachRun(E.Real.self, of: u, threads: threads) { row, classes, room in
-        forEachBlock(classes: classes, groups: 0..<groups, alongPixels: columns.alongPixels) { first, count, group in
-            columns.combine(row: row, group: group, first: first, count: count, exact: true, into: room.0, room: room.1)
+    try forEachRun(E.Real.self, of: u, threads: threads) { row, classes, buffer in
+        forEachBlock(classes: classes, groups: 0..<groups, alongPixels: columns.alongPixels) {
+            first, count, group in
+            columns.combine(
+                row: row, group: group, first: first, count: count, exact: true, into: buffer.0,
+                buffer: buffer.1)
             let normaliser = V(at: normalisers.pointer + (row &* groups &+ group) &* 16)
             var target = result + ((row &* u.classes &+ first) &* u.pixels &+ group &* 16)
             let pixels = min(16, u.pixels &- group &* 16)
             var i = 0
             while i < count {
-                (V(at: room.0 + i &* 16) - normaliser).store(to: target, count: pixels)
+                (V(at: buffer.0 + i &* 16) - normaliser).store(to: target, count: pixels)
                 target += u.pixels
                 i &+= 1
             }

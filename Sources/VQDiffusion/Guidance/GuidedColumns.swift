@@ -21,10 +21,12 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     let alongPixels: Bool
 
     /// - Parameters:
-    ///   - lanesOfUnconditional, lanesOfConditional: the pixels to combine, where they are in a batch row of either input.
+    ///   - lanesOfUnconditional, lanesOfConditional: the pixels to combine, where they are in a
+    ///     batch row of either input.
     init(
         _ u: LogProbabilities, _ c: LogProbabilities, scale: Double,
-        lanesOfUnconditional: consuming Scratch<LaneGroup>, lanesOfConditional: consuming Scratch<LaneGroup>
+        lanesOfUnconditional: consuming Scratch<LaneGroup>,
+        lanesOfConditional: consuming Scratch<LaneGroup>
     ) {
         unconditional = u
         conditional = c
@@ -38,31 +40,36 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     }
 
     /// A block of classes of sixteen pixels of the conditional input as they are.
-    func loadConditional(row: Int, group: Int, first: Int, count: Int, into block: UnsafeMutablePointer<E.Real>) {
+    func loadConditional(
+        row: Int, group: Int, first: Int, count: Int, into block: UnsafeMutablePointer<E.Real>
+    ) {
         lanesOfConditional.pointer[group].load(
-            E.self, row: conditional.pointer(row: row), classStride: conditional.classStride, first: first, count: count, into: block)
+            E.self, row: conditional.pointer(row: row), classStride: conditional.classStride,
+            first: first, count: count, into: block)
     }
 
     /// Combines a block of classes of sixteen pixels.
     ///
     /// - Parameters:
     ///   - exact: whether classes at the limit become -∞. Otherwise theirs may be any number.
-    ///   - block: room for sixteen vectors, like `room`.
+    ///   - block: room for sixteen vectors, like `buffer`.
     /// - Returns: false when a class at the limit was met and not made -∞.
     @inline(never)
     @discardableResult
     func combine(
-        row: Int, group: Int, first: Int, count: Int, exact: Bool, into block: UnsafeMutablePointer<E.Real>, room: UnsafeMutablePointer<E.Real>
+        row: Int, group: Int, first: Int, count: Int, exact: Bool,
+        into block: UnsafeMutablePointer<E.Real>, buffer: UnsafeMutablePointer<E.Real>
     ) -> Bool {
         let u = unconditional
         lanesOfUnconditional.pointer[group].load(
-            E.self, row: u.pointer(row: row), classStride: u.classStride, first: first, count: count, into: block)
-        loadConditional(row: row, group: group, first: first, count: count, into: room)
+            E.self, row: u.pointer(row: row), classStride: u.classStride, first: first,
+            count: count, into: block)
+        loadConditional(row: row, group: group, first: first, count: count, into: buffer)
         let (scale, limit) = (scale, limit)
         var at = 0
         if exact {
             while at < count &* 16 {
-                let (x, y) = (V(at: block + at), V(at: room + at))
+                let (x, y) = (V(at: block + at), V(at: buffer + at))
                 GuidedColumns.mixed(x, y, scale, limit).store(at: block + at)
                 at &+= 16
             }
@@ -70,7 +77,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         }
         var least = V(repeating: 0)
         while at < count &* 16 {
-            let (x, y) = (V(at: block + at), V(at: room + at))
+            let (x, y) = (V(at: block + at), V(at: buffer + at))
             (x + scale * (y - x)).store(at: block + at)
             least = .lesser(least, .lesser(x, y))
             at &+= 16
@@ -85,20 +92,26 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         return (x + scale * (y - x)).kept(where: .lesser(x, y), above: limit, else: nothing)
     }
 
-    /// Combines a block of classes of some groups, not exactly. Of groups that are neighbours it goes class by class: lines of memory that follow each other
-    /// take less time than those that are a class row apart.
+    /// Combines a block of classes of some groups, not exactly. Of groups that are neighbours it
+    /// goes class by class: lines of memory that follow each other take less time than those that
+    /// are a class row apart.
     ///
     /// - Returns: false when a class at the limit was met in one of the groups.
     @inline(never)
     private func combine(
-        row: Int, groups: Range<Int>, first: Int, count: Int, into blocks: UnsafeMutablePointer<E.Real>, room: UnsafeMutablePointer<E.Real>
+        row: Int, groups: Range<Int>, first: Int, count: Int,
+        into blocks: UnsafeMutablePointer<E.Real>, buffer: UnsafeMutablePointer<E.Real>
     ) -> Bool {
         let size = blockOfClasses &* 16
-        let (lanesOfU, lanesOfC) = (lanesOfUnconditional.pointer + groups.lowerBound, lanesOfConditional.pointer + groups.lowerBound)
+        let (lanesOfU, lanesOfC) = (
+            lanesOfUnconditional.pointer + groups.lowerBound,
+            lanesOfConditional.pointer + groups.lowerBound
+        )
         let (startOfU, startOfC) = (lanesOfU[0].offsets[0], lanesOfC[0].offsets[0])
         // A selection has no neighbours, and the last group of a row may be ragged.
         var neighbours = 0
-        while neighbours < groups.count && lanesOfU[neighbours].isDense && lanesOfC[neighbours].isDense
+        while neighbours < groups.count && lanesOfU[neighbours].isDense
+            && lanesOfC[neighbours].isDense
             && lanesOfU[neighbours].offsets[0] == startOfU &+ neighbours &* 16 &* E.size
             && lanesOfC[neighbours].offsets[0] == startOfC &+ neighbours &* 16 &* E.size
         {
@@ -106,9 +119,11 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         }
         var isAbove = true
         for j in neighbours..<groups.count {
-            isAbove = combine(
-                row: row, group: groups.lowerBound &+ j, first: first, count: count, exact: false,
-                into: blocks + j &* size, room: room) && isAbove
+            isAbove =
+                combine(
+                    row: row, group: groups.lowerBound &+ j, first: first, count: count,
+                    exact: false,
+                    into: blocks + j &* size, buffer: buffer) && isAbove
         }
         var least = V(repeating: 0)
         var u = unconditional.pointer(row: row, class: first) + startOfU
@@ -134,31 +149,52 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         return limit.isBelow(least) && isAbove
     }
 
-    /// A block of classes of some groups of neighbours in both inputs, of which `add` asks for a line each with every class that it adds: as many as the blocks
-    /// of all these groups have vectors. In the order of memory: lines that follow each other take less time than those that are a class row apart.
+    /// A block of classes of some groups of neighbours in both inputs, of which `add` asks for a
+    /// line each with every class that it adds: as many as the blocks of all these groups have
+    /// vectors. In the order of memory: lines that follow each other take less time than those that
+    /// are a class row apart.
     @inline(__always)
-    private func rowsAhead(row: Int, groups: Range<Int>, _ i: Int, first: Int) -> (RowsAhead, RowsAhead) {
+    private func rowsAhead(row: Int, groups: Range<Int>, _ i: Int, first: Int) -> (
+        RowsAhead, RowsAhead
+    ) {
         let (place, line) = (i &* blockOfClasses).quotientAndRemainder(dividingBy: groups.count)
-        let (u, c) = (unconditional.pointer(row: row, class: first &+ place), conditional.pointer(row: row, class: first &+ place))
-        let (atU, atC) = (lanesOfUnconditional.pointer[groups.lowerBound].offsets[0], lanesOfConditional.pointer[groups.lowerBound].offsets[0])
+        let (u, c) = (
+            unconditional.pointer(row: row, class: first &+ place),
+            conditional.pointer(row: row, class: first &+ place)
+        )
+        let (atU, atC) = (
+            lanesOfUnconditional.pointer[groups.lowerBound].offsets[0],
+            lanesOfConditional.pointer[groups.lowerBound].offsets[0]
+        )
         let size = 16 &* E.size
         return (
-            RowsAhead(u + atU, step: size, rowStride: unconditional.classStride, line: line, of: groups.count),
-            RowsAhead(c + atC, step: size, rowStride: conditional.classStride, line: line, of: groups.count)
+            RowsAhead(
+                u + atU, step: size, rowStride: unconditional.classStride, line: line,
+                of: groups.count),
+            RowsAhead(
+                c + atC, step: size, rowStride: conditional.classStride, line: line,
+                of: groups.count)
         )
     }
 
-    /// Asks for the first line of memory of one class at sixteen pixels, which are mostly neighbours.
+    /// Asks for the first line of memory of one class at sixteen pixels, which are mostly
+    /// neighbours.
     @inline(__always)
     func ask(for k: Int, row: Int, group: Int) {
-        vqd_prefetch(unconditional.pointer(row: row, class: k) + lanesOfUnconditional.pointer[group].offsets[0])
-        vqd_prefetch(conditional.pointer(row: row, class: k) + lanesOfConditional.pointer[group].offsets[0])
+        vqd_prefetch(
+            unconditional.pointer(row: row, class: k)
+                + lanesOfUnconditional.pointer[group].offsets[0])
+        vqd_prefetch(
+            conditional.pointer(row: row, class: k) + lanesOfConditional.pointer[group].offsets[0])
     }
 
     /// ℓ of one class at sixteen pixels.
     @inline(__always)
     func load(unconditional u: UnsafeRawPointer, conditional c: UnsafeRawPointer, group: Int) -> V {
-        let (x, y) = (lanesOfUnconditional.pointer[group].load(E.self, row: u), lanesOfConditional.pointer[group].load(E.self, row: c))
+        let (x, y) = (
+            lanesOfUnconditional.pointer[group].load(E.self, row: u),
+            lanesOfConditional.pointer[group].load(E.self, row: c)
+        )
         return GuidedColumns.mixed(x, y, scale, limit)
     }
 
@@ -166,18 +202,22 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     ///
     /// - Parameters:
     ///   - normalisers: one for each pixel of the groups, room for whole groups.
-    ///   - each: called with every block of ℓ (the group counted from the first, the block, its first class, how many) and the largest classes of the
-    ///     columns so far. Blocks of a group come in order; a second first one starts the group over.
+    ///   - each: called with every block of ℓ (the group counted from the first, the block, its
+    ///     first class, how many) and the largest classes of the columns so far. Blocks of a group
+    ///     come in order; a second first one starts the group over.
     /// - Returns: false when a column has NaN or +∞, or no mass.
     func normalise(
         row: Int, groups: Range<Int>, into normalisers: UnsafeMutablePointer<E.Real>,
-        each: (_ at: Int, _ block: UnsafePointer<E.Real>, _ first: Int, _ count: Int, _ largest: UnsafePointer<E.Real>) -> Void = { _, _, _, _, _ in }
+        each: (
+            _ at: Int, _ block: UnsafePointer<E.Real>, _ first: Int, _ count: Int,
+            _ largest: UnsafePointer<E.Real>
+        ) -> Void = { _, _, _, _, _ in }
     ) throws(ArgumentError) -> Bool {
         let classes = unconditional.classes
         // Where pixels are neighbours, the blocks of some groups are read together.
         let together = alongPixels && !checksInputs ? min(groups.count, 8) : 1
         let block = try Scratch<E.Real>(together * blockOfClasses * 16)
-        let room = try Scratch<E.Real>(blockOfClasses * 16)
+        let buffer = try Scratch<E.Real>(blockOfClasses * 16)
         let masses = try RunningMasses<V>(groups: groups.count)
         // Groups to go through again, with attention to what counts as -∞.
         let again = try Scratch<Bool>(groups.count, filledWith: checksInputs)
@@ -188,23 +228,25 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
                     let some = group..<min(group &+ together, groups.upperBound)
                     let isAbove = combine(
                         row: row, groups: some, first: first, count: count, into: block.pointer,
-                        room: room.pointer)
+                        buffer: buffer.pointer)
                     for i in 0..<some.count {
                         let at = group &+ i &- groups.lowerBound
                         if !isAbove { again[at] = true }
                         let block = block.pointer + i &* blockOfClasses &* 16
-                        let ahead = rowsAhead(row: row, groups: some, i, first: first &+ blockOfClasses)
+                        let ahead = rowsAhead(
+                            row: row, groups: some, i, first: first &+ blockOfClasses)
                         masses.add(block, count: count, to: at, ahead: ahead)
                         each(at, block, first, count, masses.largest(at))
                     }
                 }
             }
         } else if !checksInputs {
-            forEachBlock(classes: 0..<classes, groups: groups, alongPixels: alongPixels) { first, count, group in
+            forEachBlock(classes: 0..<classes, groups: groups, alongPixels: alongPixels) {
+                first, count, group in
                 let at = group &- groups.lowerBound
                 let isAbove = combine(
                     row: row, group: group, first: first, count: count, exact: false,
-                    into: block.pointer, room: room.pointer)
+                    into: block.pointer, buffer: buffer.pointer)
                 if !isAbove { again[at] = true }
                 masses.add(block.pointer, count: count, to: at)
                 each(at, block.pointer, first, count, masses.largest(at))
@@ -218,8 +260,14 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
                 masses.clear(at)
                 for first in stride(from: 0, to: classes, by: blockOfClasses) {
                     let count = min(blockOfClasses, classes - first)
-                    isGood = isGood && isFinite(row: row, group: group, first: first, count: count, room: block.pointer)
-                    combine(row: row, group: group, first: first, count: count, exact: true, into: block.pointer, room: room.pointer)
+                    isGood =
+                        isGood
+                        && isFinite(
+                            row: row, group: group, first: first, count: count,
+                            buffer: block.pointer)
+                    combine(
+                        row: row, group: group, first: first, count: count, exact: true,
+                        into: block.pointer, buffer: buffer.pointer)
                     masses.add(block.pointer, count: count, to: at)
                     each(at, block.pointer, first, count, masses.largest(at))
                 }
@@ -231,13 +279,16 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     }
 
     /// False when an input has NaN or +∞ in a block.
-    private func isFinite(row: Int, group: Int, first: Int, count: Int, room: UnsafeMutablePointer<E.Real>) -> Bool {
+    private func isFinite(
+        row: Int, group: Int, first: Int, count: Int, buffer: UnsafeMutablePointer<E.Real>
+    ) -> Bool {
         let u = unconditional
         lanesOfUnconditional.pointer[group].load(
-            E.self, row: u.pointer(row: row), classStride: u.classStride, first: first, count: count, into: room)
-        for i in 0..<count * 16 where !(room[i] < .infinity) { return false }
-        loadConditional(row: row, group: group, first: first, count: count, into: room)
-        for i in 0..<count * 16 where !(room[i] < .infinity) { return false }
+            E.self, row: u.pointer(row: row), classStride: u.classStride, first: first,
+            count: count, into: buffer)
+        for i in 0..<count * 16 where !(buffer[i] < .infinity) { return false }
+        loadConditional(row: row, group: group, first: first, count: count, into: buffer)
+        for i in 0..<count * 16 where !(buffer[i] < .infinity) { return false }
         return true
     }
 
@@ -248,9 +299,16 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         let limit = self.limit[0]
         var hasMass = false
         for k in 0..<u.classes {
-            let (x, y) = (E.load(u.pointer(row: row, class: k, pixel: pixel)), E.load(c.pointer(row: row, class: k, pixel: pixel)))
-            guard x < .infinity else { throw ArgumentError(u.name, .notFinite(row: row, class: k, pixel: pixel)) }
-            guard y < .infinity else { throw ArgumentError(c.name, .notFinite(row: row, class: k, pixel: pixel)) }
+            let (x, y) = (
+                E.load(u.pointer(row: row, class: k, pixel: pixel)),
+                E.load(c.pointer(row: row, class: k, pixel: pixel))
+            )
+            guard x < .infinity else {
+                throw ArgumentError(u.name, .notFinite(row: row, class: k, pixel: pixel))
+            }
+            guard y < .infinity else {
+                throw ArgumentError(c.name, .notFinite(row: row, class: k, pixel: pixel))
+            }
             hasMass = hasMass || (x > limit && y > limit)
         }
         guard hasMass else { throw ArgumentError(c.name, .noMass(row: row, pixel: pixel)) }
@@ -316,11 +374,16 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
         DoubleVector(repeating: 0).store(at: sums.pointer + group * 16)
     }
 
-    /// Sixteen classes are added in the precision of the elements and those sums in double precision.
+    /// Sixteen classes are added in the precision of the elements and those sums in double
+    /// precision.
     ///
-    /// - Parameter ahead: what is read soon, asked for here: memory and arithmetic then take their time together.
+    /// - Parameter ahead: what is read soon, asked for here: memory and arithmetic then take their
+    ///   time together.
     @inline(never)
-    func add(_ block: UnsafePointer<V.Scalar>, count: Int, to group: Int, ahead: (RowsAhead, RowsAhead)? = nil) {
+    func add(
+        _ block: UnsafePointer<V.Scalar>, count: Int, to group: Int,
+        ahead: (RowsAhead, RowsAhead)? = nil
+    ) {
         // It does not hurt to ask for what is there.
         let here = RowsAhead(block, step: 0, rowStride: 0, line: 0, of: 1)
         var (rowsOfU, rowsOfC) = ahead ?? (here, here)
@@ -348,9 +411,12 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
     }
 
     /// The largest class so far of each column of a group.
-    func largest(_ group: Int) -> UnsafePointer<V.Scalar> { UnsafePointer(largest.pointer + group &* 16) }
+    func largest(_ group: Int) -> UnsafePointer<V.Scalar> {
+        UnsafePointer(largest.pointer + group &* 16)
+    }
 
-    /// False when a column of the group has NaN or +∞, or nothing but -∞: the largest class counts as 1.
+    /// False when a column of the group has NaN or +∞, or nothing but -∞: the largest class counts
+    /// as 1.
     func isPositive(_ group: Int) -> Bool {
         for lane in group * 16..<group * 16 + 16 where !(sums[lane] >= 0.5) { return false }
         return true

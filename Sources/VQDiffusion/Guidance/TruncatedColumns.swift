@@ -1,10 +1,13 @@
 import CVQDiffusion
 
-/// Guided and truncated columns that are not stored: where each is truncated is, and which classes are left at some pixel of sixteen, a bit each. What those
-/// hold is worked out again where a race comes by; truncation leaves few.
+/// Guided and truncated columns that are not stored: where each is truncated is, and which classes
+/// are left at some pixel of sixteen, a bit each. What those hold is worked out again where a race
+/// comes by; truncation leaves few.
 struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     typealias Real = E.Real
-    typealias ClassRow = (k: Int, row: Int, unconditional: UnsafeRawPointer, conditional: UnsafeRawPointer)
+    typealias ClassRow = (
+        k: Int, row: Int, unconditional: UnsafeRawPointer, conditional: UnsafeRawPointer
+    )
 
     static var classesTogether: Int { KeptClasses.classesTogether }
 
@@ -17,7 +20,8 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     private let lasts: Scratch<Int32>
     /// What is taken off the guided log-probabilities of each pixel.
     private let normalisers: Scratch<E.Real>
-    /// What the greatest scores will hardly fall short of: `ShortlistRace.floor`, relative to the logarithm of a column's mass.
+    /// What the greatest scores will hardly fall short of: `ShortlistRace.floor`, relative to the
+    /// logarithm of a column's mass.
     private let likely: Scratch<E.Real>
     private let least: E.Real.Vector
 
@@ -27,45 +31,65 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     var floor: E.Real.Vector? { least }
 
     @inline(__always)
-    func areAtFloor(from first: Int, row: Int, group: Int) -> Bool { kept.containsNone(from: first, group: row &* groups &+ group) }
+    func areAtFloor(from first: Int, row: Int, group: Int) -> Bool {
+        kept.containsNone(from: first, group: row &* groups &+ group)
+    }
 
     @inline(__always)
-    func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool { !kept.contains(k, group: row &* groups &+ group) }
+    func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool {
+        !kept.contains(k, group: row &* groups &+ group)
+    }
 
     @inline(__always)
     func ask(for k: Int, row: Int, group: Int) { guided.ask(for: k, row: row, group: group) }
 
-    func likelyScores(row: Int, group: Int) -> E.Real.Vector? { E.Real.Vector(at: likely.pointer + (row &* groups &+ group) &* 16) }
+    func likelyScores(row: Int, group: Int) -> E.Real.Vector? {
+        E.Real.Vector(at: likely.pointer + (row &* groups &+ group) &* 16)
+    }
 
     @inline(__always)
-    func classRow(_ k: Int, row: Int, groups: Range<Int>, room: UnsafeMutablePointer<E.Real>) -> ClassRow {
-        (k, row, guided.unconditional.pointer(row: row, class: k), guided.conditional.pointer(row: row, class: k))
+    func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<E.Real>)
+        -> ClassRow
+    {
+        (
+            k, row, guided.unconditional.pointer(row: row, class: k),
+            guided.conditional.pointer(row: row, class: k)
+        )
     }
 
     @inline(__always)
     func load(_ classRow: ClassRow, group: Int) -> E.Real.Vector {
         let at = classRow.row &* groups &+ group
         guard kept.contains(classRow.k, group: at) else { return least }
-        let x = guided.load(unconditional: classRow.unconditional, conditional: classRow.conditional, group: group)
+        let x =
+            guided.load(
+                unconditional: classRow.unconditional, conditional: classRow.conditional,
+                group: group)
             - E.Real.Vector(at: normalisers.pointer + at &* 16)
         let bits = x.lanesKept(
-            above: E.Real.Vector(at: thresholds.pointer + at &* 16), index: Int32(truncatingIfNeeded: classRow.k),
-            last: UnsafeRawPointer(lasts.pointer + at &* 16).loadUnaligned(as: SIMD16<Int32>.self), floor: least)
+            above: E.Real.Vector(at: thresholds.pointer + at &* 16),
+            index: Int32(truncatingIfNeeded: classRow.k),
+            last: UnsafeRawPointer(lasts.pointer + at &* 16).loadUnaligned(as: SIMD16<Int32>.self),
+            floor: least)
         return x.kept(where: bits, else: least)
     }
 
     /// Guides and truncates a model's output and enters its columns into a plan, in one go over it.
     ///
     /// - Parameter plan: of which the classes are set.
-    /// - Returns: nil when a column has a mass beyond the plain exponentials of the element type. The plan is of no use then.
+    /// - Returns: nil when a column has a mass beyond the plain exponentials of the element type.
+    ///   The plan is of no use then.
     /// - Throws: `ArgumentError` for a column with NaN or +∞, or without mass.
     static func of(
-        _: E.Type, _ output: GuidedModelOutput, _ step: ReverseStep, enteredInto plan: borrowing PosteriorPlan<E.Real>, parallelism: Parallelism
+        _: E.Type, _ output: GuidedModelOutput, _ step: ReverseStep,
+        enteredInto plan: borrowing PosteriorCoefficients<E.Real>, parallelism: Parallelism
     ) throws(ArgumentError) -> TruncatedColumns? {
         typealias V = E.Real.Vector
         let p = output.conditional
         let groups = (p.pixels + 15) / 16
-        let preparation = Preparation(output: output, batch: p.batch, columns: p.pixels, selection: nil, parallelism: parallelism)
+        let preparation = Preparation(
+            output: output, batch: p.batch, columns: p.pixels, selection: nil,
+            parallelism: parallelism)
         let guided = try preparation.guidedColumns(E.self)
         let kept = try KeptClasses(classes: p.classes, groups: p.batch * groups)
         let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
@@ -82,12 +106,17 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
             let start = (row * groups + group) * 16
             (normalisers.pointer + start).update(from: logs, count: 16)
             tile.keep(
-                group: at, floor: floor, apart: apart.pointer + start, kept: kept, keptGroup: row * groups + group,
-                thresholds: thresholds.pointer + start, lasts: lasts.pointer + start, others: others.pointer + start, own: own.pointer + start)
+                group: at, floor: floor, apart: apart.pointer + start, kept: kept,
+                keptGroup: row * groups + group,
+                thresholds: thresholds.pointer + start, lasts: lasts.pointer + start,
+                others: others.pointer + start, own: own.pointer + start)
             for pixel in start..<start + 16 {
-                let (shown, x) = (plan.classes[pixel], own[pixel].asDouble)
-                likely[pixel] = E.Real(vqd_log(others[pixel] + vqd_exp(x)) + Double(ShortlistRace.floor))
-                if let logMass = step.mass(of: shown).log(E.Real.self, ownLog: x, others: others[pixel], classes: p.classes) {
+                let (observed, x) = (plan.classes[pixel], own[pixel].asDouble)
+                likely[pixel] = E.Real(
+                    vqd_log(others[pixel] + vqd_exp(x)) + Double(ShortlistRace.floor))
+                if let logMass = step.mass(of: observed).log(
+                    E.Real.self, ownLog: x, others: others[pixel], classes: p.classes)
+                {
                     plan.set(pixel, step, own: x, logMass: logMass)
                 } else {
                     unreliable[row * groups + group] = true
@@ -96,6 +125,7 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
         }
         for at in 0..<p.batch * groups where unreliable[at] { return nil }
         return TruncatedColumns(
-            guided: guided, groups: groups, kept: kept, thresholds: thresholds, lasts: lasts, normalisers: normalisers, likely: likely, least: floor)
+            guided: guided, groups: groups, kept: kept, thresholds: thresholds, lasts: lasts,
+            normalisers: normalisers, likely: likely, least: floor)
     }
 }

@@ -1,16 +1,21 @@
-/// Truncates distributions: of every pixel's classes in the order of falling probability, keeps those before which less than `rate` of probability
-/// lies, and sets the others to -∞. The most probable class is always kept; classes of equal probability count in the order of their indices. Not
-/// renormalised.
+/// Truncates distributions: of every pixel's classes in the order of falling probability, keeps
+/// those before which less than `rate` of probability lies, and sets the others to -∞. The most
+/// probable class is always kept; classes of equal probability count in the order of their indices.
+/// Not renormalised.
 ///
 /// - Parameters:
-///   - logProbabilities: (batch, classes, pixels), finite or -∞. Their exponentials are meant as they are, not relative to their sum.
+///   - logProbabilities: (batch, classes, pixels), finite or -∞. Their exponentials are meant as
+///     they are, not relative to their sum.
 ///   - rate: not NaN. At 1 and above classes are still dropped once 1 is reached.
 ///   - floor: what is below is raised to this (-∞: nothing is).
-///   - output: (batch, classes, pixels) `Float`, or `Double` when the log-probabilities are. Untouched when an error is thrown.
-/// - Throws: `ArgumentError` for NaN or +∞, a column without mass, or a rate that is NaN or a floor that is NaN or +∞.
+///   - output: (batch, classes, pixels) `Float`, or `Double` when the log-probabilities are.
+///     Untouched when an error is thrown.
+/// - Throws: `ArgumentError` for NaN or +∞, a column without mass, or a rate that is NaN or a floor
+///   that is NaN or +∞.
 @export(interface)
 public func truncate(
-    _ logProbabilities: LogProbabilities, rate: Double, floor: Double = -.infinity, into output: OutputTensor,
+    _ logProbabilities: LogProbabilities, rate: Double, floor: Double = -.infinity,
+    into output: OutputTensor,
     parallelism: Parallelism = Parallelism()
 ) throws(ArgumentError) {
     try checkTruncation(rate: rate, floor: floor)
@@ -18,35 +23,46 @@ public func truncate(
     guard !logProbabilities.isEmpty else { return }
     try logProbabilities.checkHasClasses()
     switch logProbabilities.elementType {
-    case .float16: try truncate(HalfElement.self, logProbabilities, rate, floor, output, parallelism)
-    case .bfloat16: try truncate(BrainElement.self, logProbabilities, rate, floor, output, parallelism)
+    case .float16:
+        try truncate(HalfElement.self, logProbabilities, rate, floor, output, parallelism)
+    case .bfloat16:
+        try truncate(BrainElement.self, logProbabilities, rate, floor, output, parallelism)
     case .float32: try truncate(Float.self, logProbabilities, rate, floor, output, parallelism)
     case .float64: try truncate(Double.self, logProbabilities, rate, floor, output, parallelism)
     }
 }
 
 /// - Throws: `ArgumentError` for a rate that is NaN or a floor that is NaN or +∞.
-func checkTruncation(rate: Double, name: StaticString = "rate", floor: Double) throws(ArgumentError) {
+func checkTruncation(rate: Double, name: StaticString = "rate", floor: Double) throws(ArgumentError)
+{
     guard !rate.isNaN else { throw ArgumentError(name, .notANumber) }
     guard floor < .infinity else { throw ArgumentError("floor", .notANumber) }
 }
 
 private func truncate<E: FloatingElement>(
-    _: E.Type, _ p: LogProbabilities, _ rate: Double, _ floor: Double, _ output: OutputTensor, _ parallelism: Parallelism
+    _: E.Type, _ p: LogProbabilities, _ rate: Double, _ floor: Double, _ output: OutputTensor,
+    _ parallelism: Parallelism
 ) throws(ArgumentError) {
     let groups = (p.pixels + 15) / 16
-    // The value down to which a pixel's classes are kept, and the last index at which that very value is.
+    // The value down to which a pixel's classes are kept, and the last index at which that very
+    // value is.
     let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
     let lasts = try Scratch<Int32>(p.batch * groups * 16)
-    let modelOutput = GuidedModelOutput(unconditional: nil, conditional: p, guidanceScale: 1, truncationRate: rate, floor: floor)
-    let preparation = Preparation(output: modelOutput, batch: p.batch, columns: p.pixels, selection: nil, parallelism: parallelism)
+    let modelOutput = GuidedModelOutput(
+        unconditional: nil, conditional: p, guidanceScale: 1, truncationRate: rate, floor: floor)
+    let preparation = Preparation(
+        output: modelOutput, batch: p.batch, columns: p.pixels, selection: nil,
+        parallelism: parallelism)
     do throws(ArgumentError) {
-        try preparation.forEachGroup(E.self, try preparation.guidedColumns(E.self)) { row, group, tile, at, _ in
+        try preparation.forEachGroup(E.self, try preparation.guidedColumns(E.self)) {
+            row, group, tile, at, _ in
             let start = (row * groups + group) * 16
-            _ = tile.findThresholds(group: at, thresholds: thresholds.pointer + start, lasts: lasts.pointer + start)
+            _ = tile.findThresholds(
+                group: at, thresholds: thresholds.pointer + start, lasts: lasts.pointer + start)
         }
     } catch {
-        // As `guide` does, this names the first bad element in the order of the batch row, class and pixel.
+        // As `guide` does, this names the first bad element in the order of the batch row, class
+        // and pixel.
         try checkElements(E.self, p, parallelism: parallelism)
         throw error
     }
@@ -55,8 +71,10 @@ private func truncate<E: FloatingElement>(
         withExtendedLifetime(lasts) {}
     }
     let truncated = TruncatedFunction(
-        width: groups * 16, thresholds: thresholds.pointer, lasts: lasts.pointer, least: E.Real.Vector(repeating: E.Real(floor)))
-    try mapGoodElements(E.self, p, into: output, outputRows: p.classes, parallelism: parallelism, truncated)
+        width: groups * 16, thresholds: thresholds.pointer, lasts: lasts.pointer,
+        least: E.Real.Vector(repeating: E.Real(floor)))
+    try mapGoodElements(
+        E.self, p, into: output, outputRows: p.classes, parallelism: parallelism, truncated)
 }
 
 /// What is kept of each class, and at least the floor.
@@ -71,20 +89,27 @@ private struct TruncatedFunction<Real: RealScalar>: ElementFunction {
     func callAsFunction(_ x: Real.Vector, row: Int, k: Int, firstPixel: Int) -> Real.Vector {
         let at = row &* width &+ firstPixel
         let last = UnsafeRawPointer(lasts + at).loadUnaligned(as: SIMD16<Int32>.self)
-        return .greater(x.truncated(at: Real.Vector(at: thresholds + at), index: k, last: last), least)
+        return .greater(
+            x.truncated(at: Real.Vector(at: thresholds + at), index: k, last: last), least)
     }
 }
 
 extension RealVector {
-    /// The lanes in which these log-probabilities of a class are kept and above the floor, as bits: none with NaN or +∞.
+    /// The lanes in which these log-probabilities of a class are kept and above the floor, as bits:
+    /// none with NaN or +∞.
     @inline(__always)
-    func lanesKept(above threshold: Self, index: Int32, last: SIMD16<Int32>, floor: Self) -> UInt16 {
-        lanesKept(above: threshold, index: index, last: last) & lanes(above: floor, upTo: Self(repeating: .greatestFiniteMagnitude))
+    func lanesKept(above threshold: Self, index: Int32, last: SIMD16<Int32>, floor: Self) -> UInt16
+    {
+        lanesKept(above: threshold, index: index, last: last)
+            & lanes(above: floor, upTo: Self(repeating: .greatestFiniteMagnitude))
     }
 
-    /// These log-probabilities of a class, with -∞ where they are below the threshold of their column or equal to it after the last index kept.
+    /// These log-probabilities of a class, with -∞ where they are below the threshold of their
+    /// column or equal to it after the last index kept.
     @inline(__always)
     func truncated(at threshold: Self, index: Int, last: SIMD16<Int32>) -> Self {
-        kept(above: threshold, index: Int32(truncatingIfNeeded: index), last: last, else: Self(repeating: -Scalar.infinity))
+        kept(
+            above: threshold, index: Int32(truncatingIfNeeded: index), last: last,
+            else: Self(repeating: -Scalar.infinity))
     }
 }

@@ -1,10 +1,12 @@
 import CVQDiffusion
 
-/// Finds where to truncate sixteen columns among the classes that a `TruncationTile` has listed for them.
+/// Finds where to truncate sixteen columns among the classes that a `TruncationTile` has listed for
+/// them.
 ///
-/// The mass F(v) of the classes above a value v falls as v rises, and the value down to which classes are kept is the smallest with F < rate. A pass over
-/// the list evaluates F at three values for each; where F crosses the rate is interpolated, and three or four passes leave a handful of classes
-/// between a value known to be too low and one that is not. Those are put in order.
+/// The mass F(v) of the classes above a value v falls as v rises, and the value down to which
+/// classes are kept is the smallest with F < rate. A pass over the list evaluates F at three values
+/// for each; where F crosses the rate is interpolated, and three or four passes leave a handful of
+/// classes between a value known to be too low and one that is not. Those are put in order.
 struct TruncationSearch<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
@@ -18,11 +20,13 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     /// For each column the classes between the two values, as places in the list, and how many.
     private let left: Scratch<Int32>
     private let leftCount: Scratch<Int>
-    /// The mass of the classes counted through so far, in columns where those between the two values are all equal.
+    /// The mass of the classes counted through so far, in columns where those between the two
+    /// values are all equal.
     private let counted: Scratch<Double>
 
-    /// Classes of a column that are put in order at most. The search goes on until about as many are left in all sixteen together.
-    private static var room: Int { 256 }
+    /// Classes of a column that are put in order at most. The search goes on until about as many
+    /// are left in all sixteen together.
+    private static var buffer: Int { 256 }
 
     /// - Parameter rate: positive.
     init(rate: Double) throws(ArgumentError) {
@@ -33,7 +37,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         let aboveLower = try Scratch<Double>(16)
         let aboveUpper = try Scratch<Double>(16)
         let aboveTrials = try Scratch<Double>(48)
-        let left = try Scratch<Int32>(16 * Self.room)
+        let left = try Scratch<Int32>(16 * Self.buffer)
         let leftCount = try Scratch<Int>(16)
         let counted = try Scratch<Double>(16)
         self.lower = lower
@@ -47,13 +51,15 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         self.counted = counted
     }
 
-    /// Finds for each column the value down to which its classes are kept, and the last index at which that very value is.
+    /// Finds for each column the value down to which its classes are kept, and the last index at
+    /// which that very value is.
     ///
     /// - Parameters:
     ///   - list: the classes that are above `bound` in some column.
     ///   - largest: of each column, finite.
     ///   - bound: below `largest`; -∞ when all classes are listed.
-    ///   - aboveBound: F(bound), as `massesAbove` adds it up, to within rounding. Not below the rate, unless the bound is -∞.
+    ///   - aboveBound: F(bound), as `massesAbove` adds it up, to within rounding. Not below the
+    ///     rate, unless the bound is -∞.
     func run(
         _ list: TruncationList<E.Real>, largest: V, bound: V, aboveBound: DoubleVector,
         thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>
@@ -71,7 +77,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
             repeat {
                 massesAbove(list)
                 for lane in 0..<16 { narrow(lane) }
-            } while expectedLeft() > Double(Self.room)
+            } while expectedLeft() > Double(Self.buffer)
         } while !collect(list, lasts)
         for lane in 0..<16 {
             if aboveBound[lane] < rate {
@@ -88,12 +94,17 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     }
 
     /// No value lies between the two.
-    private func isCollapsed(_ lane: Int) -> Bool { upper[lane].orderedBits - lower[lane].orderedBits <= 1 }
+    private func isCollapsed(_ lane: Int) -> Bool {
+        upper[lane].orderedBits - lower[lane].orderedBits <= 1
+    }
 
-    /// Values below v hold at most K e^v. So from the mass that is dropped follows a value that is too low, but for roundings.
+    /// Values below v hold at most K e^v. So from the mass that is dropped follows a value that is
+    /// too low, but for roundings.
     private func setFirstTrials(_ lane: Int, classes: Int) {
         let total = aboveLower[lane]
-        let low = max(vqd_log(max(total - rate, 1e-9 * total) / Double(classes)) - 0.001, lower[lane].asDouble)
+        let low = max(
+            vqd_log(max(total - rate, 1e-9 * total) / Double(classes)) - 0.001, lower[lane].asDouble
+        )
         let width = upper[lane].asDouble - low
         setTrials(lane, low, low + width / 3, low + width * (2 / 3))
     }
@@ -107,8 +118,9 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         trials[32 + lane] = c > lower[lane] && c < upper[lane] ? c : middle
     }
 
-    /// Takes over what F has been found to be at the trials, and chooses the next three: around where F crosses the rate by interpolation, and half-way in
-    /// the order of numbers, so that it ends whatever F is like.
+    /// Takes over what F has been found to be at the trials, and chooses the next three: around
+    /// where F crosses the rate by interpolation, and half-way in the order of numbers, so that it
+    /// ends whatever F is like.
     private func narrow(_ lane: Int) {
         for i in 0..<3 {
             let (value, above) = (trials[i * 16 + lane], aboveTrials[i * 16 + lane])
@@ -123,7 +135,9 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
             let unit = max(1, abs(high) / 64)
             setTrials(lane, high - 2 * unit, high - 16 * unit, high - 128 * unit)
         } else {
-            let crossing = low + (high - low) * (aboveLower[lane] - rate) / (aboveLower[lane] - aboveUpper[lane])
+            let crossing =
+                low + (high - low) * (aboveLower[lane] - rate)
+                / (aboveLower[lane] - aboveUpper[lane])
             setTrials(lane, .nan, crossing - (high - low) / 16, crossing + (high - low) / 16)
         }
     }
@@ -132,18 +146,24 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     private func expectedLeft() -> Double {
         let least = V.exp(V(at: lower.pointer))
         var sum = 0.0
-        for lane in 0..<16 where !isCollapsed(lane) { sum += (aboveLower[lane] - aboveUpper[lane]) / least[lane].asDouble }
+        for lane in 0..<16 where !isCollapsed(lane) {
+            sum += (aboveLower[lane] - aboveUpper[lane]) / least[lane].asDouble
+        }
         return sum
     }
 
     /// F at the trials.
     ///
-    /// Sixteen classes are added in the precision of the elements and those sums in double precision: in the tail a rounding error of the whole is worth
-    /// several classes.
+    /// Sixteen classes are added in the precision of the elements and those sums in double
+    /// precision: in the tail a rounding error of the whole is worth several classes.
     private func massesAbove(_ list: TruncationList<E.Real>) {
-        let (a, b, c) = (V(at: trials.pointer), V(at: trials.pointer + 16), V(at: trials.pointer + 32))
+        let (a, b, c) = (
+            V(at: trials.pointer), V(at: trials.pointer + 16), V(at: trials.pointer + 32)
+        )
         let zero = V(repeating: 0)
-        var (aboveA, aboveB, aboveC) = (DoubleVector(repeating: 0), DoubleVector(repeating: 0), DoubleVector(repeating: 0))
+        var (aboveA, aboveB, aboveC) = (
+            DoubleVector(repeating: 0), DoubleVector(repeating: 0), DoubleVector(repeating: 0)
+        )
         var at = 0
         while at < list.count &* 16 {
             let end = min(at &+ blockOfClasses &* 16, list.count &* 16)
@@ -164,10 +184,13 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         aboveC.store(at: aboveTrials.pointer + 32)
     }
 
-    /// Lists the classes that are left between the two values. Where those are neighbours the classes are all equal: they are counted through at once.
+    /// Lists the classes that are left between the two values. Where those are neighbours the
+    /// classes are all equal: they are counted through at once.
     ///
     /// - Returns: false when there were too many to list. Then the next trials are closer.
-    private func collect(_ list: TruncationList<E.Real>, _ lasts: UnsafeMutablePointer<Int32>) -> Bool {
+    private func collect(_ list: TruncationList<E.Real>, _ lasts: UnsafeMutablePointer<Int32>)
+        -> Bool
+    {
         let (low, high) = (V(at: lower.pointer), V(at: upper.pointer))
         var collapsed: UInt16 = 0
         for lane in 0..<16 {
@@ -189,8 +212,8 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
                         lasts[lane] = Int32(truncatingIfNeeded: k)
                         counted[lane] += list.masses[k &* 16 &+ lane].asDouble
                     }
-                } else if count < Self.room {
-                    left[lane &* Self.room &+ count] = Int32(truncatingIfNeeded: k)
+                } else if count < Self.buffer {
+                    left[lane &* Self.buffer &+ count] = Int32(truncatingIfNeeded: k)
                     leftCount[lane] = count &+ 1
                 } else {
                     fits = false
@@ -201,9 +224,12 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         return fits
     }
 
-    /// Puts the listed classes in order and counts through them, one after the other while less than the rate lies before it.
-    private func cut(_ lane: Int, _ list: TruncationList<E.Real>) -> (threshold: E.Real, last: Int32) {
-        let left = left.pointer + lane &* Self.room
+    /// Puts the listed classes in order and counts through them, one after the other while less
+    /// than the rate lies before it.
+    private func cut(_ lane: Int, _ list: TruncationList<E.Real>) -> (
+        threshold: E.Real, last: Int32
+    ) {
+        let left = left.pointer + lane &* Self.buffer
         var before = aboveUpper[lane]
         var threshold = upper[lane]
         var last = Int32(-1)
@@ -211,7 +237,10 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
             // The next in order: the largest, and of equal ones the one that comes first.
             var best = i
             for j in i..<leftCount[lane] {
-                let (x, y) = (list.elements[Int(left[j]) &* 16 &+ lane], list.elements[Int(left[best]) &* 16 &+ lane])
+                let (x, y) = (
+                    list.elements[Int(left[j]) &* 16 &+ lane],
+                    list.elements[Int(left[best]) &* 16 &+ lane]
+                )
                 if x > y || (x == y && left[j] < left[best]) { best = j }
             }
             (left[i], left[best]) = (left[best], left[i])

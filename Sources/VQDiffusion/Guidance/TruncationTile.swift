@@ -2,10 +2,12 @@ import CVQDiffusion
 
 /// Of a few groups of sixteen columns, the classes that truncation may keep.
 ///
-/// Classes below a value v hold at most K e^v. So of a column whose probabilities add up to 1, no class is kept below log((1 - rate)/K). Of a column that is
-/// to be normalised hardly one is kept that is as far below the largest class met so far as if 256 classes shared what is dropped. In one go over the columns
-/// those above are listed, a vector wherever one of sixteen columns has one; whatever follows looks at no other class. What is listed tells whether it is
-/// enough: its mass reaches the rate. Where the bound turns out too high, all classes are listed.
+/// Classes below a value v hold at most K e^v. So of a column whose probabilities add up to 1, no
+/// class is kept below log((1 - rate)/K). Of a column that is to be normalised hardly one is kept
+/// that is as far below the largest class met so far as if 256 classes shared what is dropped. In
+/// one go over the columns those above are listed, a vector wherever one of sixteen columns has
+/// one; whatever follows looks at no other class. What is listed tells whether it is enough: its
+/// mass reaches the rate. Where the bound turns out too high, all classes are listed.
 struct TruncationTile<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
@@ -20,7 +22,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
 
     let classes: Int
     private let rate: Double
-    /// Above which classes are listed: of columns that add up to 1, and of others, relative to the largest class.
+    /// Above which classes are listed: of columns that add up to 1, and of others, relative to the
+    /// largest class.
     private let bound, boundBelowLargest: E.Real
     /// Room for all classes of each group; what is not listed is never touched.
     private let elements: Scratch<E.Real>
@@ -28,7 +31,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     private let counts: Scratch<Int>
     /// What the classes that are not listed are at most, in each column.
     private let bounds: Scratch<E.Real>
-    /// Of the group weighed last: the exponentials of what is listed, the largest class, the bound, and the mass above that.
+    /// Of the group weighed last: the exponentials of what is listed, the largest class, the bound,
+    /// and the mass above that.
     private let masses: Scratch<E.Real>
     private let largest, lower: Scratch<E.Real>
     private let aboveLower: Scratch<Double>
@@ -39,7 +43,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     /// For each class where its masses are.
     private let places: Scratch<Int32>
 
-    /// How many groups are best worked on together: reading long pieces of rows favours many, lists that hold most classes few (the second-level cache).
+    /// How many groups are best worked on together: reading long pieces of rows favours many, lists
+    /// that hold most classes few (the second-level cache).
     static func groups(classes: Int) -> Int {
         max(4, min(8, (1 << 23) / max(classes * 16 * MemoryLayout<E.Real>.size, 1)))
     }
@@ -47,7 +52,7 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     init(classes: Int, groups: Int, rate: Double) throws(ArgumentError) {
         // At any rate the first class is kept.
         let rate = max(rate, .leastNonzeroMagnitude)
-        let vectors = groups * TruncationTile.room(classes: classes)
+        let vectors = groups * TruncationTile.buffer(classes: classes)
         let elements = try Scratch<E.Real>(vectors * 16)
         let indices = try Scratch<Int32>(vectors)
         let counts = try Scratch<Int>(groups)
@@ -78,8 +83,9 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         self.places = places
     }
 
-    /// What each of some classes has that together have a tenth less than what is dropped, as a logarithm. The tenth is for roundings; close to a rate of 1
-    /// they decide, and nothing is passed over.
+    /// What each of some classes has that together have a tenth less than what is dropped, as a
+    /// logarithm. The tenth is for roundings; close to a rate of 1 they decide, and nothing is
+    /// passed over.
     ///
     /// The factor changes no result, but for how masses round; a larger one costs time. Proof: the
     /// classes above a bound v come before all others. Were one of the others kept, less than the
@@ -89,22 +95,28 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         rate < 1 - 1e-5 ? E.Real(vqd_log(0.9 * (1 - rate) / Double(classes))) : -.infinity
     }
 
-    /// Vectors for each group: some more than classes, lest the lists of all groups share sets of the cache.
-    private static func room(classes: Int) -> Int { classes + 37 }
+    /// Vectors for each group: some more than classes, lest the lists of all groups share sets of
+    /// the cache.
+    private static func buffer(classes: Int) -> Int { classes + 37 }
 
-    private func list(_ group: Int) -> (elements: UnsafeMutablePointer<E.Real>, indices: UnsafeMutablePointer<Int32>) {
-        let start = group &* TruncationTile.room(classes: classes)
+    private func list(_ group: Int) -> (
+        elements: UnsafeMutablePointer<E.Real>, indices: UnsafeMutablePointer<Int32>
+    ) {
+        let start = group &* TruncationTile.buffer(classes: classes)
         return (elements.pointer + start &* 16, indices.pointer + start)
     }
 
-    /// Lists what may be kept of a block of classes of a group. Blocks come in the order of the classes; the first begins the list anew.
+    /// Lists what may be kept of a block of classes of a group. Blocks come in the order of the
+    /// classes; the first begins the list anew.
     ///
     /// - Parameters:
-    ///   - largest: of each column, among the classes entered so far; nil for columns that are not to be normalised.
+    ///   - largest: of each column, among the classes entered so far; nil for columns that are not
+    ///     to be normalised.
     ///   - all: whether all classes are listed.
     @inline(never)
     func enter(
-        _ block: UnsafePointer<E.Real>, first: Int, count: Int, group: Int, largest: UnsafePointer<E.Real>? = nil, all: Bool = false
+        _ block: UnsafePointer<E.Real>, first: Int, count: Int, group: Int,
+        largest: UnsafePointer<E.Real>? = nil, all: Bool = false
     ) {
         var bound = V(repeating: all ? -.infinity : self.bound)
         if let largest { bound = V(at: largest) + V(repeating: boundBelowLargest) }
@@ -114,7 +126,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         var i = 0
         while i < count {
             let x = V(at: block + i &* 16)
-            // Written in any case, and written over by the next if it is not to be listed: branches would be guessed wrong.
+            // Written in any case, and written over by the next if it is not to be listed: branches
+            // would be guessed wrong.
             x.store(at: list.elements + listed &* 16)
             list.indices[listed] = Int32(truncatingIfNeeded: first &+ i)
             listed &+= x.allAtMost(bound) ? 0 : 1
@@ -123,7 +136,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         counts[group] = listed
     }
 
-    /// Drops what is listed of a group and not above the bound as it is now: the first classes of a column are listed by bounds that mean little.
+    /// Drops what is listed of a group and not above the bound as it is now: the first classes of a
+    /// column are listed by bounds that mean little.
     @inline(never)
     func shorten(group: Int) {
         let list = list(group)
@@ -138,10 +152,12 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         counts[group] = listed
     }
 
-    /// Takes `normaliser` off what is listed of a group and works out the masses. Once for each list.
+    /// Takes `normaliser` off what is listed of a group and works out the masses. Once for each
+    /// list.
     func weigh(group: Int, less normaliser: V) -> Weighed {
         let list = list(group)
-        // What is not listed was at most the bound, and a rounded difference follows what it is taken from: it is at most this.
+        // What is not listed was at most the bound, and a rounded difference follows what it is
+        // taken from: it is at most this.
         let lower = V(at: bounds.pointer + group * 16) - normaliser
         let zero = V(repeating: 0)
         var largest = V(repeating: -.infinity)
@@ -177,12 +193,16 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     }
 
     /// Finds where to truncate the columns of the group weighed last.
-    func findThresholds(group: Int, thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>) -> TruncationList<E.Real> {
+    func findThresholds(
+        group: Int, thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>
+    ) -> TruncationList<E.Real> {
         let list = list(group)
         let result = TruncationList<E.Real>(
-            count: counts[group], indices: UnsafePointer(list.indices), elements: UnsafePointer(list.elements), masses: UnsafePointer(masses.pointer))
+            count: counts[group], indices: UnsafePointer(list.indices),
+            elements: UnsafePointer(list.elements), masses: UnsafePointer(masses.pointer))
         search.run(
-            result, largest: V(at: largest.pointer), bound: V(at: lower.pointer), aboveBound: DoubleVector(at: aboveLower.pointer),
+            result, largest: V(at: largest.pointer), bound: V(at: lower.pointer),
+            aboveBound: DoubleVector(at: aboveLower.pointer),
             thresholds: thresholds, lasts: lasts)
         return result
     }
@@ -193,8 +213,11 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     ///   - floor: what is below is raised to this.
     ///   - rowStride: elements from one class to the next in the output.
     ///   - count: pixels to write.
-    func truncate(group: Int, floor: V, into output: UnsafeMutablePointer<E.Real>, rowStride: Int, count: Int) {
-        let list = findThresholds(group: group, thresholds: thresholds.pointer, lasts: lasts.pointer)
+    func truncate(
+        group: Int, floor: V, into output: UnsafeMutablePointer<E.Real>, rowStride: Int, count: Int
+    ) {
+        let list = findThresholds(
+            group: group, thresholds: thresholds.pointer, lasts: lasts.pointer)
         let threshold = V(at: thresholds.pointer)
         let last = UnsafeRawPointer(lasts.pointer).loadUnaligned(as: SIMD16<Int32>.self)
         var target = output
@@ -214,18 +237,23 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         }
     }
 
-    /// Truncates the columns of the group weighed last, and writes down no more than what a draw from them needs.
+    /// Truncates the columns of the group weighed last, and writes down no more than what a draw
+    /// from them needs.
     ///
     /// - Parameters:
     ///   - floor: what is below is raised to this.
     ///   - apart: for each column the class whose mass is not among the others', K for none.
-    ///   - kept: gets the classes that some of the columns hold more than the floor of, as those of `keptGroup`.
+    ///   - kept: gets the classes that some of the columns hold more than the floor of, as those of
+    ///     `keptGroup`.
     ///   - thresholds, lasts: as `findThresholds` sets them.
-    ///   - others: the mass of each column but for the class apart, in the bits that `BlockSums` finds for the truncated columns.
+    ///   - others: the mass of each column but for the class apart, in the bits that `BlockSums`
+    ///     finds for the truncated columns.
     ///   - own: the log-probability of the class apart, truncated too; -∞ for none.
     func keep(
-        group: Int, floor: V, apart: UnsafePointer<Int32>, kept: borrowing KeptClasses, keptGroup: Int, thresholds: UnsafeMutablePointer<E.Real>,
-        lasts: UnsafeMutablePointer<Int32>, others: UnsafeMutablePointer<Double>, own: UnsafeMutablePointer<E.Real>
+        group: Int, floor: V, apart: UnsafePointer<Int32>, kept: borrowing KeptClasses,
+        keptGroup: Int, thresholds: UnsafeMutablePointer<E.Real>,
+        lasts: UnsafeMutablePointer<Int32>, others: UnsafeMutablePointer<Double>,
+        own: UnsafeMutablePointer<E.Real>
     ) {
         let list = findThresholds(group: group, thresholds: thresholds, lasts: lasts)
         let threshold = V(at: thresholds)
@@ -242,17 +270,24 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
             let bits = x.lanesKept(above: threshold, index: k, last: last, floor: floor)
             kept.insert(Int(k), group: keptGroup, if: bits != 0)
             places[Int(k)] = Int32(truncatingIfNeeded: i)
-            V(at: list.masses + i &* 16).kept(where: bits, else: massOfFloor).store(at: masses.pointer + i &* 16)
+            V(at: list.masses + i &* 16).kept(where: bits, else: massOfFloor).store(
+                at: masses.pointer + i &* 16)
         }
         addUp(apart: apart).store(at: others)
-        for lane in 0..<16 where Int(apart[lane]) < classes && places[Int(apart[lane])] < list.count {
+        for lane in 0..<16 where Int(apart[lane]) < classes && places[Int(apart[lane])] < list.count
+        {
             let k = apart[lane]
             let x = V(at: list.elements + Int(places[Int(k)]) * 16)
-            if x.lanesKept(above: threshold, index: k, last: last, floor: floor) & (1 << UInt16(lane)) != 0 { own[lane] = x[lane] }
+            if x.lanesKept(above: threshold, index: k, last: last, floor: floor)
+                & (1 << UInt16(lane)) != 0
+            {
+                own[lane] = x[lane]
+            }
         }
     }
 
-    /// Adds the masses up as `BlockSums` does: eight classes, then those sums over a block, then the blocks in double precision.
+    /// Adds the masses up as `BlockSums` does: eight classes, then those sums over a block, then
+    /// the blocks in double precision.
     private func addUp(apart: UnsafePointer<Int32>) -> DoubleVector {
         let excluded = UnsafeRawPointer(apart).loadUnaligned(as: SIMD16<Int32>.self)
         let massOfNothing = V.exp(V(repeating: -.infinity))
@@ -267,7 +302,11 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
                 var sum = V(repeating: 0)
                 while k < end {
                     let mass = V(at: masses.pointer + Int(places[k]) &* 16)
-                    sum = sum + mass.replacing(with: massOfNothing, where: excluded, equals: Int32(truncatingIfNeeded: k))
+                    sum =
+                        sum
+                        + mass.replacing(
+                            with: massOfNothing, where: excluded,
+                            equals: Int32(truncatingIfNeeded: k))
                     k &+= 1
                 }
                 block = block + sum
@@ -278,17 +317,20 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     }
 }
 
-/// Classes of sixteen columns, in the order of their indices: sixteen log-probabilities and their exponentials for each.
+/// Classes of sixteen columns, in the order of their indices: sixteen log-probabilities and their
+/// exponentials for each.
 struct TruncationList<Real: RealScalar> {
     let count: Int
     let indices: UnsafePointer<Int32>
     let elements, masses: UnsafePointer<Real>
 }
 
-/// Calls `body` for tiles of groups of sixteen pixels of every batch row, with a tile for each thread to work in.
+/// Calls `body` for tiles of groups of sixteen pixels of every batch row, with a tile for each
+/// thread to work in.
 func forEachTile<E: FloatingElement>(
     _: E.Type, batch: Int, classes: Int, pixels: Int, rate: Double, threads: Int,
-    _ body: (_ row: Int, _ groups: Range<Int>, _ tile: borrowing TruncationTile<E>) throws(ArgumentError) -> Void
+    _ body: (_ row: Int, _ groups: Range<Int>, _ tile: borrowing TruncationTile<E>)
+        throws(ArgumentError) -> Void
 ) throws(ArgumentError) {
     let groups = (pixels + 15) / 16
     // At least a tile for each thread.

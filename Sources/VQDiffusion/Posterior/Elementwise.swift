@@ -1,4 +1,5 @@
-/// A function of the elements of a (batch, rows, pixels) tensor. A type and not a closure: of a closure, every vector becomes a call and takes twice as long.
+/// A function of the elements of a (batch, rows, pixels) tensor. A type and not a closure: of a
+/// closure, every vector becomes a call and takes twice as long.
 protocol ElementFunction {
     associatedtype Real: RealScalar
 
@@ -6,42 +7,54 @@ protocol ElementFunction {
     func callAsFunction(_ x: Real.Vector, row: Int, k: Int, firstPixel: Int) -> Real.Vector
 }
 
-/// Evaluates a function of every element of a (batch, rows, pixels) tensor, sixteen pixels at a time, into contiguous memory.
+/// Evaluates a function of every element of a (batch, rows, pixels) tensor, sixteen pixels at a
+/// time, into contiguous memory.
 ///
-/// - Parameter outputRows: the rows of the output, at least those of the input; rows beyond are left alone.
+/// - Parameter outputRows: the rows of the output, at least those of the input; rows beyond are
+///   left alone.
 /// - Throws: `ArgumentError` when an element is NaN or +∞; nothing has been written then.
 func mapElements<E: FloatingElement, Function: ElementFunction>(
-    _: E.Type, _ x: LogProbabilities, into output: OutputTensor, outputRows: Int, parallelism: Parallelism, _ function: Function
+    _: E.Type, _ x: LogProbabilities, into output: OutputTensor, outputRows: Int,
+    parallelism: Parallelism, _ function: Function
 ) throws(ArgumentError) where Function.Real == E.Real {
     guard x.batch > 0 && x.pixels > 0 && x.classes > 0 else { return }
     try checkElements(E.self, x, parallelism: parallelism)
-    try mapGoodElements(E.self, x, into: output, outputRows: outputRows, parallelism: parallelism, function)
+    try mapGoodElements(
+        E.self, x, into: output, outputRows: outputRows, parallelism: parallelism, function)
 }
 
 /// As `mapElements`, for a tensor that is not empty and of which every element is known to be good.
 func mapGoodElements<E: FloatingElement, Function: ElementFunction>(
-    _: E.Type, _ x: LogProbabilities, into output: OutputTensor, outputRows: Int, parallelism: Parallelism, _ function: Function
+    _: E.Type, _ x: LogProbabilities, into output: OutputTensor, outputRows: Int,
+    parallelism: Parallelism, _ function: Function
 ) throws(ArgumentError) where Function.Real == E.Real {
     let whole = x.pixelsInVectors(elementSize: E.size)
-    let others = try PixelList.run(whole..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
+    let others = try PixelList.run(whole..<x.pixels).laneGroups(
+        pixelStride: x.pixelStride, elementSize: E.size)
     let result = output.elements(E.Real.self)
     let threads = parallelism.threads(forWork: x.batch * x.classes * x.pixels)
-    try forEachRun(E.Real.self, of: x, threads: threads) { row, classes, room in
+    try forEachRun(E.Real.self, of: x, threads: threads) { row, classes, buffer in
         let target = result + row * outputRows * x.pixels
-        if whole > 0 { mapRows(E.self, x, row: row, classes: classes, pixels: whole, to: target, function) }
-        mapBlocks(E.self, x, row: row, classes: classes, pixels: whole..<x.pixels, groups: others, room: room.0, to: target, function)
+        if whole > 0 {
+            mapRows(E.self, x, row: row, classes: classes, pixels: whole, to: target, function)
+        }
+        mapBlocks(
+            E.self, x, row: row, classes: classes, pixels: whole..<x.pixels, groups: others,
+            buffer: buffer.0, to: target, function)
     }
 }
 
 /// The first pixels of a batch row, whole vectors of neighbours in memory.
 private func mapRows<E: FloatingElement, Function: ElementFunction>(
-    _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Int, to target: UnsafeMutablePointer<E.Real>, _ function: Function
+    _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Int,
+    to target: UnsafeMutablePointer<E.Real>, _ function: Function
 ) where Function.Real == E.Real {
     for k in classes {
         let (source, target) = (x.pointer(row: row, class: k), target + k &* x.pixels)
         var first = 0
         while first < pixels {
-            function(E.loadVector(source + first &* E.size), row: row, k: k, firstPixel: first).store(at: target + first)
+            function(E.loadVector(source + first &* E.size), row: row, k: k, firstPixel: first)
+                .store(at: target + first)
             first &+= 16
         }
     }
@@ -49,22 +62,34 @@ private func mapRows<E: FloatingElement, Function: ElementFunction>(
 
 /// The other pixels of a batch row, by blocks of classes.
 private func mapBlocks<E: FloatingElement, Function: ElementFunction>(
-    _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Range<Int>, groups: borrowing Scratch<LaneGroup>,
-    room: UnsafeMutablePointer<E.Real>, to target: UnsafeMutablePointer<E.Real>, _ function: Function
+    _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Range<Int>,
+    groups: borrowing Scratch<LaneGroup>,
+    buffer: UnsafeMutablePointer<E.Real>, to target: UnsafeMutablePointer<E.Real>,
+    _ function: Function
 ) where Function.Real == E.Real {
     let (source, lanes) = (x.pointer(row: row), groups.pointer)
-    forEachBlock(classes: classes, groups: 0..<(pixels.count + 15) / 16, alongPixels: false) { first, count, group in
-        lanes[group].load(E.self, row: source, classStride: x.classStride, first: first, count: count, into: room)
+    forEachBlock(classes: classes, groups: 0..<(pixels.count + 15) / 16, alongPixels: false) {
+        first, count, group in
+        lanes[group].load(
+            E.self, row: source, classStride: x.classStride, first: first, count: count,
+            into: buffer)
         let pixel = pixels.lowerBound &+ group &* 16
         for i in 0..<count {
-            function(E.Real.Vector(at: room + i &* 16), row: row, k: first &+ i, firstPixel: pixel)
-                .store(to: target + ((first &+ i) &* x.pixels &+ pixel), count: min(16, pixels.upperBound &- pixel))
+            function(
+                E.Real.Vector(at: buffer + i &* 16), row: row, k: first &+ i, firstPixel: pixel
+            )
+            .store(
+                to: target + ((first &+ i) &* x.pixels &+ pixel),
+                count: min(16, pixels.upperBound &- pixel))
         }
     }
 }
 
-/// - Throws: `ArgumentError` at the first NaN or +∞, in the order of batch rows, classes and pixels.
-func checkElements<E: FloatingElement>(_: E.Type, _ x: LogProbabilities, parallelism: Parallelism) throws(ArgumentError) {
+/// - Throws: `ArgumentError` at the first NaN or +∞, in the order of batch rows, classes and
+///   pixels.
+func checkElements<E: FloatingElement>(_: E.Type, _ x: LogProbabilities, parallelism: Parallelism)
+    throws(ArgumentError)
+{
     let largest = E.Real.Vector(repeating: E.Real.greatestFiniteMagnitude)
     try checkVectors(E.self, of: x, parallelism) { (values, row, k, first) throws(ArgumentError) in
         guard values.allAtMost(largest) else {
@@ -75,8 +100,11 @@ func checkElements<E: FloatingElement>(_: E.Type, _ x: LogProbabilities, paralle
     }
 }
 
-/// - Throws: `ArgumentError` unless every uniform is in [0, 1]. (1 is what float32 rounds the largest doubles to; its noise is finite.)
-func checkUniforms<E: FloatingElement>(_: E.Type, _ u: LogProbabilities, parallelism: Parallelism) throws(ArgumentError) {
+/// - Throws: `ArgumentError` unless every uniform is in [0, 1]. (1 is what float32 rounds the
+///   largest doubles to; its noise is finite.)
+func checkUniforms<E: FloatingElement>(_: E.Type, _ u: LogProbabilities, parallelism: Parallelism)
+    throws(ArgumentError)
+{
     let (zero, one) = (E.Real.Vector(repeating: 0), E.Real.Vector(repeating: 1))
     try checkVectors(E.self, of: u, parallelism) { (values, _, _, _) throws(ArgumentError) in
         guard zero.allAtMost(values) && values.allAtMost(one) else {
@@ -87,16 +115,20 @@ func checkUniforms<E: FloatingElement>(_: E.Type, _ u: LogProbabilities, paralle
     }
 }
 
-/// Calls `check` for every vector of elements of a tensor, with its batch row, its class and its first pixel, spread over threads.
+/// Calls `check` for every vector of elements of a tensor, with its batch row, its class and its
+/// first pixel, spread over threads.
 ///
 /// - Throws: what `check` throws of the first, in the order of batch rows, classes and pixels.
 private func checkVectors<E: FloatingElement>(
     _: E.Type, of x: LogProbabilities, _ parallelism: Parallelism,
     _ check: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) throws(ArgumentError) -> Void
 ) throws(ArgumentError) {
-    // Any order will do as long as there is nothing to report, so memory is read along its neighbours.
+    // Any order will do as long as there is nothing to report, so memory is read along its
+    // neighbours.
     if x.classStride == E.size && x.classes >= 16 {
-        do throws(ArgumentError) { return try checkVectorsInOrder(E.self, of: x.transposed, parallelism, check) } catch {}  // told below
+        do throws(ArgumentError) {
+            return try checkVectorsInOrder(E.self, of: x.transposed, parallelism, check)
+        } catch {}  // told below
     }
     try checkVectorsInOrder(E.self, of: x, parallelism, check)
 }
@@ -107,7 +139,8 @@ private func checkVectorsInOrder<E: FloatingElement>(
     _ check: (E.Real.Vector, _ row: Int, _ k: Int, _ firstPixel: Int) throws(ArgumentError) -> Void
 ) throws(ArgumentError) {
     guard x.batch > 0 && x.pixels > 0 && x.classes > 0 else { return }
-    let groups = try PixelList.run(0..<x.pixels).laneGroups(pixelStride: x.pixelStride, elementSize: E.size)
+    let groups = try PixelList.run(0..<x.pixels).laneGroups(
+        pixelStride: x.pixelStride, elementSize: E.size)
     let rows = x.batch * x.classes
     let run = 64
     try parallel(
@@ -128,5 +161,6 @@ private func checkVectorsInOrder<E: FloatingElement>(
 func logAddExp<V: RealVector>(_ x: V, plus a: Double, _ b: Double) -> V {
     let signal = x + V(repeating: V.Scalar(a))
     guard b > -.infinity else { return signal }
-    return .greater(signal, V(repeating: V.Scalar(b))) + .logAddExpTail(x + V(repeating: V.Scalar(a - b)))
+    return .greater(signal, V(repeating: V.Scalar(b)))
+        + .logAddExpTail(x + V(repeating: V.Scalar(a - b)))
 }

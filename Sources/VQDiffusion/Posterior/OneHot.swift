@@ -8,16 +8,23 @@ import CVQDiffusion
 ///   - output: (batch, classes, pixels) `Float`. Untouched when an error is thrown.
 /// - Throws: `ArgumentError` for shapes that disagree or a class out of range.
 @export(interface)
-public func logOneHot(_ indices: ClassIndices, classes: Int, into output: OutputTensor) throws(ArgumentError) {
+public func logOneHot(_ indices: ClassIndices, classes: Int, into output: OutputTensor)
+    throws(ArgumentError)
+{
     let upper = Int(Int32.max) - 1
-    guard 1...upper ~= classes else { throw ArgumentError("num_classes", .outside(classes, lower: 1, upper: upper)) }
+    guard 1...upper ~= classes else {
+        throw ArgumentError("num_classes", .outside(classes, lower: 1, upper: upper))
+    }
     let (batch, pixels) = (indices.batch, indices.pixels)
     try output.checkShape(Shape(batch, classes, pixels))
-    let shown = try indices.checked(batch: batch, pixels: pixels, upper: classes - 1)
+    let observed = try indices.checked(batch: batch, pixels: pixels, upper: classes - 1)
     guard !indices.isEmpty else { return }
     let result = output.elements(Float.self)
-    result.update(repeating: Float(vqd_log(ReverseStep.impossible)), count: batch * classes * pixels)
+    result.update(
+        repeating: Float(vqd_log(ReverseStep.impossible)), count: batch * classes * pixels)
     for row in 0..<batch {
-        for pixel in 0..<pixels { result[(row * classes + Int(shown[row * pixels + pixel])) * pixels + pixel] = 0 }
+        for pixel in 0..<pixels {
+            result[(row * classes + Int(observed[row * pixels + pixel])) * pixels + pixel] = 0
+        }
     }
 }

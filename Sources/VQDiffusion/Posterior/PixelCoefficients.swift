@@ -2,14 +2,16 @@ import CVQDiffusion
 
 /// The posterior of one pixel as a function of its column, in logarithms.
 ///
-/// For every class k but the pixel's own, p(x_s = k | x_t) is a part that follows the model and a part that is the same for all (see
-/// `PosteriorFactors`). With x_k the log-probability of class k their logarithms are x_k + signal and level, and that of their sum is
-/// max(x_k + signal, level) + log(1 + e^-|x_k + slope|): nothing overflows or cancels. Where β̄_s = 0 the second part is absent and it is x_k + signal.
+/// For every class k but the pixel's own, p(x_s = k | x_t) is a part that follows the model and a
+/// part that is the same for all (see `PosteriorFactors`). With x_k the log-probability of class k
+/// their logarithms are x_k + signal and level, and that of their sum is max(x_k + signal, level) +
+/// log(1 + e^-|x_k + slope|): nothing overflows or cancels. Where β̄_s = 0 the second part is
+/// absent and it is x_k + signal.
 struct PixelCoefficients {
     var signal: Double
     var level: Double
     /// signal - level, and -∞ where the signal is: nothing follows the model then.
-    var slope: Double
+    var logRatio: Double
     /// The value for the pixel's own class.
     var own: Double
     /// The value for the mask.
@@ -37,20 +39,29 @@ struct LogPosteriorFactors {
     ///   - x: the log-probability of the pixel's class; of no matter for the mask.
     ///   - logMass: as `ReverseStep.mass(of:)` defines it.
     func coefficients(own x: Double, logMass: Double) -> PixelCoefficients {
-        let own = ownSignal > -.infinity ? logAddExp(ownSignal + x, ownLevel + logMass) : ownLevel + logMass
-        guard !isLinear else { return PixelCoefficients(signal: signal, level: 0, slope: 0, own: own, mask: mask + logMass) }
+        let own =
+            ownSignal > -.infinity
+            ? logAddExp(ownSignal + x, ownLevel + logMass) : ownLevel + logMass
+        guard !isLinear else {
+            return PixelCoefficients(
+                signal: signal, level: 0, logRatio: 0, own: own, mask: mask + logMass)
+        }
         let level = level + logMass
         return PixelCoefficients(
-            signal: signal, level: level, slope: signal > -.infinity ? signal - level : -.infinity, own: own, mask: mask + logMass)
+            signal: signal, level: level,
+            logRatio: signal > -.infinity ? signal - level : -.infinity, own: own,
+            mask: mask + logMass)
     }
 }
 
 extension RealVector {
     /// The logarithm of the posterior of one class at sixteen pixels that do not show it.
     @inline(__always)
-    static func logPosterior(_ x: Self, signal: Self, level: Self, slope: Self, linear: Bool) -> Self {
+    static func logPosterior(_ x: Self, signal: Self, level: Self, logRatio: Self, linear: Bool)
+        -> Self
+    {
         let raised = x + signal
-        return linear ? raised : .greater(raised, level) + .logAddExpTail(x + slope)
+        return linear ? raised : .greater(raised, level) + .logAddExpTail(x + logRatio)
     }
 }
 

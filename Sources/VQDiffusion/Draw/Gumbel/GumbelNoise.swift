@@ -1,0 +1,91 @@
+import CVQDiffusion
+
+/// Gumbel noise from uniforms of an element type, and a bound on it that costs next to nothing.
+protocol GumbelNoise {
+    /// How a uniform is stored.
+    associatedtype Uniform: FloatingElement
+    /// The precision of the scores that the noise is added to.
+    associatedtype Real: RealScalar
+
+    /// -log(-log(u + 1e-30) + 1e-30), every operation rounded in the precision of the uniform.
+    static func noise(_ u: Uniform.Real.Vector) -> Real.Vector
+    /// Not less than `noise(u)`.
+    static func bound(_ u: Uniform.Real.Vector) -> Real.Vector
+    /// A uniform up to which no noise is greater than this.
+    static func uniform(boundedBy noise: Real.Vector) -> Uniform.Real.Vector
+}
+
+enum FloatNoise: GumbelNoise {
+    typealias Uniform = Float
+    typealias Real = Float
+
+    @inline(__always)
+    static func noise(_ u: FloatVector) -> FloatVector { FloatVector(-SIMD16.log(wait(u).lanes)) }
+
+    /// e^-noise(u): exponentially distributed. The score that is greatest is that of the class
+    /// whose probability over this is.
+    @inline(__always)
+    static func wait(_ u: FloatVector) -> FloatVector { FloatVector(1e-30 - .log(u.lanes + 1e-30)) }
+
+    /// -log(-log u) ≤ -log(1 - u), and 1 - u = v is exact for a u of 24 bits. The bit pattern of v,
+    /// read as a number, is 2²³(127 + log₂ v) but for the curve of the fraction, which lies below:
+    /// two instructions bound -log v from above within 0.06. The margin is for the roundings of the
+    /// bound and of `noise`.
+    @inline(__always)
+    static func bound(_ u: FloatVector) -> FloatVector {
+        let pattern = vqd_converted((1 - u.lanes).signedBits)
+        return FloatVector(
+            pattern.times(
+                SIMD16(repeating: -0.693_147_2 / 8_388_608),
+                plus: SIMD16(repeating: 127 * 0.693_147_2 + 0.001)))
+    }
+
+    /// By the same inequality. The factor is for the roundings of `noise`, the last difference for
+    /// those of this.
+    @inline(__always)
+    static func uniform(boundedBy noise: FloatVector) -> FloatVector {
+        FloatVector(1 - 1.001 * .exp(0 - noise.lanes) - 0x1p-24)
+    }
+}
+
+/// Noise in float32 for scores in double precision.
+enum WidenedFloatNoise: GumbelNoise {
+    typealias Uniform = Float
+    typealias Real = Double
+
+    @inline(__always)
+    static func noise(_ u: FloatVector) -> DoubleVector {
+        DoubleVector(vqd_widened_float(FloatNoise.noise(u).lanes))
+    }
+
+    @inline(__always)
+    static func bound(_ u: FloatVector) -> DoubleVector {
+        DoubleVector(vqd_widened_float(FloatNoise.bound(u).lanes))
+    }
+
+    /// Rounded to float32, a noise of up to 100 moves the limit by less than the factor there is
+    /// for roundings.
+    @inline(__always)
+    static func uniform(boundedBy noise: DoubleVector) -> FloatVector {
+        FloatNoise.uniform(boundedBy: FloatVector(vqd_narrowed_double(noise.lanes)))
+    }
+}
+
+enum DoubleNoise: GumbelNoise {
+    typealias Uniform = Double
+    typealias Real = Double
+
+    @inline(__always)
+    static func noise(_ u: DoubleVector) -> DoubleVector {
+        DoubleVector(-SIMD16.log(1e-30 - .log(u.lanes + 1e-30)))
+    }
+
+    /// The noise of the largest double below one is 36.74, that of one 69.08.
+    @inline(__always)
+    static func bound(_ u: DoubleVector) -> DoubleVector { DoubleVector(repeating: 70) }
+
+    @inline(__always)
+    static func uniform(boundedBy noise: DoubleVector) -> DoubleVector {
+        DoubleVector(repeating: -1)
+    }
+}

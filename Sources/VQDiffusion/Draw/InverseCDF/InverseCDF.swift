@@ -1,0 +1,175 @@
+import CVQDiffusion
+
+/// What one uniform decides about a pixel before anything of its column is read.
+enum Draw {
+    case settled(Int32)
+    /// The column has to be read.
+    case needsColumn
+}
+
+extension ReverseStep {
+    /// Looks whether the uniform alone decides the pixel.
+    ///
+    /// A masked pixel stays masked with probability γ̄_s/γ̄_t whatever the model says, and takes a
+    /// class of the uniform part β̄_s with a probability that needs no column either; an unmasked
+    /// one keeps its class with at least (α + β) β̄_s/β̄_t.
+    @inline(__always)
+    func draw(_ u: Double, observed: Int32) -> Draw {
+        if observed == maskClass {
+            if drawsModelOutput { return .needsColumn }
+            let stay = earlier.gamma / now.gamma
+            if u < stay { return .settled(maskClass) }
+            let (v, uniform) = unmasking(u)
+            if v < uniform {
+                return .settled(min(Int32(v * Double(classes) / uniform), maskClass - 1))
+            }
+            return .needsColumn
+        }
+        if isAbsorbing || u < transition.keep * earlier.beta / now.beta {
+            return .settled(observed)
+        }
+        return .needsColumn
+    }
+
+    /// For a masked pixel that u unmasks: u rescaled to [0, 1), and the share of the uniform part
+    /// in it.
+    @inline(__always)
+    private func unmasking(_ u: Double) -> (v: Double, uniform: Double) {
+        let stay = earlier.gamma / now.gamma
+        return ((u - stay) / (1 - stay), Double(classes) * earlier.beta / (1 - earlier.gamma))
+    }
+
+    /// Completes the draw of a pixel from its column: inverts the cumulative distribution of the
+    /// posterior at u.
+    @inline(__always)
+    func draw<Column: ColumnDistribution & ~Copyable>(
+        _ u: Double, observed: Int32, from column: borrowing Column
+    ) -> Int32 {
+        if observed == maskClass {
+            if drawsModelOutput { return column.invert(u * column.others) }
+            let (v, uniform) = unmasking(u)
+            return column.invert((v - uniform) / (1 - uniform) * column.others)
+        }
+        // With p normalised: S, then in this order the own class, the uniform part of the others,
+        // and their part by the model.
+        let total = column.others + column.own
+        let own = column.own / total
+        let others = column.others / total
+        let s = mass(of: observed).of(own: own, others: others)
+        let factors = factors(of: observed)
+        let keep = factors.ownSignal * own + factors.ownLevel * s
+        guard u >= keep else { return observed }
+        let each = factors.level * s
+        let v = u - keep
+        if v < Double(classes - 1) * each {
+            let k = min(Int32(v / each), maskClass - 2)
+            return k < observed ? k : k + 1
+        }
+        // Nothing left but rounding: the class could not have changed.
+        guard factors.signal > 0 && others > 0 else { return observed }
+        return column.invert((v - Double(classes - 1) * each) / factors.signal * total)
+    }
+}
+
+/// The distribution of x_0 at one pixel, up to a factor, as far as the inversion needs it.
+protocol ColumnDistribution: ~Copyable {
+    /// The mass of the pixel's own class; 0 for a masked pixel.
+    var own: Double { get }
+    /// The mass of all other classes.
+    var others: Double { get }
+    /// The first class, the own one not counted, at which the running mass exceeds `target`; the
+    /// last with any mass if rounding leaves none.
+    func invert(_ target: Double) -> Int32
+}
+
+/// A column of which the sums over blocks are known: finds the block, then rescans it.
+struct BlockedColumn<E: FloatingElement>: ColumnDistribution {
+    let p: LogProbabilities
+    let row, pixel: Int
+    let observed: Int32
+    let sums: UnsafePointer<E.Real>
+    let stride, blocks, blockRows: Int
+    let own, others: Double
+
+    func invert(_ target: Double) -> Int32 {
+        var (rest, target) = (target, target)
+        var chosen = 0
+        for block in 0..<blocks {
+            let mass = sums[block &* stride].asDouble
+            // A block of nothing but -∞ sums to the smallest exponentials.
+            guard mass > E.Real.flushedMass * Double(blockRows) else { continue }
+            chosen = block
+            target = rest
+            if rest < mass { break }
+            rest -= mass
+        }
+        // Past the end by rounding, the scan runs through the last block with any mass and ends at
+        // its last class.
+        return scan(block: chosen, target)
+    }
+
+    private func scan(block: Int, _ target: Double) -> Int32 {
+        let end = min(p.classes, (block + 1) * blockRows)
+        var rest = target
+        var last = Int32(0)
+        for first in Swift.stride(from: block * blockRows, to: end, by: 16) {
+            let count = min(16, end - first)
+            var x = E.Real.Vector(repeating: -.infinity)
+            for lane in 0..<count {
+                x[lane] = E.load(p.pointer(row: row, class: first + lane, pixel: pixel))
+            }
+            let weights = E.Real.Vector.exp(x)
+            for lane in 0..<count {
+                let k = Int32(truncatingIfNeeded: first + lane)
+                let weight = weights[lane].asDouble
+                guard k != observed && x[lane] > E.Real.smallestExponent else { continue }
+                last = k
+                if rest < weight { return k }
+                rest -= weight
+            }
+        }
+        return last
+    }
+}
+
+/// A column whose plain exponentials overflow or vanish, by way of its largest element and in
+/// double precision.
+struct RescaledColumn<E: FloatingElement>: ColumnDistribution {
+    let p: LogProbabilities
+    let row, pixel: Int
+    let observed: Int32
+    let largest: Double
+    let own, others: Double
+
+    init(_: E.Type, _ p: LogProbabilities, row: Int, pixel: Int, observed: Int32)
+        throws(ArgumentError)
+    {
+        (self.p, self.row, self.pixel, self.observed) = (p, row, pixel, observed)
+        largest = try largestElement(E.self, p, row: row, pixel: pixel)
+        var (own, others) = (0.0, 0.0)
+        for k in 0..<p.classes {
+            let weight = RescaledColumn.weight(p, row, k, pixel, largest)
+            if k == Int(observed) { own = weight } else { others += weight }
+        }
+        (self.own, self.others) = (own, others)
+    }
+
+    private static func weight(
+        _ p: LogProbabilities, _ row: Int, _ k: Int, _ pixel: Int, _ largest: Double
+    ) -> Double {
+        vqd_exp(E.load(p.pointer(row: row, class: k, pixel: pixel)).asDouble - largest)
+    }
+
+    func invert(_ target: Double) -> Int32 {
+        var rest = target
+        var last = Int32(0)
+        for k in 0..<p.classes where k != Int(observed) {
+            let weight = RescaledColumn.weight(p, row, k, pixel, largest)
+            guard weight > 0 else { continue }
+            last = Int32(truncatingIfNeeded: k)
+            if rest < weight { return last }
+            rest -= weight
+        }
+        return last
+    }
+}

@@ -1,0 +1,36 @@
+import CVQDiffusion
+
+/// One step of the reverse chain, x_t → x_s: everything about it that does not depend on the data.
+public struct ReverseStep: Sendable {
+    /// t.
+    public let timestep: Int
+    /// K, the number of classes without the mask.
+    public let classes: Int
+    /// The marginal at t.
+    public let now: Marginal
+    /// The marginal at s.
+    public let earlier: Marginal
+    /// The transition s → t.
+    public let transition: Transition
+
+    init(timestep: Int, classes: Int, now: Marginal, earlier: Marginal) {
+        self.timestep = timestep
+        self.classes = classes
+        self.now = now
+        self.earlier = earlier
+        transition = Transition(from: earlier, to: now)
+    }
+
+    /// The index of the mask class.
+    var maskClass: Int32 { Int32(classes) }
+
+    /// The step from t = 0 draws from the model output itself, and never the mask.
+    var drawsModelOutput: Bool { timestep == 0 }
+
+    /// Whether the step looks at the sample. From t = 0 it does so only to carry pixels over.
+    public var readsSample: Bool { !drawsModelOutput || isAbsorbing }
+
+    /// With β̄_t = 0 (absorbing diffusion) an unmasked pixel cannot have changed: x_s = x_t. The
+    /// general formula would be 0/0.
+    var isAbsorbing: Bool { now.beta == 0 }
+}
