@@ -20,7 +20,9 @@ THREADS := 1 2 3 8
 # Where the arithmetic is; the other tests are of the package, the demo and bad input.
 ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance layouts plan posterior properties sampling)
 
-.PHONY: help demo build test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
+PYTHON_SOURCES := python benchmarks examples training setup.py
+
+.PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
     test-diffusers-oldest test-parity bench clean
 
 help: ## list these targets
@@ -32,7 +34,11 @@ demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png a
 
 build: $(VENV)/.with-demo ## build and install into .venv
 
-test: test-core test-diffusers test-parity test-diffusers-oldest ## run every test
+test: lint test-core test-diffusers test-parity test-diffusers-oldest ## run every test
+
+lint: $(VENV)/.with-lint ## check the form of Swift and Python sources
+	swift format lint --strict --recursive Sources Tests Package.swift
+	$(VENV)/bin/ruff check --quiet $(PYTHON_SOURCES)
 
 test-core: test-swift test-c test-python test-levels test-threads ## run the tests that need no torch
 
@@ -98,6 +104,11 @@ $(VENV)/.created:
 	echo 'There is no Python 3.11 or newer with the module venv among: $(PYTHONS).' \
 	    'Install one (apt install python3 python3-venv python3-dev) or name one: make PYTHON=/path/to/python' >&2; \
 	exit 1
+
+# Versions are fixed, so that a new rule breaks no old commit.
+$(VENV)/.with-lint: $(VENV)/.created
+	$(VENV)/bin/pip install --quiet 'ruff==0.14.5'
+	@touch $@
 
 # The ordinary torch on PyPI is a build for CUDA of several gigabytes; where there is one for the CPU alone, it will do.
 $(VENV)/.torch: $(VENV)/.created

@@ -29,7 +29,9 @@ struct RaceTests {
         func likelyScores(row: Int, group: Int) -> FloatVector? {
             likely.map { FloatVector(repeating: $0) }
         }
-        func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer room: UnsafeMutablePointer<Float>)
+        func classRow(
+            _ k: Int, row: Int, groups: Range<Int>, buffer room: UnsafeMutablePointer<Float>
+        )
             -> Int
         { k }
         func load(_ k: Int, group: Int) -> FloatVector { elements[k * groups + group] ?? floor! }
