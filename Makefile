@@ -22,6 +22,10 @@ ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guid
 
 PYTHON_SOURCES := python benchmarks examples training setup.py
 
+# Where the CPU level plays no part.
+PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes build class_surface config config_files demo \
+    interrupts leaks numbers_at_the_edge read_only subinterpreters threads_environment)
+
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
     test-diffusers-oldest test-parity bench clean
 
@@ -59,7 +63,7 @@ test-python: $(VENV)/.with-test ## test the installed Python package on NumPy ar
 test-levels: $(VENV)/.with-test ## the same at every lower CPU level that this machine can run
 	for level in $(LOWER_CPU_LEVELS); do \
 	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m pytest --quiet --ignore=python/tests/diffusers \
-	        --ignore=python/tests/test_build.py --ignore=python/tests/test_demo.py || exit 1; \
+	        $(PYTHON_ONLY) || exit 1; \
 	done
 
 test-threads: $(VENV)/.with-test ## the tests of the arithmetic on several numbers of threads
