@@ -26,7 +26,7 @@ def as_int(value: SupportsIndex, name: str, low: int, high: int = _INT64_MAX) ->
             raise TypeError(f"{name} must be an integer, not {_kind(value)} {value!r}") from None
     if not low <= value <= high:
         limits = f"at least {low}" if high == _INT64_MAX and value < low else f"from {low} to {high}"
-        raise ValueError(f"{name} must be {limits}, not {_digits(value)}")
+        raise ValueError(f"{name} must be {limits}, not {as_digits(value)}")
     return value
 
 
@@ -43,7 +43,7 @@ def as_float(value: SupportsFloat, name: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        number = _digits(int(value))
+        number = as_digits(int(value))
         raise ValueError(f"{name} must be a number that float64 can hold, not {number}") from None
 
 
@@ -69,7 +69,7 @@ def _kind(value: Any) -> str:
     return type(value).__name__
 
 
-def _digits(number: int) -> str:
+def as_digits(number: int) -> str:
     """A number as text; Python refuses to write out those of thousands of digits."""
     return str(number) if number.bit_length() <= 512 else f"one of {number.bit_length()} bits"
 

@@ -85,8 +85,9 @@ def check_rate(rate: float, name: str) -> None:
     ValueError
     """
     if not (0 <= rate <= 1 or rate == math.inf):
-        percent = f": {rate / 100:g}?" if 1 < rate <= 100 else ""
+        number = repr(rate).removesuffix(".0")
+        percent = f": {rate / 100:g}?" if 2 <= rate <= 100 else ""
         raise ValueError(
             f"{name} must be a share of the probability, from 0 to 1, or math.inf for no "
-            f"truncation, not {rate:g}{percent}"
+            f"truncation, not {number}{percent}"
         )

@@ -27,6 +27,8 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import BitGenerator, Generator, RandomState, SeedSequence, default_rng
 
+from .arguments import as_digits
+
 OneGenerator = None | int | np.integer[Any] | SeedSequence | BitGenerator | Generator | RandomState
 GeneratorLike = OneGenerator | Sequence[OneGenerator]  # a list or a tuple
 # Arguments of `setattr`: a bit generator, "state", and what that was.
@@ -62,7 +64,8 @@ def _as_generator(generator: OneGenerator) -> Generator:
         return default_rng(generator)
     if isinstance(generator, (int, np.integer)) and not isinstance(generator, bool):
         if generator < 0:
-            raise ValueError(f"generator as a seed must not be negative, not {generator}")
+            number = as_digits(int(generator))
+            raise ValueError(f"generator as a seed must not be negative, not {number}")
         return default_rng(int(generator))
     kind = type(generator)
     raise TypeError(
@@ -143,6 +146,8 @@ def _remember(generator: Generator, states: States) -> None:
         states.append((bit_generator, "state", bit_generator.state))
 
 
+# An exception that a tracing function raises between two instructions, where Python handles no
+# signal, may leave an entry behind.
 def _draw_locked(generator: Generator, draw: Callable[[slice, Any], None], rows: slice) -> None:
     bit_generator, thread = generator.bit_generator, get_ident()
     # A signal handler or a finalizer that runs inside the block below would wait for itself: NumPy's

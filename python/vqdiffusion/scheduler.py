@@ -154,6 +154,8 @@ class VQDiffusionScheduler(Configurable):
 
     def __setattr__(self, name: str, value: Any) -> None:
         check_assignable(self, VQDiffusionScheduler, name)
+        if hasattr(VQDiffusionScheduler, name) and not callable(value):
+            raise TypeError(f"{name} must be a function, not {type(value).__name__}")
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:

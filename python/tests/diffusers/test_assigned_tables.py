@@ -399,3 +399,17 @@ def test_compiled(pair, case):
     for one in (reference, ours):
         assign(one, changed)
     same_cells(compiled(log_p, x, 7), reference.q_posterior(log_p, x, 7))
+
+
+def by_numpy(table):
+    table.numpy()[...] -= 4
+
+
+@pytest.mark.parametrize("edit", [lambda table: table.data.sub_(4), by_numpy])
+def test_edits_that_torch_does_not_count_are_seen_by_the_next_set_timesteps(edit):
+    scheduler = Ours(9, 10)
+    log_p, x_t = torch.randn(1, 8, 30).log_softmax(1), torch.full((1, 30), 8)
+    before = scheduler.q_posterior(log_p, x_t, 5)
+    edit(scheduler.log_ct)
+    scheduler.set_timesteps(10)
+    assert not torch.allclose(scheduler.q_posterior(log_p, x_t, 5), before)

@@ -313,3 +313,25 @@ def test_rows_at_zero_have_no_number_for_the_mask(call):
     expected = torch.cat([draw(slice(i, i + 1), t[i], other) for i in range(BATCH)])
     assert torch.equal(draw(slice(None), t, one), expected)
     assert torch.equal(one.get_state(), other.get_state())
+
+
+def test_what_torch_draws_meanwhile_from_the_global_generator(monkeypatch):
+    """As by a signal handler that calls torch.rand: its numbers are not drawn again."""
+    classes, pixels = SIZES["many draws"]
+    log_p, x = random_log_p(BATCH, classes, pixels), random_classes(BATCH, classes, pixels)
+    native = _native.step_gumbel
+    torch.manual_seed(3)
+    torch.rand(5)
+    expected = calls("gumbel", log_p, x, None)["step"]()
+    after = torch.get_rng_state()
+    others = [5]
+
+    def wrapper(*arguments):
+        native(*arguments)
+        if others:
+            torch.rand(others.pop())
+
+    monkeypatch.setattr(_native, "step_gumbel", wrapper)
+    torch.manual_seed(3)
+    assert torch.equal(calls("gumbel", log_p, x, None)["step"](), expected)
+    assert torch.equal(torch.get_rng_state(), after)

@@ -366,3 +366,23 @@ def test_a_pipeline_converted_in_place_keeps_the_override(override):
             and type(pipe) is VQDiffusionPipeline
             and pipe.scheduler is scheduler
         )
+
+
+@pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
+def test_an_override_of_an_absorbing_chain_may_mask_again(method):
+    """What an override says of unmasked pixels stands; only the last step carries them over."""
+    ends = dict(alpha_cum_start=1 - 2**-10, gamma_cum_start=2**-10)
+    ends |= dict(alpha_cum_end=0.125, gamma_cum_end=0.875)
+    scheduler = Ours(9, 10, **ends, sampling_method=method)
+    x_t = torch.tensor([[0, 8, 8, 3, 2, 8]])
+    log_p = torch.randn(1, 8, 6).log_softmax(1)
+
+    def masked(log_p_x_0, x_t, t):
+        out = torch.full((1, 9, 6), -torch.inf)
+        out[:, 8] = 0
+        return out
+
+    scheduler.q_posterior = masked
+    assert (scheduler.step(log_p, 5, x_t).prev_sample == 8).all()
+    last = scheduler.step(log_p, 0, x_t).prev_sample
+    assert torch.equal(last[x_t < 8], x_t[x_t < 8]) and (last < 8).all()

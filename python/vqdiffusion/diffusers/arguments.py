@@ -39,6 +39,14 @@ def as_timesteps(
     return _as_timestep(value, name, low, high)
 
 
+def rows_of(x: Any, timestep: Any) -> int | None:
+    """The batch rows of `x` where `timestep` may hold one entry for each, else None."""
+    if type(timestep) is int or not isinstance(timestep, (Tensor, np.ndarray)):
+        return None
+    shape = np.shape(x)
+    return shape[0] if shape else None
+
+
 def _strides(value: Tensor | np.ndarray) -> tuple[int, ...]:
     return value.stride() if isinstance(value, Tensor) else value.strides
 

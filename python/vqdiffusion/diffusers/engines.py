@@ -62,6 +62,9 @@ class Engines:
         where another call, of a thread or a signal handler, has drawn from one of them meanwhile.
         `states` receives what undoes the advance.
         """
+        # Anybody may draw from the global generator with functions of torch's own.
+        is_private = torch.default_generator not in self._generators
+        expected = [self._ticket + 1] if is_private else []
         ticket = map(next, (draws,))
         states_now = map(Tensor.numpy, map(Generator.get_state, self._generators))
         now = map(np.ndarray.tobytes, states_now)
@@ -71,7 +74,7 @@ class Engines:
         with noise.lock:
             # Calls of C code alone, so that no signal is handled before the generators are set.
             # States are compared only where another call has drawn: that costs 3 % of a step.
-            if [*ticket] == [self._ticket + 1] or [*now] == [*before]:
+            if [*ticket] == expected or [*now] == [*before]:
                 list(advance)
                 return True
         states.clear()

@@ -34,6 +34,7 @@ from .arguments import (
     by_row,
     check_drawable,
     check_grid,
+    rows_of,
 )
 from .config import notes_defaults, without_false_defaults
 from .engines import Engines, can_continue, turn
@@ -88,7 +89,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf and -inf.
         The six tables may be replaced, or edited by functions of torch, for another schedule. Torch
         formulas then use them as they are; where log β̄_t is -inf unmasked pixels are carried over.
-        torch.compile sees edits in place after the next call outside of it.
+        torch.compile sees edits in place after the next call outside of it; those through `.data`
+        or a NumPy view are seen by the next `set_timesteps`.
     timesteps : torch.Tensor of int64
         The timesteps of the chain, falling to 0.
     num_inference_steps : int or None
@@ -235,6 +237,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         steps = as_int(num_inference_steps, "num_inference_steps", 1, len(self._schedule[1]))
         self.num_inference_steps = steps
         self.timesteps = torch.arange(steps - 1, -1, -1, device="cpu").to(device)
+        self._look_again()
         if device is not None:
             self._move_tables(device)
 
@@ -268,7 +271,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         generator : torch.Generator, list of them, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with generator i would.
             "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N
-            of float64. No other thread may draw from a generator during the step.
+            of float64. Neither another thread nor a signal handler may draw from a generator with
+            torch's own functions during the step.
         return_dict : bool
             Whether to return an object rather than a tuple of one tensor.
         plan : StepPlan, optional
@@ -331,7 +335,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         states: States,
     ) -> VQDiffusionSchedulerOutput | tuple[Tensor]:
         """`step`; `states` receives what undoes its draws."""
-        t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
+        t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1, rows_of(model_output, timestep))
         if not self._is_plain():
             tokens = self._posterior_step(model_output, timestep, t, sample, generator, plan, states)
             return VQDiffusionSchedulerOutput(prev_sample=tokens) if return_dict else (tokens,)
@@ -441,7 +445,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         states: States,
     ) -> VQDiffusionSchedulerOutput | tuple[Tensor]:
         """`guided_step`; `states` receives what undoes its draws."""
-        t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
+        t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1, rows_of(log_p_cond, timestep))
         numbers = (
             as_float(guidance_scale, "guidance_scale"),
             as_float(truncation_rate, "truncation_rate"),
@@ -512,7 +516,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             raise ValueError("plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of every pixel")
         if not self._is_plain():
             raise ValueError(_NO_PLAN)
-        t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1)
+        t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1, rows_of(sample, timestep))
         return make_plan(self._schedule, self._law, t, sample, generator)
 
     def _posterior_step(
@@ -529,6 +533,9 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         if plan is not None:
             raise ValueError(_NO_PLAN)
         x = as_log_probabilities(model_output, "model_output", self.mask_class)
+        array = memory(x, "model_output")
+        if array is not None:
+            warn_of_probabilities(array, "model_output", 5)
         generator = as_generators(generator, len(x))
         by_row(t, len(x), "timestep")
         check_drawable(x.logsumexp(1, keepdim=True), None, "model_output")
@@ -547,7 +554,11 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         if not traced():
             remember(generator, x.device, states)
         tokens = composed.draw(log_p.detach(), t, generator, self._gumbel)
-        return tokens if grid is None else formulas.carried_over(self._law, tokens, grid, index(t, x))
+        # Only the last step, which no override has a say in, carries pixels over here.
+        if grid is None or not self._law.carries[0]:
+            return tokens
+        last = torch.tensor(t, device=grid.device).view(-1, 1) == 0
+        return torch.where(last & (grid != self.mask_class), grid, tokens)
 
     def _native_step(
         self,
@@ -571,6 +582,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         batch, _, pixels = x.shape
         generator = as_generators(generator, batch)
         parts = by_row(t, batch, "timestep")
+        if not pixels:  # nothing to draw, in however many rows
+            parts, generator = [(slice(None), one) for _, one in parts[:1]], None
         prev_sample = torch.empty((batch, pixels), dtype=torch.int64, device="cpu")
         out = prev_sample.numpy()
 
@@ -858,7 +871,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         """t, and x and the grid in their memory: None where torch has to compute."""
         if traced():
             return t, None, None
-        t = as_timesteps(t, "t", first, len(self._schedule[1]) - 1)
+        t = as_timesteps(t, "t", first, len(self._schedule[1]) - 1, rows_of(x, t))
         if not self._follow_tables():
             return t, None, None
         if isinstance(x, Tensor) and (

@@ -44,7 +44,7 @@ class HasTables:
         self._follow_tables()
 
     def __getstate__(self) -> dict[str, Any]:
-        self._follow_tables()  # copies count edits anew
+        self._look_again()
         derived = "_law", "_seen", "_counter"
         return {name: value for name, value in vars(self).items() if name not in derived}
 
@@ -66,8 +66,12 @@ class HasTables:
         self._law = Law.of(*self._schedule, logs)
         self._note_tables()
 
-    def _move_tables(self, device: str | torch.device) -> None:
+    def _look_again(self) -> None:
+        """Follows the tables by their values: edits through `.data` and NumPy are not counted."""
+        self._seen = self._counter = None
         self._follow_tables()
+
+    def _move_tables(self, device: str | torch.device) -> None:
         with torch.inference_mode(False):
             vars(self).update({name: getattr(self, name).to(device) for name in TABLES})
         self._law = self._law.to(device)
