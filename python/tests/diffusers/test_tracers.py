@@ -128,6 +128,8 @@ def test_linearize():
 
 
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node")  # both by torch 2.3
+@pytest.mark.filterwarnings("ignore:Node .* does not reference an nn.Module")
 def test_export_and_trace():
     """Of the posterior, whose graph is then run on other input."""
     scheduler = Ours(K + 1, T)
@@ -144,6 +146,7 @@ def test_export_and_trace():
         same(graph(*given), scheduler.q_posterior(*given, 7))
 
 
+@pytest.mark.skipif(torch.__version__ < "2.4", reason="make_fx of torch 2.3 takes no generators")
 def test_tokens_are_those_of_the_class_with_a_generator_of_ones_own():
     scheduler, given = Ours(K + 1, T), case(1)
     drawn = generator(3)

@@ -111,6 +111,9 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
     config_name = "scheduler_config.json"
     order = 1
     _compatibles: list[str] = []
+    # Whether an object has a function of its own in the place of a method.
+    _has_own_posterior = False
+    _has_own_transitions = False
 
     @notes_defaults
     def __init__(
@@ -185,6 +188,18 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
                     f"make another scheduler with from_config(scheduler.config, {_FIXED[name]}=...)"
                 )
         super().__setattr__(name, value)
+        if name in _NAMES:
+            self._note_own_parts()
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        if name in _NAMES:
+            self._note_own_parts()
+
+    def _note_own_parts(self) -> None:
+        own = vars(self)
+        has_transitions = any(part.__name__ in own for part in _PARTS[1:])
+        own.update(_has_own_posterior="q_posterior" in own, _has_own_transitions=has_transitions)
 
     def _is_plain(self) -> bool:
         """Whether a step is the native module's: nothing is overridden and no table replaced."""
@@ -193,7 +208,8 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             cls.q_posterior is _PARTS[0]
             and cls.log_Q_t_transitioning_to_known_class is _PARTS[1]
             and cls.apply_cumulative_transitions is _PARTS[2]
-            and _NAMES.isdisjoint(self.__dict__)
+            and not self._has_own_posterior
+            and not self._has_own_transitions
             # The usual answer of `_follow_tables` without a call, which costs 1 % with cold caches.
             and (
                 self._has_own_tables
@@ -204,12 +220,11 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         )
 
     def _overrides_transitions(self) -> bool:
-        cls, own = type(self), self.__dict__
-        return not (
-            cls.log_Q_t_transitioning_to_known_class is _PARTS[1]
-            and cls.apply_cumulative_transitions is _PARTS[2]
-            and "log_Q_t_transitioning_to_known_class" not in own
-            and "apply_cumulative_transitions" not in own
+        cls = type(self)
+        return (
+            cls.log_Q_t_transitioning_to_known_class is not _PARTS[1]
+            or cls.apply_cumulative_transitions is not _PARTS[2]
+            or self._has_own_transitions
         )
 
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
@@ -314,6 +329,10 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         as they were, or the sample has been returned.
         """
         states: States = []
+        if is_compiling():  # older torch compiles no iterators
+            return self._step(
+                model_output, timestep, sample, generator, return_dict, plan, check_finite, states
+            )
         put_back = starmap(Generator.set_state, states)
         try:
             return self._step(
