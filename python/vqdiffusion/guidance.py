@@ -43,7 +43,7 @@ def guide(log_p_uncond: npt.ArrayLike, log_p_cond: npt.ArrayLike, scale: Support
         without mass, or `scale` is not finite.
     """
     if _is_torch(log_p_uncond) or _is_torch(log_p_cond):
-        from . import torch_guidance
+        from .torch import guidance as torch_guidance
 
         return torch_guidance.guide(log_p_uncond, log_p_cond, as_float(scale, "scale"))
     uncond = as_tensor(log_p_uncond, "log_p_uncond")
@@ -84,7 +84,7 @@ def truncate(log_p: npt.ArrayLike, rate: SupportsFloat, floor: SupportsFloat = -
         `floor` is NaN.
     """
     if _is_torch(log_p):
-        from . import torch_guidance
+        from .torch import guidance as torch_guidance
 
         return torch_guidance.truncate(log_p, as_float(rate, "rate"), as_float(floor, "floor"))
     array = as_tensor(log_p, "log_p")

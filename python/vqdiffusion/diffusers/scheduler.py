@@ -16,16 +16,12 @@ from torch.autograd.forward_ad import unpack_dual
 from torch.compiler import is_compiling
 
 from .. import _native, threads
-from .. import torch_formulas as formulas
-from .. import torch_inverse_cdf
 from ..arguments import MOST_CLASSES, MOST_TIMESTEPS, as_float, as_int, check_given
 from ..checks import check_classes, check_rate, warn_of_probabilities
 from ..schedules import alpha_schedules, gamma_schedules
 from ..step_plan import StepPlan
-from ..torch_guidance import guide, truncate
-from ..torch_memory import memory, memory_of, traced
-from . import composed
-from .arguments import (
+from ..torch import composed, formulas, inverse_cdf
+from ..torch.arguments import (
     as_generators,
     as_grid,
     as_grid_of,
@@ -35,12 +31,14 @@ from .arguments import (
     check_drawable,
     check_grid,
 )
+from ..torch.engines import Engines, can_continue, turn
+from ..torch.guidance import guide, truncate
+from ..torch.noise import States, pixel_uniforms, remember, uniforms
+from ..torch.planned import check_plan, complete, index, make_plan
+from ..torch.tables import HasTables
+from ..torch.view import numpy_view, numpy_view_of, traced
 from .config import notes_defaults, without_false_defaults
-from .engines import Engines, can_continue, turn
-from .noise import States, pixel_uniforms, remember, uniforms
 from .output import VQDiffusionSchedulerOutput
-from .planned import check_plan, complete, index, make_plan
-from .tables import HasTables
 
 _SAMPLING_METHODS = ("gumbel", "inverse_cdf")
 _FEW_DRAWS = 4096  # torch.rand takes less time for so many than the state of its generator takes to copy, both ways
@@ -350,13 +348,13 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
                     f"needed pixels alone, not {shape}"
                 )
             sample, u = plan.sample, plan.uniforms
-        x = memory(model_output, "model_output")
+        x = numpy_view(model_output, "model_output")
         if x is not None and plan is None:
             first = x.item(0) if x.size else -1.0
             if type(first) is not float or first >= 0:  # hardly ever: without a call, as above
                 warn_of_probabilities(x, "model_output", 4)
         reads = self._reads(sample, t)
-        shown = memory_of(sample, "sample") if reads and x is not None else None
+        shown = numpy_view_of(sample, "sample") if reads and x is not None else None
         # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is the default.
         if x is None or (shown is None and reads) or torch.get_default_dtype().itemsize < 4:
             prev_sample = self._torch_step(model_output, t, sample, generator, states, u)
@@ -455,12 +453,12 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
 
         if not self._is_plain():
             return self.step(by_torch(), timestep, sample, generator, return_dict)
-        cond = memory(log_p_cond, "log_p_cond")
+        cond = numpy_view(log_p_cond, "log_p_cond")
         if cond is not None:
             warn_of_probabilities(cond, "log_p_cond", 4)
-        uncond = None if log_p_uncond is None else memory(log_p_uncond, "log_p_uncond")
+        uncond = None if log_p_uncond is None else numpy_view(log_p_uncond, "log_p_uncond")
         reads = self._reads(sample, t)
-        shown = memory_of(sample, "sample") if reads and cond is not None else None
+        shown = numpy_view_of(sample, "sample") if reads and cond is not None else None
         if (
             cond is None
             or (uncond is None and log_p_uncond is not None)
@@ -605,7 +603,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         if u is None:
             remember(generator, "cpu", states)
             u = self._uniforms(t, batch, pixels, generator, "cpu")
-        noise = memory_of(u, "uniforms")
+        noise = numpy_view_of(u, "uniforms")
         if noise is None:  # random numbers of vmap
             return self._torch_step(model_output(), t, sample, generator, states, u)
         for rows, one in parts:
@@ -655,12 +653,12 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             grid = as_grid_of(x, sample, "sample")
             check_grid(grid, "sample", self.mask_class)
         if not self._gumbel:
-            grid = torch_inverse_cdf.shown(self._law, grid, at, x[:, 0])
-            impossible = torch_inverse_cdf.unreachable(self._law, grid, at)
+            grid = inverse_cdf.shown(self._law, grid, at, x[:, 0])
+            impossible = inverse_cdf.unreachable(self._law, grid, at)
             check_drawable(x.logsumexp(1, keepdim=True), impossible, "model_output")
             if u is None:
                 u = self._torch_uniforms(t, x, generator, states)
-            return torch_inverse_cdf.inverse_cdf(self._law, x, grid, at, u)
+            return inverse_cdf.inverse_cdf(self._law, x, grid, at, u)
         if t == 0:
             classes, mask, total = x, None, x.logsumexp(1, keepdim=True)
         else:
@@ -832,7 +830,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         at = as_timesteps(t, "t", 0, len(self._schedule[1]) - 1, batch)
         by_row(at, batch, "t")
         timesteps = np.broadcast_to(np.array(at, np.int64), batch)
-        clean = memory(x_0, "x_0") if self._follow_tables() else None
+        clean = numpy_view(x_0, "x_0") if self._follow_tables() else None
         if clean is None:
             check_grid(x_0, "x_0", self.mask_class)
         states: States = []
@@ -840,7 +838,7 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
         try:
             remember(generator, x_0.device, states)
             u = pixel_uniforms(batch, pixels, generator, x_0.device)
-            noise = None if clean is None else memory(u, "uniforms")
+            noise = None if clean is None else numpy_view(u, "uniforms")
             if noise is None:
                 return formulas.q_sample(self._law, x_0, index(at, x_0), u)
             x_t = torch.empty((batch, pixels), dtype=torch.int64, device="cpu")
@@ -865,13 +863,13 @@ class VQDiffusionScheduler(HasTables, SchedulerMixin, ConfigMixin):
             (x.requires_grad and torch.is_grad_enabled()) or unpack_dual(x).tangent is not None
         ):
             return t, None, None
-        array = memory(x, x_name)
+        array = numpy_view(x, x_name)
         if array is not None and array.ndim != 3:
             raise ValueError(f"{x_name} must have the 3 axes (batch, classes, pixels), not shape {array.shape}")
         if array is not None:
             with_mask = x_name == "log_onehot_x_t"
             check_classes(array, self.mask_class + with_mask, x_name, with_mask)
-        return t, array, memory(grid, grid_name) if grid_name else None
+        return t, array, numpy_view(grid, grid_name) if grid_name else None
 
 
 # As they are here, to know when somebody has put another in the place of one, on the class too.

@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import guidance
-from .arguments import as_array
-from .checks import check_rate
-from .torch_memory import memory, traced
+from .. import guidance
+from ..arguments import as_array
+from ..checks import check_rate
+from .view import numpy_view, traced
 
 
 def guide(log_p_uncond: Any, log_p_cond: Any, scale: float) -> Tensor:
     """See `vqdiffusion.guide`. By torch where autograd or torch.compile records, or the memory is out of reach."""
     if not _recorded(log_p_uncond, log_p_cond):
-        uncond, cond = memory(log_p_uncond, "log_p_uncond"), memory(log_p_cond, "log_p_cond")
+        uncond, cond = numpy_view(log_p_uncond, "log_p_uncond"), numpy_view(log_p_cond, "log_p_cond")
         if uncond is not None and cond is not None:
             return torch.from_numpy(guidance.guide(uncond, cond, scale))
     u, c = _as_log_probabilities(log_p_uncond, "log_p_uncond"), _as_log_probabilities(log_p_cond, "log_p_cond")
@@ -44,7 +44,7 @@ def truncate(log_p: Any, rate: float, floor: float = -torch.inf) -> Tensor:
     """See `vqdiffusion.truncate`. By torch where autograd or torch.compile records, or the memory is out of reach."""
     check_rate(rate, "rate")
     if not _recorded(log_p):
-        array = memory(log_p, "log_p")
+        array = numpy_view(log_p, "log_p")
         if array is not None:
             return torch.from_numpy(guidance.truncate(array, rate, floor))
     log_p = _at_least_float32(_as_log_probabilities(log_p, "log_p"))
