@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from diffusers_case import Ours, generator, random_classes
-
 import vqdiffusion
+from diffusers_case import Ours, generator, random_classes
+from vqdiffusion.torch import chain as module
 from vqdiffusion.torch import formulas as torch_formulas
-from vqdiffusion.diffusers import scheduler as module
 
 K, N, T = 12, 50, 20
 SCHEDULES = {
