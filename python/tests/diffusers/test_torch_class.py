@@ -103,3 +103,21 @@ def test_what_the_constructor_fixes_cannot_be_assigned():
 def test_bad_arguments(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         VQDiffusionScheduler(**{"num_vec_classes": K + 1, "num_train_timesteps": T, **change})
+
+
+def test_guidance_of_arrays_refuses_tensors():
+    tensor = random_log_p(2, K, N)
+    for pair in ((tensor, tensor.numpy()), (tensor.numpy(), tensor)):
+        with pytest.raises(TypeError, match="^log_p_(un)?cond must be.*vqdiffusion.torch.guide takes"):
+            vqdiffusion.guide(*pair, 2.0)
+    with pytest.raises(TypeError, match="^log_p must be.*vqdiffusion.torch.truncate takes"):
+        vqdiffusion.truncate(tensor, 0.9)
+
+
+def test_guidance_of_tensors_takes_numbers_as_that_of_arrays_does():
+    x = random_log_p(2, K, N)
+    for wrong in ("2", True, None):
+        with pytest.raises(TypeError, match="scale must be a real number"):
+            vqdiffusion.torch.guide(x, x, wrong)
+        with pytest.raises(TypeError, match="rate must be a real number"):
+            vqdiffusion.torch.truncate(x, wrong)

@@ -279,8 +279,8 @@ class ReverseChain(HasTables):
 
         The sample is, class for class, that of::
 
-            log_p = vqdiffusion.guide(log_p_uncond, log_p_cond, guidance_scale)
-            log_p = vqdiffusion.truncate(log_p, truncation_rate, floor)
+            log_p = vqdiffusion.torch.guide(log_p_uncond, log_p_cond, guidance_scale)
+            log_p = vqdiffusion.torch.truncate(log_p, truncation_rate, floor)
             scheduler.step(log_p, timestep, sample, generator)
 
         On the CPU it takes less time and memory; with "inverse_cdf" only the columns that the uniforms make necessary
