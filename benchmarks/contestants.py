@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from diffusers.schedulers.scheduling_vq_diffusion import VQDiffusionSchedulerOutput
 
-import vqdiffusion
+import vqdiffusion.torch
 from peers import Compiled, Rates, numpy_log_posterior, numpy_step, pipeline_step
 from twin import Reference
 from vqdiffusion.diffusers import VQDiffusionScheduler
@@ -188,7 +188,7 @@ class Contestants:
         }
 
     def check_guided(self, functions, uncond, cond, t, sample):
-        log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, GUIDANCE), TRUNCATION, -70)
+        log_p = vqdiffusion.torch.truncate(vqdiffusion.torch.guide(uncond, cond, GUIDANCE), TRUNCATION, -70)
         checks = {}
         for name, scheduler in {"gumbel": self.gumbel, "inverse": self.inverse}.items():
             unfused = scheduler.step(log_p, t, sample, torch.Generator().manual_seed(0)).prev_sample

@@ -21,8 +21,8 @@ def guide(log_p_uncond: npt.ArrayLike, log_p_cond: npt.ArrayLike, scale: Support
     Parameters
     ----------
     log_p_uncond, log_p_cond : array of float16, float32 or float64, shape (B, K, N)
-        u and c, the model's log-probabilities without and with the condition; both of one dtype. Any strides. Torch
-        tensors of any device, bfloat16 included, are taken too and give a tensor, differentiable where they are.
+        u and c, the model's log-probabilities without and with the condition; both of one dtype. Any strides. For
+        torch tensors there is `vqdiffusion.torch.guide`.
     scale : float
         1 gives the conditional distribution, more exaggerates what sets it apart. Pipelines guide when it is above 1.
 
@@ -37,15 +37,13 @@ def guide(log_p_uncond: npt.ArrayLike, log_p_cond: npt.ArrayLike, scale: Support
     Raises
     ------
     TypeError
-        If an input is not floating, or their dtypes differ.
+        If an input is not floating or is a torch tensor, or their dtypes differ.
     ValueError
         If the shapes differ, an input holds NaN or +inf or numbers so large that a column overflows, or leaves a column
         without mass, or `scale` is not finite.
     """
-    if _is_torch(log_p_uncond) or _is_torch(log_p_cond):
-        from . import torch_guidance
-
-        return torch_guidance.guide(log_p_uncond, log_p_cond, as_float(scale, "scale"))
+    _check_no_tensor(log_p_uncond, "log_p_uncond", "guide")
+    _check_no_tensor(log_p_cond, "log_p_cond", "guide")
     uncond = as_tensor(log_p_uncond, "log_p_uncond")
     cond = as_tensor(log_p_cond, "log_p_cond")
     out = _result(uncond)
@@ -63,7 +61,7 @@ def truncate(log_p: npt.ArrayLike, rate: SupportsFloat, floor: SupportsFloat = -
     Parameters
     ----------
     log_p : array of float16, float32 or float64, shape (B, K, N)
-        Log-probabilities. Any strides. Torch tensors are taken too, as in `guide`.
+        Log-probabilities. Any strides. For torch tensors there is `vqdiffusion.torch.truncate`.
     rate : float
         From 0 to 1, a share, not a percentage. At 0 only the most probable class is kept; at 1
         classes are dropped only once 1 is reached; at math.inf none is.
@@ -78,15 +76,12 @@ def truncate(log_p: npt.ArrayLike, rate: SupportsFloat, floor: SupportsFloat = -
     Raises
     ------
     TypeError
-        If `log_p` is not floating.
+        If `log_p` is not floating or is a torch tensor.
     ValueError
         If `log_p` holds NaN or +inf or a column of nothing but -inf, `rate` is out of range, or
         `floor` is NaN.
     """
-    if _is_torch(log_p):
-        from . import torch_guidance
-
-        return torch_guidance.truncate(log_p, as_float(rate, "rate"), as_float(floor, "floor"))
+    _check_no_tensor(log_p, "log_p", "truncate")
     array = as_tensor(log_p, "log_p")
     rate = as_float(rate, "rate")
     check_rate(rate, "rate")
@@ -95,10 +90,13 @@ def truncate(log_p: npt.ArrayLike, rate: SupportsFloat, floor: SupportsFloat = -
     return out
 
 
-def _is_torch(value: Any) -> bool:
-    """Whether `value` is a torch tensor; torch is not imported for that."""
+def _check_no_tensor(value: Any, name: str, function: str) -> None:
+    """Refuses a torch tensor; torch is not imported for that."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
+    if torch is not None and isinstance(value, torch.Tensor):
+        raise TypeError(
+            f"{name} must be an array, not a torch tensor: vqdiffusion.torch.{function} takes tensors"
+        )
 
 
 def _result(like: npt.NDArray[Any]) -> FloatArray:

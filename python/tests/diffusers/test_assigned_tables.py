@@ -10,7 +10,7 @@ import torch
 from diffusers_case import TABLES, Ours, both, generator, random_classes, random_log_p, same_cells
 from tiny_pipeline import CLASSES, STEPS, pipeline
 
-from vqdiffusion import torch_formulas
+from vqdiffusion.torch import formulas as torch_formulas
 from vqdiffusion.diffusers import VQDiffusionPipeline, use_in
 
 K, N, T = 12, 60, 20

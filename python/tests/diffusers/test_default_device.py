@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers_case import TABLES, Ours, Reference, generator, random_classes, random_log_p
 
-from vqdiffusion.torch_guidance import guide, truncate
+from vqdiffusion.torch.guidance import guide, truncate
 
 K, N, T = 5, 6, 20
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from diffusers_case import generator, random_classes, random_log_p
 
 from vqdiffusion import VQDiffusionScheduler, guide, truncate
@@ -45,6 +46,8 @@ def test_arrays_with_dlpack(case, kind):
     assert type(out) is np.ndarray and np.array_equal(out, expected)
     posterior = scheduler.q_posterior(log_p.numpy(), x.numpy(), 7)
     assert np.array_equal(scheduler.q_posterior(kind(log_p), kind(x), 7), posterior)
+    if isinstance(kind(log_p), torch.Tensor):  # for which vqdiffusion.torch has both functions
+        return
     assert np.array_equal(truncate(kind(log_p), 0.5), truncate(log_p.numpy(), 0.5))
     assert np.array_equal(guide(kind(log_p), kind(log_p), 2), guide(log_p.numpy(), log_p.numpy(), 2))
 

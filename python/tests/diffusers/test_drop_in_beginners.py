@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-import vqdiffusion
+import vqdiffusion.torch
 from vqdiffusion import checks
 from vqdiffusion.diffusers import VQDiffusionScheduler
 
@@ -116,7 +116,7 @@ def test_a_rate_that_is_no_share(rate, end, requires_grad):
     expected = "must be a share of the probability, from 0 to 1, or math.inf for no truncation, "
     expected += f"not {end}$"
     with pytest.raises(ValueError, match=f"^rate {expected}"):
-        vqdiffusion.truncate(log_p, rate)
+        vqdiffusion.torch.truncate(log_p, rate)
     for x in (log_p, log_p.to("meta")):
         with pytest.raises(ValueError, match=f"^truncation_rate {expected}"):
             VQDiffusionScheduler(CLASSES + 1).guided_step(None, x, 50, X, truncation_rate=rate)
@@ -125,4 +125,4 @@ def test_a_rate_that_is_no_share(rate, end, requires_grad):
 @pytest.mark.parametrize("requires_grad", [False, True])
 def test_an_infinite_rate_truncates_nothing(requires_grad):
     log_p = (P.log() + 5).requires_grad_(requires_grad)
-    assert torch.equal(vqdiffusion.truncate(log_p, math.inf), log_p)
+    assert torch.equal(vqdiffusion.torch.truncate(log_p, math.inf), log_p)

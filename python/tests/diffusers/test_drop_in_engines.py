@@ -10,7 +10,7 @@ import torch
 import vqdiffusion
 from vqdiffusion import _native
 from vqdiffusion.diffusers import VQDiffusionScheduler
-from vqdiffusion.diffusers import engines as module
+from vqdiffusion.torch import engines as module
 
 BATCH, CLASSES, PIXELS = 2, 300, 333  # enough work for threads to be started
 

@@ -13,7 +13,7 @@ from interrupts import at_every_point, at_every_point_of_an_error, by_signals, i
 from torch import Generator
 
 from vqdiffusion import _native
-from vqdiffusion.diffusers import engines
+from vqdiffusion.torch import engines
 
 METHODS = ["gumbel", "inverse_cdf"]
 BATCH = 3
@@ -267,7 +267,8 @@ def test_what_others_draw_meanwhile_is_not_drawn_again(monkeypatch):
 FORK = """
 import os, signal, threading, time
 import torch
-from vqdiffusion.diffusers import VQDiffusionScheduler, engines
+from vqdiffusion.diffusers import VQDiffusionScheduler
+from vqdiffusion.torch import engines
 scheduler, log_p = VQDiffusionScheduler(41), torch.zeros(1, 40, 500)
 held = threading.Event()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import vqdiffusion
+import vqdiffusion.torch
 from vqdiffusion.diffusers import VQDiffusionScheduler
 
 LOG_P = torch.full((1, 5, 7), 0.2).log()
@@ -43,8 +43,8 @@ def test_numbers_as_tensors_and_arrays(wrap):
         guided = scheduler.guided_step(
             LOG_P, LOG_P, 30, X, generator, guidance_scale=scale, truncation_rate=rate, floor=floor
         )
-        return guided.prev_sample, vqdiffusion.truncate(
-            vqdiffusion.guide(LOG_P, LOG_P, scale), rate, floor
+        return guided.prev_sample, vqdiffusion.torch.truncate(
+            vqdiffusion.torch.guide(LOG_P, LOG_P, scale), rate, floor
         )
 
     for one, other in zip(

@@ -8,8 +8,9 @@ import torch
 from diffusers_case import Ours, Reference, generator, random_classes, random_log_p
 from tiny_pipeline import CLASSES, STEPS, pipeline
 
-from vqdiffusion.diffusers import VQDiffusionPipeline, composed, use_in
-from vqdiffusion.torch_guidance import guide, truncate
+from vqdiffusion.diffusers import VQDiffusionPipeline, use_in
+from vqdiffusion.torch import composed
+from vqdiffusion.torch.guidance import guide, truncate
 
 K, N, T = 12, 40, 20
 

@@ -48,7 +48,7 @@ def test_a_planned_step_is_the_step(way, t, classes, pixels, dtype):
 
 @pytest.mark.parametrize("t", T_OF_ROWS, ids=str)
 def test_columns_by_the_torch_formulas(t):
-    from vqdiffusion.diffusers import planned
+    from vqdiffusion.torch import planned
 
     ours = Ours(71, T, sampling_method="inverse_cdf")
     log_p, x = random_log_p(3, 70, 90), random_classes(3, 70, 90)

@@ -6,7 +6,9 @@ from diffusers_case import Ours, both, generator, random_classes, random_log_p, 
 from torch.autograd import forward_ad
 from torch.func import functionalize, grad, hessian, jacfwd, jacrev, vmap
 
-from vqdiffusion import _native, torch_formulas, torch_inverse_cdf
+from vqdiffusion import _native
+from vqdiffusion.torch import formulas as torch_formulas
+from vqdiffusion.torch import inverse_cdf as torch_inverse_cdf
 
 K, T = 5, 20
 TIMESTEPS = (0, 1, 7, T - 1)

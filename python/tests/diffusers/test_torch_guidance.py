@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import vqdiffusion
+import vqdiffusion.torch
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
@@ -22,18 +22,18 @@ def test_native(dtype, turned):
         uncond = uncond.transpose(1, 2).contiguous().transpose(1, 2)
     wide = torch.promote_types(dtype, torch.float32)
     expected = (uncond.to(wide) + 2.5 * (cond.to(wide) - uncond.to(wide))).log_softmax(1)
-    guided = vqdiffusion.guide(uncond, cond, 2.5)
+    guided = vqdiffusion.torch.guide(uncond, cond, 2.5)
     assert guided.dtype == wide
     torch.testing.assert_close(guided, expected, rtol=1e-6, atol=1e-5)
-    kept = vqdiffusion.truncate(uncond, 0.8, -70)
+    kept = vqdiffusion.torch.truncate(uncond, 0.8, -70)
     np.testing.assert_array_equal(kept.numpy(), vqdiffusion.truncate(uncond.to(wide).numpy(), 0.8, -70))
 
 
 def test_by_torch_where_autograd_records():
     uncond, cond = log_probabilities(0, torch.float64), log_probabilities(1, torch.float64)
-    plain = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 2.5), 0.8, -70)
+    plain = vqdiffusion.torch.truncate(vqdiffusion.torch.guide(uncond, cond, 2.5), 0.8, -70)
     cond.requires_grad_()
-    recorded = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 2.5), 0.8, -70)
+    recorded = vqdiffusion.torch.truncate(vqdiffusion.torch.guide(uncond, cond, 2.5), 0.8, -70)
     torch.testing.assert_close(recorded.detach(), plain, rtol=1e-12, atol=1e-12)
     recorded.sum().backward()
     assert cond.grad.isfinite().all() and cond.grad.abs().sum() > 0
@@ -41,8 +41,8 @@ def test_by_torch_where_autograd_records():
 
 def test_on_another_device():
     uncond = log_probabilities(0).to("meta")
-    assert vqdiffusion.guide(uncond, uncond, 2.0).shape == uncond.shape
-    assert vqdiffusion.truncate(uncond, 0.8).shape == uncond.shape
+    assert vqdiffusion.torch.guide(uncond, uncond, 2.0).shape == uncond.shape
+    assert vqdiffusion.torch.truncate(uncond, 0.8).shape == uncond.shape
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -51,15 +51,15 @@ def test_compile(dtype):
     uncond, cond = log_probabilities(0, dtype), log_probabilities(1, dtype)
 
     def guided(u, c):
-        return vqdiffusion.truncate(vqdiffusion.guide(u, c, 2.5), 0.8, -70)
+        return vqdiffusion.torch.truncate(vqdiffusion.torch.guide(u, c, 2.5), 0.8, -70)
 
     torch.testing.assert_close(torch.compile(guided, fullgraph=True)(uncond, cond), guided(uncond, cond))
 
 
 def test_vmap():
     uncond, cond = (log_probabilities(seed).repeat(3, 1, 1, 1) for seed in (0, 1))
-    guided = torch.func.vmap(lambda u, c: vqdiffusion.truncate(vqdiffusion.guide(u, c, 2.5), 0.8, -70))(uncond, cond)
-    expected = vqdiffusion.truncate(vqdiffusion.guide(uncond[0], cond[0], 2.5), 0.8, -70)
+    guided = torch.func.vmap(lambda u, c: vqdiffusion.torch.truncate(vqdiffusion.torch.guide(u, c, 2.5), 0.8, -70))(uncond, cond)
+    expected = vqdiffusion.torch.truncate(vqdiffusion.torch.guide(uncond[0], cond[0], 2.5), 0.8, -70)
     torch.testing.assert_close(guided, expected.expand(3, -1, -1, -1))
 
 
@@ -67,22 +67,22 @@ def test_vmap():
 def test_impossible_classes_stay_so_and_have_finite_gradients(scale):
     uncond, cond = log_probabilities(0), log_probabilities(1)
     uncond[0, 1, 0] = cond[0, 2, 1] = uncond[0, 3, 2] = cond[0, 3, 2] = -torch.inf
-    plain = vqdiffusion.guide(uncond, cond, scale)
+    plain = vqdiffusion.torch.guide(uncond, cond, scale)
     leaves = uncond.requires_grad_(), cond.requires_grad_()
-    recorded = vqdiffusion.guide(*leaves, scale)
+    recorded = vqdiffusion.torch.guide(*leaves, scale)
     torch.testing.assert_close(recorded.detach(), plain)
     assert plain.isneginf().sum() == 3
-    vqdiffusion.truncate(recorded, 0.8, -70).sum().backward()
+    vqdiffusion.torch.truncate(recorded, 0.8, -70).sum().backward()
     assert all(leaf.grad.isfinite().all() for leaf in leaves)
 
 
 def test_arrays_beside_tensors():
     uncond, cond = log_probabilities(0), log_probabilities(1)
-    expected = vqdiffusion.guide(uncond, cond, 2.5)
+    expected = vqdiffusion.torch.guide(uncond, cond, 2.5)
     for recorded in (False, True):
         uncond.requires_grad_(recorded)
         for pair in ((uncond, cond.numpy()), (cond.numpy(), uncond)):
-            guided = vqdiffusion.guide(*pair, 2.5 if pair[0] is uncond else -1.5)
+            guided = vqdiffusion.torch.guide(*pair, 2.5 if pair[0] is uncond else -1.5)
             torch.testing.assert_close(guided.detach(), expected)
 
 
@@ -93,26 +93,26 @@ def spoilt(x, value, where=(1, slice(None), 4)):
 
 
 GUIDE_ERRORS = {
-    "dtype": (TypeError, "log_p_cond", lambda x: vqdiffusion.guide(x, x.double(), 2)),
-    "integers": (TypeError, "float16, bfloat16", lambda x: vqdiffusion.guide(x.detach().long(), x, 2)),
-    "shape": (ValueError, "log_p_cond must have shape", lambda x: vqdiffusion.guide(x, x[:, :, :1], 2)),
-    "axes": (ValueError, "log_p_uncond must have the 3 axes", lambda x: vqdiffusion.guide(x[0], x[0], 2)),
-    "scale": (ValueError, "scale", lambda x: vqdiffusion.guide(x, x, torch.inf)),
-    "a NaN": (ValueError, "log_p_cond.*NaN", lambda x: vqdiffusion.guide(x, spoilt(x, torch.nan, (1, 3, 4)), 2)),
-    "+inf": (ValueError, "log_p_uncond.*inf", lambda x: vqdiffusion.guide(spoilt(x, torch.inf, (1, 3, 4)), x, 2)),
-    "no mass": (ValueError, "-inf", lambda x: vqdiffusion.guide(spoilt(x, -torch.inf), x, 2)),
+    "dtype": (TypeError, "log_p_cond", lambda x: vqdiffusion.torch.guide(x, x.double(), 2)),
+    "integers": (TypeError, "float16, bfloat16", lambda x: vqdiffusion.torch.guide(x.detach().long(), x, 2)),
+    "shape": (ValueError, "log_p_cond must have shape", lambda x: vqdiffusion.torch.guide(x, x[:, :, :1], 2)),
+    "axes": (ValueError, "log_p_uncond must have the 3 axes", lambda x: vqdiffusion.torch.guide(x[0], x[0], 2)),
+    "scale": (ValueError, "scale", lambda x: vqdiffusion.torch.guide(x, x, torch.inf)),
+    "a NaN": (ValueError, "log_p_cond.*NaN", lambda x: vqdiffusion.torch.guide(x, spoilt(x, torch.nan, (1, 3, 4)), 2)),
+    "+inf": (ValueError, "log_p_uncond.*inf", lambda x: vqdiffusion.torch.guide(spoilt(x, torch.inf, (1, 3, 4)), x, 2)),
+    "no mass": (ValueError, "-inf", lambda x: vqdiffusion.torch.guide(spoilt(x, -torch.inf), x, 2)),
     "no common class": (
         ValueError,
         "-inf",
-        lambda x: vqdiffusion.guide(
+        lambda x: vqdiffusion.torch.guide(
             spoilt(x, -torch.inf, (0, slice(0, 20))), spoilt(x, -torch.inf, (0, slice(20, None))) + 0 * x, 2
         ),
     ),
-    "truncated axes": (ValueError, "log_p must have the 3 axes", lambda x: vqdiffusion.truncate(x[0], 0.5)),
-    "truncated NaN": (ValueError, "log_p.*NaN", lambda x: vqdiffusion.truncate(x + torch.nan, 0.5)),
-    "truncated without mass": (ValueError, "-inf", lambda x: vqdiffusion.truncate(x - torch.inf, 0.5)),
-    "rate": (ValueError, "rate", lambda x: vqdiffusion.truncate(x, torch.nan)),
-    "floor": (ValueError, "floor", lambda x: vqdiffusion.truncate(x, 0.5, torch.nan)),
+    "truncated axes": (ValueError, "log_p must have the 3 axes", lambda x: vqdiffusion.torch.truncate(x[0], 0.5)),
+    "truncated NaN": (ValueError, "log_p.*NaN", lambda x: vqdiffusion.torch.truncate(x + torch.nan, 0.5)),
+    "truncated without mass": (ValueError, "-inf", lambda x: vqdiffusion.torch.truncate(x - torch.inf, 0.5)),
+    "rate": (ValueError, "rate", lambda x: vqdiffusion.torch.truncate(x, torch.nan)),
+    "floor": (ValueError, "floor", lambda x: vqdiffusion.torch.truncate(x, 0.5, torch.nan)),
 }
 
 

@@ -5,7 +5,7 @@ import torch
 from diffusers_case import Ours, generator
 from test_torch_guidance import DTYPES, log_probabilities
 
-import vqdiffusion
+import vqdiffusion.torch
 
 SCALES = [-2.0, 0.5, 1.0, 5.0, 2.0**60]
 
@@ -26,9 +26,9 @@ def with_low(dtype, where):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_lowest_number_counts_as_impossible(dtype, scale, where, recorded):
     given, plain = with_low(dtype, where)
-    expected = vqdiffusion.guide(*plain, scale)
+    expected = vqdiffusion.torch.guide(*plain, scale)
     leaves = [x.requires_grad_(recorded) for x in given]
-    guided = vqdiffusion.guide(*leaves, scale)
+    guided = vqdiffusion.torch.guide(*leaves, scale)
     torch.testing.assert_close(guided.detach(), expected, rtol=1e-5, atol=1e-5 * max(1, abs(scale)))
     assert torch.equal(guided.isneginf(), expected.isneginf()) and expected.isneginf().any()
     if recorded:
@@ -61,19 +61,19 @@ def test_numbers_that_overflow_are_named(dtype, recorded):
     for args, name in (((uncond, spoilt_cond), "cond"), ((spoilt_uncond, cond), "uncond")):
         args[0].requires_grad_(recorded)
         with pytest.raises(ValueError, match=f"^log_p_{name} must hold numbers that guidance at this scale keeps finite"):
-            vqdiffusion.guide(*args, 5.0)
+            vqdiffusion.torch.guide(*args, 5.0)
 
 
 @pytest.mark.parametrize("recorded", [False, True])
 def test_a_scale_beyond_all_numbers(recorded):
     x = log_probabilities(0).requires_grad_(recorded)
     with pytest.raises(ValueError, match="^scale must be a number of moderate size"):
-        vqdiffusion.guide(x, x, 1e30)
+        vqdiffusion.torch.guide(x, x, 1e30)
 
 
 @pytest.mark.parametrize("recorded", [False, True])
 def test_no_classes(recorded):
     x = torch.zeros(2, 0, 3, requires_grad=recorded)
-    for call in (lambda: vqdiffusion.guide(x, x, 2.0), lambda: vqdiffusion.truncate(x, 0.5)):
+    for call in (lambda: vqdiffusion.torch.guide(x, x, 2.0), lambda: vqdiffusion.torch.truncate(x, 0.5)):
         with pytest.raises(ValueError, match="^log_p"):
             call()

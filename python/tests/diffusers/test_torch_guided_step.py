@@ -4,14 +4,14 @@ import pytest
 import torch
 from diffusers_case import Ours, generator, random_classes, random_log_p
 
-import vqdiffusion
+import vqdiffusion.torch
 
 DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
 def in_turn(scheduler, uncond, cond, t, sample, source, rate=0.86):
-    log_p = cond if uncond is None else vqdiffusion.guide(uncond, cond, 3.0)
-    return scheduler.step(vqdiffusion.truncate(log_p, rate, -70), t, sample, source).prev_sample
+    log_p = cond if uncond is None else vqdiffusion.torch.guide(uncond, cond, 3.0)
+    return scheduler.step(vqdiffusion.torch.truncate(log_p, rate, -70), t, sample, source).prev_sample
 
 
 def at_once(scheduler, uncond, cond, t, sample, source, rate=0.86):

@@ -8,7 +8,7 @@ from torch._subclasses import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.func import functionalize, grad, jvp, vmap
 
-from vqdiffusion.torch_memory import memory
+from vqdiffusion.torch.view import numpy_view
 
 X = torch.arange(6, dtype=torch.float32).reshape(2, 3) - 2.5
 
@@ -71,7 +71,7 @@ OUT_OF_REACH = {
 @pytest.mark.parametrize("kind", REACHED)
 def test_reached(kind):
     tensor = REACHED[kind]()
-    result = memory(tensor, "x")
+    result = numpy_view(tensor, "x")
     np.testing.assert_array_equal(result, tensor.detach().numpy())
     assert result.ctypes.data == tensor.data_ptr() or result.size == 0
 
@@ -79,13 +79,13 @@ def test_reached(kind):
 @pytest.mark.parametrize("kind", OUT_OF_REACH)
 @pytest.mark.filterwarnings("ignore:Sparse CSR")
 def test_out_of_reach(kind):
-    assert memory(OUT_OF_REACH[kind](), "x") is None
+    assert numpy_view(OUT_OF_REACH[kind](), "x") is None
 
 
 @pytest.mark.parametrize("needs_gradients", [False, True])
 def test_bfloat16_as_its_bits(needs_gradients):
     tensor = X.bfloat16().requires_grad_(needs_gradients)
-    result = memory(tensor, "x")
+    result = numpy_view(tensor, "x")
     assert result.dtype.names == ("bfloat16",) and result.ctypes.data == tensor.data_ptr()
     np.testing.assert_array_equal(result["bfloat16"], tensor.detach().view(torch.int16).numpy().view(np.uint16))
 
@@ -96,7 +96,7 @@ def test_tensors_that_stand_for_others(dtype):
 
     def look(name):
         def function(tensor):
-            found[name] = memory(tensor, "x")
+            found[name] = numpy_view(tensor, "x")
             return tensor.sum()
 
         return function
@@ -110,10 +110,10 @@ def test_tensors_that_stand_for_others(dtype):
     assert found["vmap"] is None and found["functionalize"] is None
     # These two hold elements, and may be told by them or left to torch, but never be told others.
     for name in "grad", "jvp":
-        assert found[name] is None or np.array_equal(found[name], memory(x, "x"))
+        assert found[name] is None or np.array_equal(found[name], numpy_view(x, "x"))
 
 
 def test_dual_numbers():
     with forward_ad.dual_level():
-        result = memory(forward_ad.make_dual(X, torch.ones_like(X)), "x")
+        result = numpy_view(forward_ad.make_dual(X, torch.ones_like(X)), "x")
     assert result is None or np.array_equal(result, X.numpy())

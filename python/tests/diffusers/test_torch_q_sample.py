@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from diffusers_case import Ours, generator, random_classes
-
 import vqdiffusion
-from vqdiffusion import torch_formulas
-from vqdiffusion.diffusers import scheduler as module
+from diffusers_case import Ours, generator, random_classes
+from vqdiffusion.torch import chain as module
+from vqdiffusion.torch import formulas as torch_formulas
 
 K, N, T = 12, 50, 20
 SCHEDULES = {
@@ -47,7 +46,7 @@ def test_both_ways_and_the_numpy_class_agree(schedule, t, monkeypatch):
     module._native.q_sample(*peer._schedule, x_0.numpy(), steps, u.numpy(), expected.numpy())
     assert torch.equal(x_t, expected)
 
-    monkeypatch.setattr(module, "memory", lambda *args: None)
+    monkeypatch.setattr(module, "numpy_view", lambda *args: None)
     assert torch.equal(ours.q_sample(x_0, t, generator(1)), expected)
 
 
@@ -119,7 +118,7 @@ def test_generators():
 def test_bad_input_changes_nothing(way, error, match, change, monkeypatch):
     ours = Ours(K + 1, T)
     if way == "torch":
-        monkeypatch.setattr(module, "memory", lambda *args: None)
+        monkeypatch.setattr(module, "numpy_view", lambda *args: None)
     seed = generator(3)
     before, everywhere = seed.get_state(), torch.get_rng_state()
     with pytest.raises(error, match=match):

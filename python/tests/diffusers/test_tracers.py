@@ -9,8 +9,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from vqdiffusion.torch_guidance import guide, truncate
-from vqdiffusion.torch_memory import memory
+from vqdiffusion.torch.guidance import guide, truncate
+from vqdiffusion.torch.view import numpy_view
 
 K, N, T = 5, 6, 20
 
@@ -102,8 +102,8 @@ def test_a_mode_sees_what_is_computed():
         scheduler.q_posterior(log_p, x, 7)
     assert torch.ops.aten.logsumexp.default in recorder.functions
     with Recorder():
-        assert memory(log_p, "x") is None and memory(log_p.numpy(), "x") is None
-    assert memory(log_p, "x") is not None
+        assert numpy_view(log_p, "x") is None and numpy_view(log_p.numpy(), "x") is None
+    assert numpy_view(log_p, "x") is not None
 
 
 @pytest.mark.parametrize("what", ["model_output", "sample"])

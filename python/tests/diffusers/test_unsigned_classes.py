@@ -5,7 +5,7 @@ import pytest
 import torch
 from diffusers_case import Ours, generator, random_classes, random_log_p
 
-from vqdiffusion.diffusers import arguments
+from vqdiffusion.torch import arguments
 
 K, N, T = 5, 6, 20
 TYPES = (torch.uint8, torch.int32, torch.uint16, torch.uint32, torch.uint64)
@@ -75,7 +75,7 @@ def test_plans_of_memory_out_of_reach(dtype, monkeypatch):
     """As on an accelerator."""
     scheduler, x = Ours(K + 1, T, sampling_method="inverse_cdf"), random_classes(2, K, N)
     expected = scheduler.plan(7, x, generator(1)).needed
-    monkeypatch.setattr("vqdiffusion.diffusers.planned.memory", lambda value, name: None)
+    monkeypatch.setattr("vqdiffusion.torch.planned.numpy_view", lambda value, name: None)
     assert torch.equal(scheduler.plan(7, x.to(dtype), generator(1)).needed, expected)
     x[1, 2] = K + 1
     with pytest.raises(ValueError, match=f"sample must hold classes from 0 to {K}, not {K + 1}"):

@@ -16,9 +16,9 @@ from torch import Generator, Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..arguments import as_float, as_int
-from ..torch_guidance import guide, truncate
-from .arguments import as_grid, check_grid
-from .composed import is_as_defined
+from ..torch.arguments import as_grid, check_grid
+from ..torch.composed import is_as_defined
+from ..torch.guidance import guide, truncate
 from .loading import lend_names, readable
 from .scheduler import VQDiffusionScheduler
 from .stock import LearnedClassifierFreeSamplingEmbeddings, StockPipeline

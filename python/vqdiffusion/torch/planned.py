@@ -10,23 +10,23 @@ import torch
 from torch import Generator, Tensor
 
 from .. import _native, threads
-from .. import torch_inverse_cdf as formulas
 from ..step_plan import StepPlan
-from ..torch_formulas import Law
-from ..torch_memory import memory
+from . import inverse_cdf as formulas
 from .arguments import as_columns, as_generators, as_grid, by_row, check_columns, check_grid, same_values
+from .formulas import ScheduleTables
 from .noise import States, pixel_uniforms, remember
+from .view import numpy_view
 
 Schedule = tuple[Any, ...]
 
 
-def make_plan(schedule: Schedule, law: Law, t: int | list[int], sample: Any, generator: Any) -> StepPlan:
+def make_plan(schedule: Schedule, law: ScheduleTables, t: int | list[int], sample: Any, generator: Any) -> StepPlan:
     """Computed natively where the sample's memory can be reached, else by the torch formulas."""
     grid = as_grid(sample, "sample")
     batch, pixels = grid.shape
     generator = as_generators(generator, batch)
     parts = by_row(t, batch, "timestep")
-    shown = memory(grid, "sample")
+    shown = numpy_view(grid, "sample")
     if shown is None and law.reads_sample(t):
         check_grid(grid, "sample", law.num_classes)
     states: States = []
@@ -34,7 +34,7 @@ def make_plan(schedule: Schedule, law: Law, t: int | list[int], sample: Any, gen
     try:
         remember(generator, grid.device, states)
         u = pixel_uniforms(batch, pixels, generator, grid.device)
-        noise = None if shown is None else memory(u, "uniforms")
+        noise = None if shown is None else numpy_view(u, "uniforms")
         if noise is None:
             at = index(t, grid)
             needed = formulas.decide(law, formulas.shown(law, grid, at, u), at, u)[1]
@@ -50,7 +50,7 @@ def make_plan(schedule: Schedule, law: Law, t: int | list[int], sample: Any, gen
         raise
 
 
-def check_plan(plan: StepPlan, schedule: Schedule, law: Law, t: int | list[int], sample: Any, generator: Any) -> None:
+def check_plan(plan: StepPlan, schedule: Schedule, law: ScheduleTables, t: int | list[int], sample: Any, generator: Any) -> None:
     """Refuses a step that is not the one planned."""
 
     def same_sample() -> bool:
@@ -59,10 +59,10 @@ def check_plan(plan: StepPlan, schedule: Schedule, law: Law, t: int | list[int],
     plan.check(schedule, t, generator, same_sample)
 
 
-def complete(schedule: Schedule, law: Law, model_output: Any, plan: StepPlan) -> Tensor:
+def complete(schedule: Schedule, law: ScheduleTables, model_output: Any, plan: StepPlan) -> Tensor:
     """The tokens (B, N) from the columns (K, M) of the needed pixels."""
     x = as_columns(model_output, "model_output", law.num_classes)
-    arrays = [memory(one, "plan") for one in (x, plan.sample, plan.uniforms, plan.needed)]
+    arrays = [numpy_view(one, "plan") for one in (x, plan.sample, plan.uniforms, plan.needed)]
     if any(array is None for array in arrays):
         return _torch_complete(law, x, plan)
     columns, shown, noise, needed = arrays
@@ -79,7 +79,7 @@ def complete(schedule: Schedule, law: Law, model_output: Any, plan: StepPlan) ->
     return prev_sample
 
 
-def _torch_complete(law: Law, x: Tensor, plan: StepPlan) -> Tensor:
+def _torch_complete(law: ScheduleTables, x: Tensor, plan: StepPlan) -> Tensor:
     x = x.detach() if x.dtype == torch.float64 else x.detach().float()
     at = index(plan.timestep, plan.sample)
     grid = formulas.shown(law, plan.sample, at, plan.uniforms)

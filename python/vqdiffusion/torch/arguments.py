@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from ..arguments import as_array, as_int
 from ..checks import wrong_classes
-from ..torch_memory import traced
+from .view import traced
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

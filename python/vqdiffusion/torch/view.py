@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 from torch.jit import is_tracing
 
-from .arguments import as_array
+from ..arguments import as_array
 
 # torch has no public names for these.
 _is_functional = getattr(torch, "_is_functional_tensor", lambda tensor: False)
@@ -21,7 +21,7 @@ _PRE_DISPATCH = getattr(getattr(torch._C, "DispatchKey", None), "PreDispatch", N
 _BFLOAT16 = np.dtype([("bfloat16", "u2")])  # how the native module is told: NumPy has no bfloat16
 
 
-def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
+def numpy_view(value: Any, name: str) -> npt.NDArray[Any] | None:
     """The elements of a tensor or an array in the memory where they are, or None for a tensor whose memory is out of
     reach, being on another device or standing for something else, as under vmap, functionalize and torch.compile.
 
@@ -30,11 +30,11 @@ def memory(value: Any, name: str) -> npt.NDArray[Any] | None:
     """
     if traced() or _dispatch_modes() or _is_included(_PRE_DISPATCH):
         return None
-    return memory_of(value, name)
+    return numpy_view_of(value, name)
 
 
-def memory_of(value: Any, name: str) -> npt.NDArray[Any] | None:
-    """`memory` where another tensor of the same call has shown that torch records nothing."""
+def numpy_view_of(value: Any, name: str) -> npt.NDArray[Any] | None:
+    """`numpy_view` where another tensor of the same call has shown that torch records nothing."""
     if not isinstance(value, Tensor):
         return as_array(value, name)
     if _is_functional(value):  # would show memory that means nothing

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from .. import _native
-from ..torch_formulas import Law
+from .formulas import ScheduleTables
 
 TABLES = ("log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct")
 _edits = attrgetter("_version")
@@ -27,7 +27,7 @@ class HasTables:
     """
 
     _schedule: tuple[Any, ...]  # what native functions take: K, ᾱ and γ̄
-    _law: Law
+    _law: ScheduleTables
     _has_own_tables: bool
     # The tensors that count the edits of the tables that `_law` is of, and the number of edits.
     # None where edits go uncounted, as in inference mode, or every call needs its own graph.
@@ -63,7 +63,7 @@ class HasTables:
             )
         vars(self).update(zip(TABLES, tables))
         self._has_own_tables = True
-        self._law = Law.of(*self._schedule, logs)
+        self._law = ScheduleTables.of(*self._schedule, logs)
         self._note_tables()
 
     def _look_again(self) -> None:
@@ -121,10 +121,10 @@ class HasTables:
     def _make_law(self) -> None:
         tables = [getattr(self, name) for name in TABLES]
         if self._has_own_tables:
-            law = Law.of(*self._schedule, _logs(self._schedule))
+            law = ScheduleTables.of(*self._schedule, _logs(self._schedule))
             self._law = law if tables[0].device.type == "cpu" else law.to(tables[0].device)
         else:
-            self._law = Law.of_tables(self._schedule[0], tables)
+            self._law = ScheduleTables.of_tables(self._schedule[0], tables)
 
     def _note_tables(self) -> None:
         tables = [getattr(self, name) for name in TABLES]

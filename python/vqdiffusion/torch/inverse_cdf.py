@@ -7,10 +7,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .torch_formulas import Law, Odds, entries
+from .formulas import Odds, ScheduleTables, entries
 
 
-def shown(law: Law, x_t: Tensor | None, t: int | Tensor, like: Tensor) -> Tensor:
+def shown(law: ScheduleTables, x_t: Tensor | None, t: int | Tensor, like: Tensor) -> Tensor:
     """x_t (B, N), with the mask where t = 0: the last step draws from the model output, whatever the pixels show, unless
     β̄_0 = 0."""
     if law.carries[0]:
@@ -20,13 +20,13 @@ def shown(law: Law, x_t: Tensor | None, t: int | Tensor, like: Tensor) -> Tensor
     return torch.where((t == 0).view(-1, 1), law.num_classes, x_t.long())
 
 
-def unreachable(law: Law, x_t: Tensor, t: int | Tensor) -> Tensor:
+def unreachable(law: ScheduleTables, x_t: Tensor, t: int | Tensor) -> Tensor:
     """(B, 1, N): NaN where a pixel is masked and the schedule masks nothing, else a number."""
     masked = (x_t == law.num_classes).unsqueeze(1)
     return torch.where(masked, _odds(law, t, law.odds.dtype).stay, 0)
 
 
-def decide(law: Law, x_t: Tensor, t: int | Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def decide(law: ScheduleTables, x_t: Tensor, t: int | Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
     """The tokens (B, N) that the uniforms decide alone, and where the column is needed."""
     odds = _odds(law, t, uniforms.dtype)
     x_t, u = x_t.unsqueeze(1), uniforms.unsqueeze(1)
@@ -38,7 +38,7 @@ def decide(law: Law, x_t: Tensor, t: int | Tensor, uniforms: Tensor) -> tuple[Te
     return tokens.squeeze(1), needed.squeeze(1)
 
 
-def complete(law: Law, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor:
+def complete(law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor:
     """The tokens (B, N) of pixels whose column is needed, from log-probabilities `x` (B, K, N)."""
     odds = _odds(law, t, uniforms.dtype)
     x_t, u = x_t.unsqueeze(1), uniforms.unsqueeze(1)
@@ -71,7 +71,7 @@ def complete(law: Law, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Tensor
     return torch.where(masked, inverted, torch.where(u < keep, x_t, changed)).squeeze(1)
 
 
-def inverse_cdf(law: Law, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor:
+def inverse_cdf(law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor:
     """The tokens (B, N) of all pixels."""
     tokens, needed = decide(law, x_t, t, uniforms)
     return torch.where(needed, complete(law, x, x_t, t, uniforms), tokens)
@@ -87,5 +87,5 @@ def invert(log_p: Tensor, uniforms: Tensor) -> Tensor:
     return exceeded.minimum((cumulative < total).sum(1))
 
 
-def _odds(law: Law, t: int | Tensor, dtype: torch.dtype) -> Odds:
+def _odds(law: ScheduleTables, t: int | Tensor, dtype: torch.dtype) -> Odds:
     return Odds(*entries(law.odds, t).to(dtype).unbind(-1))

@@ -1,23 +1,39 @@
-"""`vqdiffusion.guide` and `vqdiffusion.truncate` for torch tensors."""
+"""Classifier-free guidance and truncation of torch tensors of log-probabilities."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch import Tensor
 
-from . import guidance
-from .arguments import as_array
-from .checks import check_rate
-from .torch_memory import memory, traced
+from .. import guidance
+from ..arguments import as_array, as_float
+from ..checks import check_rate
+from .view import numpy_view, traced
 
 
-def guide(log_p_uncond: Any, log_p_cond: Any, scale: float) -> Tensor:
-    """See `vqdiffusion.guide`. By torch where autograd or torch.compile records, or the memory is out of reach."""
+def guide(log_p_uncond: Any, log_p_cond: Any, scale: SupportsFloat) -> Tensor:
+    """Classifier-free guidance of tensors, as `vqdiffusion.guide` of arrays, whose errors it raises.
+
+    Computed by torch where autograd or torch.compile records, or the memory is out of reach.
+
+    Parameters
+    ----------
+    log_p_uncond, log_p_cond : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K, N)
+        The model's log-probabilities without and with the condition; both of one dtype. Any device and strides.
+    scale : float
+        1 gives the conditional distribution, more exaggerates what sets it apart.
+
+    Returns
+    -------
+    torch.Tensor, shape (B, K, N)
+        float64 when the inputs are, else float32; differentiable where they are.
+    """
+    scale = as_float(scale, "scale")
     if not _recorded(log_p_uncond, log_p_cond):
-        uncond, cond = memory(log_p_uncond, "log_p_uncond"), memory(log_p_cond, "log_p_cond")
+        uncond, cond = numpy_view(log_p_uncond, "log_p_uncond"), numpy_view(log_p_cond, "log_p_cond")
         if uncond is not None and cond is not None:
             return torch.from_numpy(guidance.guide(uncond, cond, scale))
     u, c = _as_log_probabilities(log_p_uncond, "log_p_uncond"), _as_log_probabilities(log_p_cond, "log_p_cond")
@@ -40,11 +56,29 @@ def guide(log_p_uncond: Any, log_p_cond: Any, scale: float) -> Tensor:
     return mixed.log_softmax(1)
 
 
-def truncate(log_p: Any, rate: float, floor: float = -torch.inf) -> Tensor:
-    """See `vqdiffusion.truncate`. By torch where autograd or torch.compile records, or the memory is out of reach."""
+def truncate(log_p: Any, rate: SupportsFloat, floor: SupportsFloat = -torch.inf) -> Tensor:
+    """Truncation of a tensor, as `vqdiffusion.truncate` of an array, whose errors it raises.
+
+    Computed by torch where autograd or torch.compile records, or the memory is out of reach.
+
+    Parameters
+    ----------
+    log_p : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K, N)
+        Log-probabilities. Any device and strides.
+    rate : float
+        The share of the probability to keep, from 0 to 1, or math.inf for all.
+    floor : float
+        Lower values of the result are raised to this.
+
+    Returns
+    -------
+    torch.Tensor, shape (B, K, N)
+        float64 when `log_p` is, else float32; differentiable where it is.
+    """
+    rate, floor = as_float(rate, "rate"), as_float(floor, "floor")
     check_rate(rate, "rate")
     if not _recorded(log_p):
-        array = memory(log_p, "log_p")
+        array = numpy_view(log_p, "log_p")
         if array is not None:
             return torch.from_numpy(guidance.truncate(array, rate, floor))
     log_p = _at_least_float32(_as_log_probabilities(log_p, "log_p"))

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from . import _native
+from .. import _native
 
 _LOG_IMPOSSIBLE = math.log(1e-30)
 
@@ -57,7 +57,7 @@ class Odds(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Law:
+class ScheduleTables:
     """A noise schedule as tensors, in float64 where the device has that."""
 
     num_classes: int
@@ -70,7 +70,7 @@ class Law:
     @classmethod
     def of(
         cls, num_classes: int, alpha_cumulative: np.ndarray, gamma_cumulative: np.ndarray, logs: list[np.ndarray]
-    ) -> Law:
+    ) -> ScheduleTables:
         """`logs` are what `_native.schedule_logs` gives."""
         steps = range(len(alpha_cumulative))
         transitions = [_native.transition(num_classes, alpha_cumulative, gamma_cumulative, t - 1, t) for t in steps]
@@ -101,7 +101,7 @@ class Law:
         )
 
     @classmethod
-    def of_tables(cls, num_classes: int, tables: Sequence[Tensor]) -> Law:
+    def of_tables(cls, num_classes: int, tables: Sequence[Tensor]) -> ScheduleTables:
         """The law of six tables taken as they are; they need not fit each other.
 
         log α, log β and log γ are (T,), the cumulative ones (T + 1,), the last entry for t = -1.
@@ -137,7 +137,7 @@ class Law:
         pixels over."""
         return t != 0 or self.carries[0]
 
-    def to(self, device: torch.device | str) -> Law:
+    def to(self, device: torch.device | str) -> ScheduleTables:
         """The same with its logarithms on a device."""
         terms, logs, odds = (
             None if one is None else one.to(device, _law_dtype(device))
@@ -190,7 +190,7 @@ class Posterior(NamedTuple):
     total: Tensor  # log Y, (B, 1, N): finite exactly where a column can be drawn from
 
 
-def posterior(law: Law, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Posterior:
+def posterior(law: ScheduleTables, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Posterior:
     """Eq. 11. Classes outside 0 … K give wrong results but read no memory that is not theirs."""
     x = _at_least_float32(log_p_x_0)
     terms = Terms(*entries(law.terms, t).to(x.device, x.dtype).unbind(-1))
@@ -230,7 +230,7 @@ def gumbel_argmax(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Ten
     return torch.where(of_mask > best, classes.shape[1], token)
 
 
-def carried_over(law: Law, tokens: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
+def carried_over(law: ScheduleTables, tokens: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
     """The tokens (B, N), but where β̄_t = 0 the classes that pixels show."""
     carries = any(law.carries) and law.flag(law.carries, t)
     if carries is False:
@@ -240,7 +240,7 @@ def carried_over(law: Law, tokens: Tensor, x_t: Tensor, t: int | Tensor) -> Tens
     return torch.where((x_t != law.num_classes) & carries, x_t.long(), tokens)
 
 
-def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | Tensor, cumulative: bool) -> Tensor:
+def log_transition_rows(law: ScheduleTables, x_t: Tensor, log_onehot_x_t: Tensor, t: int | Tensor, cumulative: bool) -> Tensor:
     """log q(x_t | x_0 = j), or log q(x_t | x_{t-1} = j) with the row of the mask, for every class j."""
     onehot = _at_least_float32(log_onehot_x_t)
     logs = entries(law.logs, t + 1).to(onehot.device, onehot.dtype).unbind(-1)
@@ -250,14 +250,14 @@ def log_transition_rows(law: Law, x_t: Tensor, log_onehot_x_t: Tensor, t: int | 
     return rows if cumulative else torch.cat((rows, onehot[:, -1:]), 1)
 
 
-def apply_cumulative_transitions(law: Law, q: Tensor, t: int | Tensor) -> Tensor:
+def apply_cumulative_transitions(law: ScheduleTables, q: Tensor, t: int | Tensor) -> Tensor:
     """log(ᾱ_t e^q + β̄_t), and log γ̄_t for the mask; t = -1 stands for clean data."""
     q = _at_least_float32(q)
     a, b, c = entries(law.logs, t + 1).to(q.device, q.dtype).unbind(-1)[3:]
     return torch.cat(((q + a).logaddexp(b), c.expand_as(q[:, :1])), 1)
 
 
-def q_sample(law: Law, x_0: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor:
+def q_sample(law: ScheduleTables, x_0: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor:
     """x_t (B, N) from q(x_t | x_0) by uniforms: the mask below γ̄_t, then β̄_t for each class."""
     logs = entries(law.logs, t + 1).to(uniforms.device, uniforms.dtype)
     beta, gamma = logs[..., 4:].exp().unbind(-1)

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import torch_formulas as formulas
-from .. import torch_inverse_cdf
+from . import formulas, inverse_cdf
 from .noise import pixel_uniforms, uniforms
 from .planned import index
 
@@ -86,7 +85,7 @@ def draw(log_p: Tensor, t: int | list[int], generator: Any, gumbel: bool) -> Ten
     """Tokens (B, N) of log-probabilities (B, rows, N), by one uniform per entry or per pixel."""
     batch, rows, pixels = log_p.shape
     if not gumbel:
-        return torch_inverse_cdf.invert(
+        return inverse_cdf.invert(
             log_p, pixel_uniforms(batch, pixels, generator, log_p.device)
         )
     candidates = None if isinstance(t, int) else [rows - (one == 0) for one in t]

@@ -1,0 +1,22 @@
+"""What `step` of the scheduler for torch tensors returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from .. import output
+
+
+@dataclass(eq=False)
+class VQDiffusionSchedulerOutput(output.VQDiffusionSchedulerOutput):
+    """The result of `VQDiffusionScheduler.step`, with its field also as `out["prev_sample"]` and `out[0]`.
+
+    Attributes
+    ----------
+    prev_sample : torch.Tensor of int64, shape (B, N)
+        The classes of each pixel at the previous timestep, to be used as the next model input.
+    """
+
+    prev_sample: Tensor  # type: ignore[assignment]
