@@ -110,7 +110,7 @@ def any_axis(table):
                     table.run(f"noised {label}", lambda: _native.gumbel_noised(x, x, noised))  # noqa: B023
 
 
-def scheduler(table, numbers, integers, make_scheduler, kinds):
+def scheduler(table, numbers, integers, make_scheduler, kinds, guidance=vqdiffusion):
     """The methods of a scheduler class and the functions, on what `numbers` and `integers` make of a shape."""
     for method in "inverse_cdf", "gumbel":
         s = make_scheduler(method)
@@ -142,8 +142,8 @@ def scheduler(table, numbers, integers, make_scheduler, kinds):
                 run("q_sample", lambda: s.q_sample(grid, 5))  # noqa: B023
                 each = np.broadcast_to(np.int32(5), batch)
                 run("q_sample, one t for each row", lambda: s.q_sample(grid, each))  # noqa: B023
-            run("guide", lambda: vqdiffusion.guide(x, x, 2.0))  # noqa: B023
-            run("truncate", lambda: vqdiffusion.truncate(x, 0.5))  # noqa: B023
+            run("guide", lambda: guidance.guide(x, x, 2.0))  # noqa: B023
+            run("truncate", lambda: guidance.truncate(x, 0.5))  # noqa: B023
             if isinstance(x, np.ndarray):
                 run("onehot", lambda: vqdiffusion.index_to_log_onehot(grid, K))  # noqa: B023
                 run("gumbel_noised", lambda: vqdiffusion.gumbel_noised(x, 1))  # noqa: B023

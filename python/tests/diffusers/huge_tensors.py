@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from huge_shapes import K, Table, scheduler  # noqa: E402
 
+import vqdiffusion.torch  # noqa: E402
 from vqdiffusion.diffusers import VQDiffusionScheduler  # noqa: E402
 
 
@@ -35,6 +36,7 @@ def main():
             lambda shape, kind: kind(shape, torch.int64),
             lambda method: VQDiffusionScheduler(K + 1, 10, sampling_method=method),
             (plain, repeated, recorded),
+            vqdiffusion.torch,
         )
     table.end()
 
