@@ -244,10 +244,16 @@ class Reference:
         return out
 
     def step_probabilities(self, log_p, x_t, t):
-        """What `step` draws from, normalised: (B, K + 1, N). At t = 0 it is the model output."""
+        """What `step` draws from, normalised: (B, K + 1, N).
+
+        At t = 0 it is the model output, but where β̄_0 = 0 a pixel that shows a class keeps it.
+        """
         if t == 0:
             p = np.exp(log_p.astype(np.longdouble))
             p = np.concatenate([p, np.zeros_like(p[:, :1])], axis=1)
+            if self.level(0)[1] == 0:
+                own = np.arange(self.classes + 1)[:, None] == x_t[:, None]
+                p = np.where((x_t < self.classes)[:, None], own, p)
         else:
             p = self.posterior(log_p, x_t, t)
         return (p / p.sum(axis=1, keepdims=True)).astype(np.float64)
@@ -258,7 +264,10 @@ class Reference:
         out = np.empty(uniforms.shape, np.int64)
         for b, n in np.ndindex(out.shape):
             p, u = np.exp(log_p[b, :, n].astype(np.float64)), uniforms[b, n]
-            out[b, n] = inverse_cdf(p, x_t[b, n], u, earlier, now) if t else invert(p / p.sum(), u)
+            if t or (now[1] == 0 and x_t[b, n] < self.classes):
+                out[b, n] = inverse_cdf(p, x_t[b, n], u, earlier, now)
+            else:
+                out[b, n] = invert(p / p.sum(), u)
         return out
 
 

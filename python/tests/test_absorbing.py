@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from reference import Reference
 
 from vqdiffusion import VQDiffusionScheduler
 
@@ -111,3 +112,19 @@ def test_with_replacement_the_last_step_draws_every_pixel_anew(rng, method):
     sample = rng.integers(0, 6, (2, 700))
     np.testing.assert_array_equal(scheduler.step(log_p, 0, sample, 1).prev_sample, expected)
     assert np.any(expected != sample)
+
+
+@pytest.mark.parametrize("t", [0, 7])
+def test_tokens_are_those_of_the_float64_twin(rng, t):
+    classes, shape = 6, (2, 40)
+    scheduler = absorbing(classes, "inverse_cdf")
+    log_p = log_probabilities(rng, shape[0], classes, shape[1])
+    sample, uniforms = rng.integers(0, classes + 1, shape), np.random.default_rng(1).random(shape)
+    twin = Reference(classes + 1, STEPS, 0.95, 0.001, 0.05, 0.999)
+    twin.beta_bar = np.zeros_like(twin.beta_bar)  # a rounding error there
+    expected = twin.step_inverse_cdf(log_p, sample, t, uniforms)
+    result = scheduler.step(log_p, t, sample, np.random.default_rng(1)).prev_sample
+    np.testing.assert_array_equal(result, expected)
+    if t == 0:
+        kept = np.take_along_axis(twin.step_probabilities(log_p, sample, t), sample[:, None], 1)
+        assert np.all(kept[:, 0][sample < classes] == 1)
