@@ -16,8 +16,8 @@ int32_t vqd_format_double(double x, char *buffer, size_t capacity);
 void *vqd_allocate(size_t bytes);
 void vqd_free(void *memory);
 
-/* Says that all of this memory is about to be written. What of it is new to the process then comes in large pages, where the system has some for those who
- * ask: 4096 faults less for 16 MB. Nothing happens below 4 MiB. */
+/* Hints MADV_HUGEPAGE for memory that is about to be written, to avoid page faults: 4096 of them for
+ * 16 MB. Nothing happens below 4 MiB. */
 void vqd_expect_writes(void *memory, size_t bytes);
 
 /* Threads that one call may have, its own included. */

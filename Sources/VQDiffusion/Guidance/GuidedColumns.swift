@@ -384,7 +384,7 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
         _ block: UnsafePointer<V.Scalar>, count: Int, to group: Int,
         ahead: (RowsAhead, RowsAhead)? = nil
     ) {
-        // It does not hurt to ask for what is there.
+        // Prefetching what is cached is harmless.
         let here = RowsAhead(block, step: 0, rowStride: 0, line: 0, of: 1)
         var (rowsOfU, rowsOfC) = ahead ?? (here, here)
         let before = V(at: largest.pointer + group &* 16)

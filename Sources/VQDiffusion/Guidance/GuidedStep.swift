@@ -71,8 +71,8 @@ extension ReverseStep {
     }
 
     /// Guides and truncates a model's output and draws x_s from it by inverting the cumulative
-    /// distribution: the same tokens as `guide`, `truncate` and `sampleInverseCDF` in turn, but for
-    /// the roundings told of with Gumbel-max. Only the columns that the uniforms make necessary are
+    /// distribution: the same tokens as `guide`, `truncate` and `sampleInverseCDF` in turn, up
+    /// to the rounding described at `sampleGumbelMax`. Only the columns that the uniforms make necessary are
     /// read, guided and truncated.
     ///
     /// - Parameters:

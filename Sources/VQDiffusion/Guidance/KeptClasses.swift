@@ -19,7 +19,7 @@ struct KeptClasses: ~Copyable {
         bytes = try Scratch<UInt8>(stride * groups, filledWith: 0)
     }
 
-    /// Inserts a class if so told. Threads may do so at once, for different groups.
+    /// Branch-free: adds `k` when `isKept`. Threads may call it at once for different groups.
     @inline(__always)
     func insert(_ k: Int, group: Int, if isKept: Bool) {
         let bit: UInt8 = isKept ? 1 : 0

@@ -1,8 +1,7 @@
 import CVQDiffusion
 
-/// Guided and truncated columns that are not stored: where each is truncated is, and which classes
-/// are left at some pixel of sixteen, a bit each. What those hold is worked out again where a race
-/// comes by; truncation leaves few.
+/// Guided and truncated columns, stored as each column's threshold and a bit for each class that is
+/// left at some pixel of sixteen. Values are recomputed on demand; truncation leaves few.
 struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     typealias Real = E.Real
     typealias ClassRow = (

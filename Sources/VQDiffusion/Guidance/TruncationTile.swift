@@ -3,11 +3,11 @@ import CVQDiffusion
 /// Of a few groups of sixteen columns, the classes that truncation may keep.
 ///
 /// Classes below a value v hold at most K e^v. So of a column whose probabilities add up to 1, no
-/// class is kept below log((1 - rate)/K). Of a column that is to be normalised hardly one is kept
-/// that is as far below the largest class met so far as if 256 classes shared what is dropped. In
-/// one go over the columns those above are listed, a vector wherever one of sixteen columns has
-/// one; whatever follows looks at no other class. What is listed tells whether it is enough: its
-/// mass reaches the rate. Where the bound turns out too high, all classes are listed.
+/// class is kept below log((1 - rate)/K). For columns still to be normalised the cutoff is a
+/// heuristic: max + log(0.9 (1 - rate)/256), with the largest class so far as max. One pass lists
+/// the classes above the cutoff, a vector wherever one of sixteen columns has one; what follows
+/// looks at no other class. `weigh` detects a miss: the listed mass does not reach the rate. All
+/// classes are then listed.
 struct TruncationTile<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
@@ -126,8 +126,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         var i = 0
         while i < count {
             let x = V(at: block + i &* 16)
-            // Written in any case, and written over by the next if it is not to be listed: branches
-            // would be guessed wrong.
+            // Branch-free append, overwritten by the next when it is not listed: the branch is
+            // unpredictable.
             x.store(at: list.elements + listed &* 16)
             list.indices[listed] = Int32(truncatingIfNeeded: first &+ i)
             listed &+= x.allAtMost(bound) ? 0 : 1

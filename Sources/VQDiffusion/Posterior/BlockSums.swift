@@ -59,8 +59,8 @@ struct BlockSums<E: FloatingElement>: ~Copyable {
 
     /// One vector is one class of sixteen pixels. Whole rows are walked eight at a time: column by
     /// column, class rows 4096 bytes apart would share one set of the cache, and each would need
-    /// its own page. The last blocks come first: whoever goes on to read the columns from the top
-    /// finds the first classes still in the cache.
+    /// its own page. Last block first, so that the next pass, from the first class on, hits the
+    /// cache.
     private func alongPixels(
         _ p: LogProbabilities, row: Int, columns: PixelList, excluded: UnsafePointer<Int32>
     ) throws(ArgumentError) {

@@ -128,7 +128,7 @@ private func checkVectors<E: FloatingElement>(
     if x.classStride == E.size && x.classes >= 16 {
         do throws(ArgumentError) {
             return try checkVectorsInOrder(E.self, of: x.transposed, parallelism, check)
-        } catch {}  // told below
+        } catch {}  // the ordered pass below reports it
     }
     try checkVectorsInOrder(E.self, of: x, parallelism, check)
 }

@@ -61,7 +61,7 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
             for g in 0..<groups.count {
                 guard let score = columns.likelyScores(row: row, group: groups.lowerBound &+ g)
                 else { continue }
-                // Nobody has reached it yet.
+                // -1: no winner yet.
                 set(score, SIMD16(repeating: -1), at: g &* 16, pixels, limits)
             }
         }
@@ -164,7 +164,7 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
                 source += rowStride
             }
             let isAtFloor = columns.areAtFloor(from: some.lowerBound, row: row, group: group)
-            // Written in any case: a branch would be guessed wrong.
+            // Branch-free append: the branch is unpredictable.
             listed[count] = Int32(truncatingIfNeeded: g)
             count &+= limits.areExceeded(by: greatest, at: g &* 16) || !isAtFloor ? 1 : 0
         }

@@ -1,7 +1,6 @@
 import CVQDiffusion
 
-/// Lines of memory that are read soon, asked for while there is something to compute: one with
-/// about every sixteen words that are drawn.
+/// A strided range of cache lines to prefetch while words are drawn, one line per 16 words.
 struct LinesAhead {
     let first: UnsafeRawPointer
     /// Bytes from a line to the next.
@@ -62,7 +61,7 @@ struct MersenneTwister {
         _ uniforms: UnsafeMutablePointer<Float>, count: Int, complements: Bool = false,
         ahead: LinesAhead? = nil
     ) {
-        // Nobody minds being asked for what is there.
+        // Prefetching what is cached is harmless.
         let ahead = ahead ?? LinesAhead(first: uniforms, step: 0)
         let unit = SIMD16<Float>(repeating: complements ? -0x1p-24 : 0x1p-24)
         let origin = SIMD16<Float>(repeating: complements ? 1 : 0)

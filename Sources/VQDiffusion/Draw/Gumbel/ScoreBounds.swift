@@ -6,8 +6,8 @@ import CVQDiffusion
 /// A score is log(signal p_k + level S) plus noise; see `PosteriorFactors`. The signal does not
 /// depend on the mass S, and the level, which hardly ever matters, has a bound if the mass is taken
 /// to be no more than `largestMass`. The noise is at most -log v, where v = 1 - u is the complement
-/// of its uniform. So a score can be above a floor only where signal e^-floor p_k or level S
-/// e^-floor, each on its share, exceeds v.
+/// of its uniform. So a score can be above a floor only where a + b > v, with a = signal
+/// e^-floor p_k and b = level S e^-floor; that implies a > (1 - λ) v or b > λ v.
 ///
 /// Both are compared in the bit patterns of floats: the pattern of e^y is 2²³(127 + y/log 2) but
 /// for the curve of the fraction, which lies below. Such a product, rounded, read as a float

@@ -11,8 +11,8 @@ struct ShortlistRace {
     private typealias V = FloatVector
 
     /// The greatest score of a column of mass P is below with probability exp(-P e^2.75): 1.6e-7 at
-    /// P = 1, 1.4e-6 at P = 0.86, 4e-4 at P = 0.5. It is below log P and this with that of P = 1,
-    /// whatever P is.
+    /// P = 1, 1.4e-6 at P = 0.86, 4e-4 at P = 0.5. P(max < log P - 2.75) = exp(-e^2.75) for every
+    /// P.
     static var floor: Float { -2.75 }
 
     private let step: ReverseStep
