@@ -21,6 +21,7 @@ THREADS := 1 2 3 8
 ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance layouts plan posterior properties sampling)
 
 PYTHON_SOURCES := python benchmarks examples training setup.py
+C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch])
 
 # Where the CPU level plays no part.
 PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes build class_surface config config_files demo \
@@ -40,8 +41,10 @@ build: $(VENV)/.with-demo ## build and install into .venv
 
 test: lint test-core test-diffusers test-parity test-diffusers-oldest ## run every test
 
-lint: $(VENV)/.with-lint ## check the form of Swift and Python sources
+lint: $(VENV)/.with-lint ## check the form of Swift, C and Python sources
 	swift format lint --strict --recursive Sources Tests Package.swift
+	$(VENV)/bin/clang-format --dry-run --Werror $(C_SOURCES)
+	$(VENV)/bin/ruff format --quiet --check $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff check --quiet $(PYTHON_SOURCES)
 
 test-core: test-swift test-c test-python test-levels test-threads ## run the tests that need no torch
@@ -111,7 +114,7 @@ $(VENV)/.created:
 
 # Versions are fixed, so that a new rule breaks no old commit.
 $(VENV)/.with-lint: $(VENV)/.created
-	$(VENV)/bin/pip install --quiet 'ruff==0.14.5'
+	$(VENV)/bin/pip install --quiet 'ruff==0.14.5' 'clang-format==21.1.2'
 	@touch $@
 
 # The ordinary torch on PyPI is a build for CUDA of several gigabytes; where there is one for the CPU alone, it will do.

@@ -1,7 +1,8 @@
-"""Builds the extension modules: Swift kernels as a static library for each CPU level, the same C module around each.
+"""Builds the extension modules: Swift kernels as a static library for each CPU level, the same C
+module around each.
 
-The metadata is in pyproject.toml. Needed: a Swift toolchain, a C compiler and the headers of Python. Nothing is
-downloaded.
+The metadata is in pyproject.toml. Needed: a Swift toolchain, a C compiler and the headers of
+Python. Nothing is downloaded.
 """
 
 import fcntl
@@ -25,7 +26,8 @@ from setuptools.errors import CompileError, PlatformError
 SWIFT_NEEDED = (6, 3)  # @export(interface), and `@implementation @_cdecl`
 EMBEDDED = ["-Xswiftc", "-enable-experimental-feature", "-Xswiftc", "Embedded", "-Xswiftc", "-wmo"]
 FMA = ["-Xswiftc", "-DVQD_FMA"]
-# For CPUs from before 2013: a library of 0.90 instead of 1.04 MB, for a sixth of gumbel's time there.
+# For CPUs from before 2013: a library of 0.90 instead of 1.04 MB, for a sixth of gumbel's time
+# there.
 SMALL = ["-Xswiftc", "-Osize"]
 LEVELS = {  # machine -> CPU level -> what `swift build` gets for it
     "x86_64": {
@@ -49,7 +51,9 @@ def run_swift(*arguments, **variables):
     with tempfile.TemporaryDirectory() as folder:  # Swift leaves folders of its own in there
         environment["TMPDIR"] = folder
         command = ["swift", *arguments]
-        result = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        result = subprocess.run(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
     return result.returncode, result.stdout
 
 
@@ -68,25 +72,32 @@ def levels_to_build():
     wanted = [name.strip() for name in os.environ.get(ONLY_LEVELS, "").split(",") if name.strip()]
     unknown = [name for name in wanted if name not in LEVELS]
     if unknown and LEVELS:
-        sys.exit(f"{ONLY_LEVELS} must name CPU levels among {', '.join(LEVELS)}, not {', '.join(unknown)}.")
+        sys.exit(
+            f"{ONLY_LEVELS} must name CPU levels among {', '.join(LEVELS)}, not "
+            f"{', '.join(unknown)}."
+        )
     return [level for level in LEVELS if not wanted or level in wanted]
 
 
 def check_tools(include_dirs):
-    """Raises PlatformError with one sentence on what is missing, before a build that takes minutes."""
+    """Raises PlatformError with a sentence on what is missing, before a build of minutes."""
     if sys.platform != "linux" or not LEVELS:
         raise PlatformError(
-            f"vqdiffusion builds on Linux on x86_64 and aarch64, not on {sys.platform} on {platform.machine()}."
+            f"vqdiffusion builds on Linux on x86_64 and aarch64, not on {sys.platform} on "
+            f"{platform.machine()}."
         )
     needed, found = ".".join(map(str, SWIFT_NEEDED)), swift_version()
     if found is None:
         raise PlatformError(
-            f"vqdiffusion needs Swift {needed} or newer to build, but there is no working `swift` on PATH: "
-            "install a toolchain from https://www.swift.org/install/linux and put its usr/bin on PATH."
+            f"vqdiffusion needs Swift {needed} or newer to build, but there is no working `swift` "
+            "on PATH: "
+            "install a toolchain from https://www.swift.org/install/linux and put its usr/bin on "
+            "PATH."
         )
     if found < SWIFT_NEEDED:
         raise PlatformError(
-            f"vqdiffusion needs Swift {needed} or newer to build, but `swift --version` says {found[0]}.{found[1]}: "
+            f"vqdiffusion needs Swift {needed} or newer to build, but `swift --version` says "
+            f"{found[0]}.{found[1]}: "
             "install a newer toolchain from https://www.swift.org/install/linux."
         )
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))[0]
@@ -133,7 +144,15 @@ class BuildNative(build_ext):
         """Builds the static library for one CPU level and returns its path."""
         build_base = Path(self.get_finalized_command("build").build_base).absolute()
         scratch = build_base / f"swift-{level}"
-        arguments = ["build", "-c", "release", "--product", "VQDiffusionABI", "--scratch-path", str(scratch)]
+        arguments = [
+            "build",
+            "-c",
+            "release",
+            "--product",
+            "VQDiffusionABI",
+            "--scratch-path",
+            str(scratch),
+        ]
         arguments += [*EMBEDDED, *LEVELS[level]]
         archive = scratch / "release" / "libVQDiffusionABI.a"
         archive.unlink(missing_ok=True)  # it keeps the objects of sources that were renamed
@@ -145,8 +164,11 @@ class BuildNative(build_ext):
         return str(archive)
 
     def build_extensions(self):
-        # Python's own flags may bake in a folder to search for libraries, of which these modules need none.
-        self.compiler.linker_so = [flag for flag in self.compiler.linker_so if not flag.startswith("-Wl,-rpath")]
+        # Python's own flags may bake in a folder to search for libraries, of which these modules
+        # need none.
+        self.compiler.linker_so = [
+            flag for flag in self.compiler.linker_so if not flag.startswith("-Wl,-rpath")
+        ]
         super().build_extensions()
 
     def build_extension(self, extension):
@@ -161,11 +183,18 @@ def extension(level):
     result = Extension(
         f"vqdiffusion.{name}",
         sources=sorted(map(str, Path("python/native").glob("*.c"))),
-        depends=[*map(str, Path("python/native").glob("*.[hm]*")), "Sources/CVQDiffusion/include/vqdiffusion.h"],
+        depends=[
+            *map(str, Path("python/native").glob("*.[hm]*")),
+            "Sources/CVQDiffusion/include/vqdiffusion.h",
+        ],
         include_dirs=["Sources/CVQDiffusion/include"],
         define_macros=[("VQD_MODULE", name), ("VQD_CPU", f'"{level}"'), *LIMITED_API],
         extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-ffunction-sections"],
-        extra_link_args=["-Wl,--version-script=python/native/exports.map", "-Wl,--gc-sections", "-s"],
+        extra_link_args=[
+            "-Wl,--version-script=python/native/exports.map",
+            "-Wl,--gc-sections",
+            "-s",
+        ],
         libraries=["m"],
         py_limited_api=STABLE_ABI,
     )
@@ -174,13 +203,16 @@ def extension(level):
 
 
 def build_lock():
-    """setuptools builds in this folder, so builds started at the same time take turns. Ends with the process."""
+    """setuptools builds in this folder, so builds started at the same time take turns. Ends with
+    the process.
+    """
     try:
         os.makedirs("build", exist_ok=True)
         lock = open("build/.lock", "w")
     except OSError as error:
         sys.exit(
-            f"vqdiffusion builds in its source folder, but {os.getcwd()} cannot be written to ({error.strerror}): "
+            f"vqdiffusion builds in its source folder, but {os.getcwd()} cannot be written to "
+            f"({error.strerror}): "
             "copy the folder to where you may write, and install from there."
         )
     fcntl.lockf(lock, fcntl.LOCK_EX)

@@ -188,7 +188,9 @@ class Contestants:
         }
 
     def check_guided(self, functions, uncond, cond, t, sample):
-        log_p = vqdiffusion.torch.truncate(vqdiffusion.torch.guide(uncond, cond, GUIDANCE), TRUNCATION, -70)
+        log_p = vqdiffusion.torch.truncate(
+            vqdiffusion.torch.guide(uncond, cond, GUIDANCE), TRUNCATION, -70
+        )
         checks = {}
         for name, scheduler in {"gumbel": self.gumbel, "inverse": self.inverse}.items():
             unfused = scheduler.step(log_p, t, sample, torch.Generator().manual_seed(0)).prev_sample

@@ -1,15 +1,16 @@
-"""The stock VQ-Diffusion pipeline of diffusers beside ours: same seed, same images, and what each step cost.
+"""The stock VQ-Diffusion pipeline of diffusers beside ours: same seed, same images, and what each
+step cost.
 
     pip install 'vqdiffusion[diffusers]'
     python examples/compare_with_diffusers.py
     python examples/compare_with_diffusers.py --published-size --steps 1
     python examples/compare_with_diffusers.py --model microsoft/vq-diffusion-ithq --prompt "a pool"
 
-Without --model the pipeline is made on the spot: real models of diffusers and transformers with the published model's
-codebook and grid (4096 classes, 32 x 32 pixels), but few and random weights: the images show nothing,
-and nothing is downloaded. With --published-size the transformer has 36 layers and is as wide as the
-published one; it takes 3 GB and half a minute a call. What is timed is the scheduler, and what the
-pipeline does around it.
+Without --model the pipeline is made on the spot: real models of diffusers and transformers with the
+published model's codebook and grid (4096 classes, 32 x 32 pixels), but few and random weights: the
+images show nothing, and nothing is downloaded. With --published-size the transformer has 36 layers
+and is as wide as the published one; it takes 3 GB and half a minute a call. What is timed is the
+scheduler, and what the pipeline does around it.
 """
 
 import argparse
@@ -39,9 +40,13 @@ def small_pipeline(classes, side, steps, layers=1, heads=2, head_width=8, text_w
     letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
     words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+        Path(folder, "vocab.json").write_text(
+            json.dumps({word: number for number, word in enumerate(words)})
+        )
         Path(folder, "merges.txt").write_text("#version: 0.2\n")
-        tokenizer = CLIPTokenizer(f"{folder}/vocab.json", f"{folder}/merges.txt", model_max_length=16)
+        tokenizer = CLIPTokenizer(
+            f"{folder}/vocab.json", f"{folder}/merges.txt", model_max_length=16
+        )
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=text_width,
@@ -82,7 +87,9 @@ def small_pipeline(classes, side, steps, layers=1, heads=2, head_width=8, text_w
     embeddings = sys.modules[Stock.__module__].LearnedClassifierFreeSamplingEmbeddings(
         True, text_width, 16
     )
-    scheduler = diffusers.VQDiffusionScheduler(num_vec_classes=classes + 1, num_train_timesteps=steps)
+    scheduler = diffusers.VQDiffusionScheduler(
+        num_vec_classes=classes + 1, num_train_timesteps=steps
+    )
     return Stock(
         vqvae=vqvae.eval(),
         text_encoder=CLIPTextModel(text).eval(),
@@ -94,7 +101,9 @@ def small_pipeline(classes, side, steps, layers=1, heads=2, head_width=8, text_w
 
 
 def measured(pipe, arguments, seed):
-    """The images as an array, and seconds: of all, of the transformer, and of the scheduler's `step`."""
+    """The images as an array, and seconds: of all, of the transformer, and of the scheduler's
+    `step`.
+    """
     pipe(**{**arguments, "num_inference_steps": 1})  # what only the first call costs
     seconds = {"transformer": 0.0, "step": 0.0}
 
@@ -107,7 +116,9 @@ def measured(pipe, arguments, seed):
 
         return call
 
-    pipe.transformer.forward = timed("transformer", type(pipe.transformer).forward.__get__(pipe.transformer))
+    pipe.transformer.forward = timed(
+        "transformer", type(pipe.transformer).forward.__get__(pipe.transformer)
+    )
     pipe.scheduler.step = timed("step", type(pipe.scheduler).step.__get__(pipe.scheduler))
     start = time.perf_counter()
     images = pipe(**arguments, generator=torch.Generator(pipe.device).manual_seed(seed)).images
@@ -118,14 +129,18 @@ def measured(pipe, arguments, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="a folder, or a name on the model hub; by default a small random pipeline")
+    parser.add_argument(
+        "--model", help="a folder, or a name on the model hub; by default a small random pipeline"
+    )
     parser.add_argument("--prompt", default="a teddy bear")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--guidance", type=float, default=5.0)
     parser.add_argument("--truncation", type=float, default=0.86)
     parser.add_argument("--images", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--classes", type=int, default=4096, help="of the small pipeline, without the mask")
+    parser.add_argument(
+        "--classes", type=int, default=4096, help="of the small pipeline, without the mask"
+    )
     parser.add_argument("--side", type=int, default=32, help="of the small pipeline's grid")
     parser.add_argument(
         "--published-size", action="store_true", help="as many weights as the published model"
@@ -156,8 +171,10 @@ def main():
     our_images, ours = measured(use_in(pipe), arguments, given.seed)
 
     print(
-        f"{given.images} image(s), {given.steps} steps, guidance {given.guidance}, truncation {given.truncation}, "
-        f"torch {torch.__version__}, diffusers {diffusers.__version__}, {torch.get_num_threads()} threads"
+        f"{given.images} image(s), {given.steps} steps, guidance {given.guidance}, truncation "
+        f"{given.truncation}, "
+        f"torch {torch.__version__}, diffusers {diffusers.__version__}, {torch.get_num_threads()} "
+        "threads"
     )
     print(f"{'milliseconds per step':34}{'diffusers':>12}{'vqdiffusion':>13}")
     rows = {
@@ -168,7 +185,10 @@ def main():
     }
     for name, of in rows.items():
         print(
-            f"{name:34}" + "".join(f"{of(s) / given.steps * 1000:{width}.1f}" for s, width in ((stock, 12), (ours, 13)))
+            f"{name:34}"
+            + "".join(
+                f"{of(s) / given.steps * 1000:{width}.1f}" for s, width in ((stock, 12), (ours, 13))
+            )
         )
     same = np.array_equal(stock_images, our_images)
     print("The images are identical." if same else "THE IMAGES DIFFER.")

@@ -1,11 +1,13 @@
-"""A model whose output layer runs only where the coming step needs it: `plan`, then `step(..., plan=plan)`.
+"""A model whose output layer runs only where the coming step needs it: `plan`, then `step(...,
+plan=plan)`.
 
     pip install vqdiffusion
     python examples/planned_output_layer.py
 
-The model is a stand-in with random weights; what matters is its shape: an inexpensive body, and an output layer that
-gives log-probabilities of every class for a pixel's hidden state. Two chains are drawn with the same seed, one with the
-whole output layer and one with the needed part of it, and compared token for token.
+The model is a stand-in with random weights; what matters is its shape: an inexpensive body, and an
+output layer that gives log-probabilities of every class for a pixel's hidden state. Two chains are
+drawn with the same seed, one with the whole output layer and one with the needed part of it, and
+compared token for token.
 """
 
 import argparse
@@ -24,8 +26,12 @@ class Model:
         rng = np.random.default_rng(seed)
         self.embedding = rng.normal(size=(classes + 1, width)).astype(np.float32)
         self.position = rng.normal(size=(pixels, width)).astype(np.float32)
-        self.mixing = rng.normal(size=(width, width)).astype(np.float32) / np.sqrt(width, dtype=np.float32)
-        self.output = rng.normal(size=(width, classes)).astype(np.float32) / np.sqrt(width, dtype=np.float32)
+        self.mixing = rng.normal(size=(width, width)).astype(np.float32) / np.sqrt(
+            width, dtype=np.float32
+        )
+        self.output = rng.normal(size=(width, classes)).astype(np.float32) / np.sqrt(
+            width, dtype=np.float32
+        )
 
     def hidden(self, sample):
         """(B, N) to (B, N, D)."""
@@ -40,7 +46,9 @@ class Model:
 
 
 def drawn(model, scheduler, shape, seed, planned):
-    """The sample at the end of the chain, the share of pixels that went through the output layer, and its seconds."""
+    """The sample at the end of the chain, the share of pixels that went through the output layer,
+    and its seconds.
+    """
     rng = np.random.default_rng(seed)
     sample = np.full(shape, scheduler.mask_class)
     pixels, seconds = 0, 0.0
@@ -72,8 +80,12 @@ def main():
     shape = given.batch, given.pixels
     everywhere, _, slow = drawn(model, scheduler, shape, given.seed, planned=False)
     needed, share, fast = drawn(model, scheduler, shape, given.seed, planned=True)
-    print(f"{share:.1%} of the pixels went through the output layer: {fast:.3f} s instead of {slow:.3f} s.")
-    # The layer's own sums may round in another way for another number of pixels: a near-tie could go either way.
+    print(
+        f"{share:.1%} of the pixels went through the output layer: {fast:.3f} s instead of "
+        f"{slow:.3f} s."
+    )
+    # The layer's own sums may round in another way for another number of pixels: a near-tie could
+    # go either way.
     same = (everywhere == needed).mean()
     print("The samples are identical." if same == 1 else f"{same:.2%} OF THE TOKENS ARE THE SAME.")
     return 0 if same == 1 else 1

@@ -8,9 +8,11 @@ HELD_OUT = 360
 
 
 def load_scans():
-    """Returns (x_train, y_train, x_held_out, y_held_out): grey levels 0 … 16 of shape (scans, 64), and their digits.
+    """Returns (x_train, y_train, x_held_out, y_held_out): grey levels 0 … 16 of shape (scans, 64),
+    and their digits.
 
-    load_digits has 1797 scans; 360 of them, every digit in its share, are held out of training. The split is fixed.
+    load_digits has 1797 scans; 360 of them, every digit in its share, are held out of training. The
+    split is fixed.
     """
     scans = load_digits()
     x = scans.data.astype(np.int64)

@@ -2,9 +2,9 @@
 
     python training/train_digits.py --out python/vqdiffusion/demo/digits.npz
 
-The noise is this package's own: x_t comes from VQDiffusionScheduler.q_sample. The model learns p(x_0 | x_t, digit) by
-cross-entropy; one digit in ten is replaced by the null label, so that the same model also knows p(x_0 | x_t), which
-guidance needs.
+The noise is this package's own: x_t comes from VQDiffusionScheduler.q_sample. The model learns
+p(x_0 | x_t, digit) by cross-entropy; one digit in ten is replaced by the null label, so that the
+same model also knows p(x_0 | x_t), which guidance needs.
 """
 
 import argparse
@@ -21,7 +21,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from vqdiffusion import VQDiffusionScheduler
 from vqdiffusion.demo import DigitDenoiser
 
-CLASSES, PIXELS, TIMESTEPS = DigitDenoiser.num_classes, DigitDenoiser.num_pixels, DigitDenoiser.num_timesteps
+CLASSES, PIXELS, TIMESTEPS = (
+    DigitDenoiser.num_classes,
+    DigitDenoiser.num_pixels,
+    DigitDenoiser.num_timesteps,
+)
 NULL_LABEL = DigitDenoiser.null_label
 
 WIDTH, LAYERS, HEADS = 64, 4, 2
@@ -30,7 +34,9 @@ LABEL_DROPOUT = 0.1
 
 
 class Denoiser(nn.Module):
-    """The torch twin of DigitDenoiser, with the same names: (x_t, t, labels) -> logits (batch, pixels, classes)."""
+    """The torch twin of DigitDenoiser, with the same names: (x_t, t, labels) -> logits (batch,
+    pixels, classes).
+    """
 
     def __init__(self):
         super().__init__()
@@ -49,11 +55,15 @@ class Denoiser(nn.Module):
 
 
 class Block(nn.Module):
-    """A transformer block without biases, with parameterless norms and a squared ReLU: what NumPy computes fast."""
+    """A transformer block without biases, with parameterless norms and a squared ReLU: what NumPy
+    computes fast.
+    """
 
     def __init__(self):
         super().__init__()
-        self.relative = nn.Parameter(torch.zeros(HEADS, 15, 15))  # of attention, for each (row, column) offset
+        self.relative = nn.Parameter(
+            torch.zeros(HEADS, 15, 15)
+        )  # of attention, for each (row, column) offset
         self.qkv = matrix(WIDTH, 3 * WIDTH)
         self.attention_out = matrix(WIDTH, WIDTH)
         self.up = matrix(WIDTH, 4 * WIDTH)
@@ -64,7 +74,9 @@ class Block(nn.Module):
     def forward(self, h):
         qkv = (rms_norm(h) @ self.qkv).unflatten(-1, (3, HEADS, -1))
         q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        scores = rms_norm(q) @ rms_norm(k).mT * q.shape[-1] ** -0.5 + self.relative[:, *self.offsets]
+        scores = (
+            rms_norm(q) @ rms_norm(k).mT * q.shape[-1] ** -0.5 + self.relative[:, *self.offsets]
+        )
         mixed = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
         h = h + mixed @ self.attention_out
         hidden = F.relu(rms_norm(h) @ self.up)
@@ -90,8 +102,10 @@ def noised(scheduler, x_0, labels, generator):
 
 
 def loss_of(model, gamma_cumulative, x_0, x_t, t, labels):
-    """Cross-entropy per pixel. A masked pixel weighs 1/γ̄_t, as in the variational bound, so that images with few masks
-    count as much as those with many; the weight is bounded, since at the first timesteps hardly a pixel is masked."""
+    """Cross-entropy per pixel. A masked pixel weighs 1/γ̄_t, as in the variational bound, so that
+    images with few masks count as much as those with many; the weight is bounded, since at the
+    first timesteps hardly a pixel is masked.
+    """
     cross_entropy = F.cross_entropy(model(x_t, t, labels).mT, x_0, reduction="none")
     weight = 1 / gamma_cumulative[t].clamp(min=0.1)[:, None]
     return torch.where(x_t == CLASSES, weight * cross_entropy, cross_entropy).mean()
@@ -100,23 +114,34 @@ def loss_of(model, gamma_cumulative, x_0, x_t, t, labels):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", required=True, metavar="FILE.npz")
-    parser.add_argument("--iterations", type=int, default=4000, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--iterations", type=int, default=4000, metavar="N", help="default: %(default)s"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     arguments = parser.parse_args()
 
-    torch.set_num_threads(1)  # the same sums, so the same weights, on any number of cores; more gain little here
+    torch.set_num_threads(
+        1
+    )  # the same sums, so the same weights, on any number of cores; more gain little here
     torch.manual_seed(arguments.seed)
     generator = np.random.default_rng(arguments.seed)
     scheduler = VQDiffusionScheduler(CLASSES + 1, TIMESTEPS)
     gamma_cumulative = torch.from_numpy(np.exp(scheduler.log_cumprod_ct))
     x_train, y_train, x_held_out, y_held_out = load_scans()
-    held_out = noised(scheduler, x_held_out.repeat(3, axis=0), y_held_out.repeat(3), np.random.default_rng(1))
+    held_out = noised(
+        scheduler, x_held_out.repeat(3, axis=0), y_held_out.repeat(3), np.random.default_rng(1)
+    )
 
     model = Denoiser()
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
-    optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
+    )
     rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda i: min(1, (i + 1) / WARM_UP) * (1 + math.cos(math.pi * i / arguments.iterations)) / 2
+        optimizer,
+        lambda i: min(1, (i + 1) / WARM_UP)
+        * (1 + math.cos(math.pi * i / arguments.iterations))
+        / 2,
     )
     parameters = sum(p.numel() for p in model.parameters())
     print(f"{parameters} parameters, {len(x_train)} training scans, {len(x_held_out)} held out")
@@ -124,7 +149,9 @@ def main():
     for iteration in range(1, arguments.iterations + 1):
         rows = generator.integers(len(x_train), size=BATCH)
         labels = np.where(generator.random(BATCH) < LABEL_DROPOUT, NULL_LABEL, y_train[rows])
-        loss = loss_of(model, gamma_cumulative, *noised(scheduler, x_train[rows], labels, generator))
+        loss = loss_of(
+            model, gamma_cumulative, *noised(scheduler, x_train[rows], labels, generator)
+        )
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -136,10 +163,16 @@ def main():
             with torch.no_grad():
                 held_out_loss = loss_of(averaged, gamma_cumulative, *held_out).item()
             progress = f"iteration {iteration:5} {time.perf_counter() - start:5.0f} s"
-            print(f"{progress}, loss {np.mean(losses):.4f}, of held-out scans {held_out_loss:.4f}", flush=True)
+            print(
+                f"{progress}, loss {np.mean(losses):.4f}, of held-out scans {held_out_loss:.4f}",
+                flush=True,
+            )
             losses.clear()
 
-    weights = {name: p.detach().numpy().astype(np.float16) for name, p in averaged.module.named_parameters()}
+    weights = {
+        name: p.detach().numpy().astype(np.float16)
+        for name, p in averaged.module.named_parameters()
+    }
     np.savez_compressed(arguments.out, **weights)
 
 

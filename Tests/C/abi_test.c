@@ -35,16 +35,19 @@ void make_log_p(void) {
     for (int b = 0; b < B; b++)
         for (int n = 0; n < N; n++) {
             double mass[K], sum = 0;
-            for (int k = 0; k < K; k++) sum += mass[k] = 0.05 + uniform();
-            for (int k = 0; k < K; k++) log_p[b][k][n] = log(mass[k] / sum);
+            for (int k = 0; k < K; k++)
+                sum += mass[k] = 0.05 + uniform();
+            for (int k = 0; k < K; k++)
+                log_p[b][k][n] = log(mass[k] / sum);
         }
 }
 
-vqd_tensor tensor(const void *data, vqd_dtype dtype, int32_t rank, int64_t a, int64_t b, int64_t c) {
-    const int64_t size = dtype == VQD_INT64 || dtype == VQD_FLOAT64                        ? 8
-                         : dtype == VQD_INT32 || dtype == VQD_FLOAT32                      ? 4
+vqd_tensor tensor(const void *data, vqd_dtype dtype, int32_t rank, int64_t a, int64_t b,
+                  int64_t c) {
+    const int64_t size = dtype == VQD_INT64 || dtype == VQD_FLOAT64                      ? 8
+                         : dtype == VQD_INT32 || dtype == VQD_FLOAT32                    ? 4
                          : dtype == VQD_UINT8 || dtype == VQD_INT8 || dtype == VQD_BOOL8 ? 1
-                                                                                           : 2;
+                                                                                         : 2;
     vqd_tensor view = {.data = (void *)data, .shape = {a, b, c}, .rank = rank, .dtype = dtype};
     int64_t stride = size;
     for (int axis = rank - 1; axis >= 0; axis--) {
@@ -54,7 +57,9 @@ vqd_tensor tensor(const void *data, vqd_dtype dtype, int32_t rank, int64_t a, in
     return view;
 }
 
-static double cumulative(const double *table, int64_t t, double clean) { return t < 0 ? clean : table[t]; }
+static double cumulative(const double *table, int64_t t, double clean) {
+    return t < 0 ? clean : table[t];
+}
 
 void matrix(int64_t s, int64_t t, double q[K + 1][K + 1]) {
     const double a = alpha_bar[t] / cumulative(alpha_bar, s, 1);
@@ -69,12 +74,14 @@ void bayes(int64_t t, int64_t s, int b, int n, double posterior[K + 1]) {
     double step[K + 1][K + 1], before[K + 1][K + 1], all[K + 1][K + 1];
     matrix(s, t, step);
     matrix(-1, t, all);
-    if (s >= 0) matrix(-1, s, before);
+    if (s >= 0)
+        matrix(-1, s, before);
     for (int k = 0; k <= K; k++) {
         posterior[k] = 0;
         for (int x_0 = 0; x_0 < K; x_0++) {
             const double prior = s >= 0 ? before[x_0][k] : x_0 == k;
-            posterior[k] += step[k][x_t[b][n]] * prior * exp(log_p[b][x_0][n]) / all[x_0][x_t[b][n]];
+            posterior[k] +=
+                step[k][x_t[b][n]] * prior * exp(log_p[b][x_0][n]) / all[x_0][x_t[b][n]];
         }
     }
 }

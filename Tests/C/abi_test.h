@@ -1,4 +1,5 @@
-/* What the tests of the C ABI share: counting, and a small case with its answers written out in double. */
+/* What the tests of the C ABI share: counting, and a small case with its answers written out in
+ * double. */
 #ifndef ABI_TEST_H
 #define ABI_TEST_H
 
@@ -30,7 +31,8 @@ vqd_tensor tensor(const void *data, vqd_dtype dtype, int32_t rank, int64_t a, in
 /* The matrix of eq. 7 from timestep s to t, built from the marginals: [from][to]. */
 void matrix(int64_t s, int64_t t, double q[K + 1][K + 1]);
 
-/* Bayes by its definition, for one pixel: the sum over x_0 of q(x_t | x_s) q(x_s | x_0) p(x_0) / q(x_t | x_0). */
+/* Bayes by its definition, for one pixel: the sum over x_0 of q(x_t | x_s) q(x_s | x_0) p(x_0) /
+ * q(x_t | x_0). */
 void bayes(int64_t t, int64_t s, int b, int n, double posterior[K + 1]);
 
 void test_schedules(void);

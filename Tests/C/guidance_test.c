@@ -6,8 +6,10 @@
 static void test_guide(void) {
     double conditional[B][K][N], out[B][K][N];
     const double scale = 2.5;
-    for (int i = 0; i < B * K * N; i++) (&conditional[0][0][0])[i] = log(0.05 + uniform());
-    const vqd_tensor u = tensor(log_p, VQD_FLOAT64, 3, B, K, N), c = tensor(conditional, VQD_FLOAT64, 3, B, K, N);
+    for (int i = 0; i < B * K * N; i++)
+        (&conditional[0][0][0])[i] = log(0.05 + uniform());
+    const vqd_tensor u = tensor(log_p, VQD_FLOAT64, 3, B, K, N),
+                     c = tensor(conditional, VQD_FLOAT64, 3, B, K, N);
     const vqd_tensor to = tensor(out, VQD_FLOAT64, 3, B, K, N);
     CHECK(vqd_guide(&u, &c, scale, &to, NULL) == VQD_OK);
     for (int i = 0; i < B * N; i++) {
@@ -17,7 +19,8 @@ static void test_guide(void) {
             mass[k] = exp(log_p[b][k][n] + scale * (conditional[b][k][n] - log_p[b][k][n]));
             sum += mass[k];
         }
-        for (int k = 0; k < K; k++) CHECK(near(exp(out[b][k][n]), mass[k] / sum, 1e-13));
+        for (int k = 0; k < K; k++)
+            CHECK(near(exp(out[b][k][n]), mass[k] / sum, 1e-13));
     }
     vqd_context context = {0};
     CHECK(vqd_guide(&u, &c, NAN, &to, &context) == VQD_VALUE_ERROR && context.message[0] != '\0');
@@ -27,18 +30,25 @@ static void test_guide(void) {
 /* What could overflow counts as -inf, or is refused by its own name. */
 static void test_extremes(void) {
     static float low[K][N], none[K][N], out[K][N], expected[K][N];
-    const vqd_tensor u = tensor(low, VQD_FLOAT32, 3, 1, K, N), plain = tensor(none, VQD_FLOAT32, 3, 1, K, N);
-    const vqd_tensor to = tensor(out, VQD_FLOAT32, 3, 1, K, N), to_expected = tensor(expected, VQD_FLOAT32, 3, 1, K, N);
+    const vqd_tensor u = tensor(low, VQD_FLOAT32, 3, 1, K, N),
+                     plain = tensor(none, VQD_FLOAT32, 3, 1, K, N);
+    const vqd_tensor to = tensor(out, VQD_FLOAT32, 3, 1, K, N),
+                     to_expected = tensor(expected, VQD_FLOAT32, 3, 1, K, N);
     static float cond[K][N];
     const vqd_tensor c = tensor(cond, VQD_FLOAT32, 3, 1, K, N);
-    for (int i = 0; i < K * N; i++) (&low[0][0])[i] = (&none[0][0])[i] = (float)log(0.05 + uniform());
-    for (int i = 0; i < K * N; i++) (&cond[0][0])[i] = (float)log(0.05 + uniform());
+    for (int i = 0; i < K * N; i++)
+        (&low[0][0])[i] = (&none[0][0])[i] = (float)log(0.05 + uniform());
+    for (int i = 0; i < K * N; i++)
+        (&cond[0][0])[i] = (float)log(0.05 + uniform());
     for (double scale = -1; scale < 8; scale += 0.5) {
-        low[1][2] = scale < 2 ? -0x1.fffffep127f : (float)(-0x1.fffffep127 / (4 * (1 + fabs(scale))) * 1.0001);
+        low[1][2] = scale < 2 ? -0x1.fffffep127f
+                              : (float)(-0x1.fffffep127 / (4 * (1 + fabs(scale))) * 1.0001);
         none[1][2] = -INFINITY;
-        CHECK(vqd_guide(&u, &c, scale, &to, NULL) == VQD_OK && vqd_guide(&plain, &c, scale, &to_expected, NULL) == VQD_OK);
+        CHECK(vqd_guide(&u, &c, scale, &to, NULL) == VQD_OK
+              && vqd_guide(&plain, &c, scale, &to_expected, NULL) == VQD_OK);
         CHECK(out[1][2] == -INFINITY && memcmp(out, expected, sizeof out) == 0);
-        CHECK(vqd_guide(&c, &u, scale, &to, NULL) == VQD_OK && vqd_guide(&c, &plain, scale, &to_expected, NULL) == VQD_OK);
+        CHECK(vqd_guide(&c, &u, scale, &to, NULL) == VQD_OK
+              && vqd_guide(&c, &plain, scale, &to_expected, NULL) == VQD_OK);
         CHECK(out[1][2] == -INFINITY && memcmp(out, expected, sizeof out) == 0);
     }
     vqd_context context = {0};
@@ -46,17 +56,21 @@ static void test_extremes(void) {
     cond[2][3] = 3e38f;
     memset(out, 0x5a, sizeof out);
     CHECK(vqd_guide(&plain, &c, 5, &to, &context) == VQD_VALUE_ERROR);
-    CHECK(strncmp(context.message, "log_p_cond", 10) == 0 && strncmp(context.message + 10, text, strlen(text)) == 0);
+    CHECK(strncmp(context.message, "log_p_cond", 10) == 0
+          && strncmp(context.message + 10, text, strlen(text)) == 0);
     CHECK(vqd_guide(&c, &plain, -5, &to, &context) == VQD_VALUE_ERROR);
-    CHECK(strncmp(context.message, "log_p_uncond", 12) == 0 && strncmp(context.message + 12, text, strlen(text)) == 0);
+    CHECK(strncmp(context.message, "log_p_uncond", 12) == 0
+          && strncmp(context.message + 12, text, strlen(text)) == 0);
     bool untouched = true;
-    for (size_t i = 0; i < sizeof out; i++) untouched &= ((unsigned char *)out)[i] == 0x5a;
+    for (size_t i = 0; i < sizeof out; i++)
+        untouched &= ((unsigned char *)out)[i] == 0x5a;
     CHECK(untouched);
 }
 
 static void test_truncate(void) {
     double out[B][K][N];
-    const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N), to = tensor(out, VQD_FLOAT64, 3, B, K, N);
+    const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N),
+                     to = tensor(out, VQD_FLOAT64, 3, B, K, N);
     for (double rate = 0; rate < 1; rate += 0.125) {
         CHECK(vqd_truncate(&p, rate, -70, &to, NULL) == VQD_OK);
         for (int i = 0; i < B * N; i++) {
@@ -64,59 +78,80 @@ static void test_truncate(void) {
             for (int k = 0; k < K; k++) {
                 double before = 0; /* the probability of the classes that come first */
                 for (int j = 0; j < K; j++)
-                    if (log_p[b][j][n] > log_p[b][k][n]) before += exp(log_p[b][j][n]);
+                    if (log_p[b][j][n] > log_p[b][k][n])
+                        before += exp(log_p[b][j][n]);
                 CHECK(out[b][k][n] == (before == 0 || before < rate ? log_p[b][k][n] : -70));
             }
         }
     }
     CHECK(vqd_truncate(&p, 0.5, -INFINITY, &to, NULL) == VQD_OK);
     double lowest = 0;
-    for (int i = 0; i < B * K * N; i++) lowest = fmin(lowest, (&out[0][0][0])[i]);
+    for (int i = 0; i < B * K * N; i++)
+        lowest = fmin(lowest, (&out[0][0][0])[i]);
     CHECK(lowest == -INFINITY);
     CHECK(vqd_truncate(&p, NAN, -70, &to, NULL) == VQD_VALUE_ERROR);
 }
 
 /* One call for what takes three. */
 static void test_guided_step(void) {
-    double conditional[B][K][N], guided[B][K][N], truncated[B][K][N], uniforms[B][K + 1][N], pixel_uniforms[B][N];
+    double conditional[B][K][N], guided[B][K][N], truncated[B][K][N], uniforms[B][K + 1][N],
+        pixel_uniforms[B][N];
     int64_t expected[B][N], drawn[B][N];
-    const vqd_tensor u = tensor(log_p, VQD_FLOAT64, 3, B, K, N), c = tensor(conditional, VQD_FLOAT64, 3, B, K, N);
+    const vqd_tensor u = tensor(log_p, VQD_FLOAT64, 3, B, K, N),
+                     c = tensor(conditional, VQD_FLOAT64, 3, B, K, N);
     const vqd_tensor to_guided = tensor(guided, VQD_FLOAT64, 3, B, K, N);
     const vqd_tensor to_truncated = tensor(truncated, VQD_FLOAT64, 3, B, K, N);
-    const vqd_tensor x = tensor(x_t, VQD_INT64, 2, B, N, 0), to = tensor(drawn, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor x = tensor(x_t, VQD_INT64, 2, B, N, 0),
+                     to = tensor(drawn, VQD_INT64, 2, B, N, 0);
     const vqd_tensor to_expected = tensor(expected, VQD_INT64, 2, B, N, 0);
     const vqd_tensor class_uniforms = tensor(uniforms, VQD_FLOAT64, 3, B, K + 1, N);
     const vqd_tensor one_each = tensor(pixel_uniforms, VQD_FLOAT64, 2, B, N, 0);
     const vqd_noise noise = {.uniforms = &class_uniforms};
-    vqd_guided_output output = {.log_p_cond = &c, .guidance_scale = 2, .truncation_rate = 0.6, .floor = -70};
+    vqd_guided_output output = {
+        .log_p_cond = &c, .guidance_scale = 2, .truncation_rate = 0.6, .floor = -70};
     for (int repeat = 0; repeat < 100; repeat++) {
-        for (int i = 0; i < B * K * N; i++) (&conditional[0][0][0])[i] = log(0.05 + uniform());
-        for (int i = 0; i < B * (K + 1) * N; i++) (&uniforms[0][0][0])[i] = uniform();
-        for (int i = 0; i < B * N; i++) (&pixel_uniforms[0][0])[i] = uniform();
+        for (int i = 0; i < B * K * N; i++)
+            (&conditional[0][0][0])[i] = log(0.05 + uniform());
+        for (int i = 0; i < B * (K + 1) * N; i++)
+            (&uniforms[0][0][0])[i] = uniform();
+        for (int i = 0; i < B * N; i++)
+            (&pixel_uniforms[0][0])[i] = uniform();
         output.log_p_uncond = repeat % 3 ? &u : NULL; /* without: no guidance */
         CHECK(vqd_guide(&u, &c, 2, &to_guided, NULL) == VQD_OK);
-        CHECK(vqd_truncate(output.log_p_uncond ? &to_guided : &c, 0.6, -70, &to_truncated, NULL) == VQD_OK);
-        CHECK(vqd_step_gumbel(&schedule, 3, 2, &to_truncated, &x, &noise, &to_expected, NULL) == VQD_OK);
+        CHECK(vqd_truncate(output.log_p_uncond ? &to_guided : &c, 0.6, -70, &to_truncated, NULL)
+              == VQD_OK);
+        CHECK(vqd_step_gumbel(&schedule, 3, 2, &to_truncated, &x, &noise, &to_expected, NULL)
+              == VQD_OK);
         CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, &noise, &to, NULL) == VQD_OK);
         CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
-        CHECK(vqd_step_inverse_cdf(&schedule, 3, 2, &to_truncated, &x, &one_each, &to_expected, NULL) == VQD_OK);
-        CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, &output, &x, &one_each, &to, NULL) == VQD_OK);
+        CHECK(
+            vqd_step_inverse_cdf(&schedule, 3, 2, &to_truncated, &x, &one_each, &to_expected, NULL)
+            == VQD_OK);
+        CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, &output, &x, &one_each, &to, NULL)
+              == VQD_OK);
         CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
     }
     vqd_context context = {0};
     memset(drawn, -1, sizeof drawn);
-    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, NULL, &x, &noise, &to, &context) == VQD_VALUE_ERROR && context.message[0] != '\0');
+    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, NULL, &x, &noise, &to, &context)
+              == VQD_VALUE_ERROR
+          && context.message[0] != '\0');
     CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, NULL, &to, NULL) == VQD_VALUE_ERROR);
-    CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, NULL, &x, &one_each, &to, NULL) == VQD_VALUE_ERROR);
+    CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, NULL, &x, &one_each, &to, NULL)
+          == VQD_VALUE_ERROR);
     output.log_p_cond = NULL;
-    CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, &output, &x, &one_each, &to, NULL) == VQD_VALUE_ERROR);
+    CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, &output, &x, &one_each, &to, NULL)
+          == VQD_VALUE_ERROR);
     output.log_p_cond = &c;
     output.truncation_rate = NAN;
-    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, &noise, &to, NULL) == VQD_VALUE_ERROR);
+    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, &noise, &to, NULL)
+          == VQD_VALUE_ERROR);
     output.truncation_rate = 0.6;
     conditional[1][2][3] = NAN;
-    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, &noise, &to, NULL) == VQD_VALUE_ERROR);
-    for (int i = 0; i < B * N; i++) CHECK((&drawn[0][0])[i] == -1);
+    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, &noise, &to, NULL)
+          == VQD_VALUE_ERROR);
+    for (int i = 0; i < B * N; i++)
+        CHECK((&drawn[0][0])[i] == -1);
 }
 
 void test_guidance(void) {

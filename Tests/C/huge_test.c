@@ -1,12 +1,16 @@
-/* Shapes with a huge axis and an empty one: nothing is to be computed, and every call returns at once. */
+/* Shapes with a huge axis and an empty one: nothing is to be computed, and every call returns at
+ * once. */
 #include "abi_test.h"
 
 #include <time.h>
 
 static void check_shape(int64_t batch, int64_t pixels) {
-    const vqd_tensor p = tensor(NULL, VQD_FLOAT32, 3, batch, K, pixels), q = tensor(NULL, VQD_FLOAT32, 3, batch, K + 1, pixels);
-    const vqd_tensor x = tensor(NULL, VQD_INT64, 2, batch, pixels, 0), u = tensor(NULL, VQD_FLOAT64, 2, batch, pixels, 0);
-    const vqd_tensor flags = tensor(NULL, VQD_BOOL8, 2, batch, pixels, 0), columns = tensor(NULL, VQD_FLOAT32, 2, K, 0, 0);
+    const vqd_tensor p = tensor(NULL, VQD_FLOAT32, 3, batch, K, pixels),
+                     q = tensor(NULL, VQD_FLOAT32, 3, batch, K + 1, pixels);
+    const vqd_tensor x = tensor(NULL, VQD_INT64, 2, batch, pixels, 0),
+                     u = tensor(NULL, VQD_FLOAT64, 2, batch, pixels, 0);
+    const vqd_tensor flags = tensor(NULL, VQD_BOOL8, 2, batch, pixels, 0),
+                     columns = tensor(NULL, VQD_FLOAT32, 2, K, 0, 0);
     const int64_t zero = 0;
     const vqd_tensor steps = {(void *)&zero, {batch, 0, 0}, {0, 0, 0}, 1, VQD_INT64};
     const vqd_guided_output guided = {&p, &p, 2, 0.9, -70};

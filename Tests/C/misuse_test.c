@@ -8,8 +8,10 @@ static vqd_context report;
 
 /* The status is as wanted, and the message is a sentence that begins with the argument's name. */
 static void expect(vqd_status status, vqd_status wanted, const char *name, int line) {
-    const bool named = strncmp(report.message, name, strlen(name)) == 0 && strlen(report.message) > strlen(name);
-    if (status != wanted || !named) printf("status %d, message \"%s\"\n", status, report.message);
+    const bool named =
+        strncmp(report.message, name, strlen(name)) == 0 && strlen(report.message) > strlen(name);
+    if (status != wanted || !named)
+        printf("status %d, message \"%s\"\n", status, report.message);
     check(status == wanted, "the status is as wanted", __FILE__, line);
     check(named, name, __FILE__, line);
     memset(&report, 0, sizeof report);
@@ -26,11 +28,17 @@ typedef struct arguments {
 static double untouched[B][K + 1][N];
 
 static arguments good(void) {
-    return (arguments){schedule, 3, 2, tensor(log_p, VQD_FLOAT64, 3, B, K, N), tensor(x_t, VQD_INT64, 2, B, N, 0),
+    return (arguments){schedule,
+                       3,
+                       2,
+                       tensor(log_p, VQD_FLOAT64, 3, B, K, N),
+                       tensor(x_t, VQD_INT64, 2, B, N, 0),
                        tensor(untouched, VQD_FLOAT64, 3, B, K + 1, N)};
 }
 
-static vqd_status posterior(arguments a) { return vqd_q_posterior(&a.schedule, a.t, a.s, &a.p, &a.x, &a.out, &report); }
+static vqd_status posterior(arguments a) {
+    return vqd_q_posterior(&a.schedule, a.t, a.s, &a.p, &a.x, &a.out, &report);
+}
 
 #define BROKEN(breakage, wanted, name) \
     do { \
@@ -79,7 +87,8 @@ static void test_tensors(void) {
     BROKEN(a.out.data = NULL, VQD_VALUE_ERROR, "out");
     const arguments a = good();
     EXPECT(vqd_q_posterior(NULL, 3, 2, &a.p, &a.x, &a.out, &report), VQD_VALUE_ERROR, "schedule");
-    EXPECT(vqd_q_posterior(&schedule, 3, 2, NULL, &a.x, &a.out, &report), VQD_VALUE_ERROR, "log_p_x_0");
+    EXPECT(vqd_q_posterior(&schedule, 3, 2, NULL, &a.x, &a.out, &report), VQD_VALUE_ERROR,
+           "log_p_x_0");
     EXPECT(vqd_q_posterior(&schedule, 3, 2, &a.p, NULL, &a.out, &report), VQD_VALUE_ERROR, "x_t");
     EXPECT(vqd_q_posterior(&schedule, 3, 2, &a.p, &a.x, NULL, &report), VQD_VALUE_ERROR, "out");
     CHECK(vqd_q_posterior(NULL, 3, 2, NULL, NULL, NULL, NULL) == VQD_VALUE_ERROR);
@@ -99,20 +108,27 @@ static void test_numbers(void) {
     BROKEN(a.schedule.num_timesteps = 0, VQD_VALUE_ERROR, "num_timesteps");
     BROKEN(a.schedule.alpha_cumulative = NULL, VQD_VALUE_ERROR, "alpha_cumulative");
     BROKEN(a.schedule.gamma_cumulative = NULL, VQD_VALUE_ERROR, "gamma_cumulative");
-    static const double rising[T] = {0.1, 0.3, 0.5, 0.7, 0.9}, not_a_number[T] = {0.9, NAN, 0.5, 0.3, 0.1};
+    static const double rising[T] = {0.1, 0.3, 0.5, 0.7, 0.9},
+                        not_a_number[T] = {0.9, NAN, 0.5, 0.3, 0.1};
     vqd_schedule wrong = {K, T, rising, gamma_bar};
     CHECK(vqd_schedule_check(&wrong, &report) == VQD_VALUE_ERROR && strlen(report.message) > 10);
     wrong.alpha_cumulative = not_a_number;
     CHECK(vqd_schedule_check(&wrong, &report) == VQD_VALUE_ERROR && strlen(report.message) > 10);
     double step[T], cumulative_table[T + 1];
-    EXPECT(vqd_alpha_schedules(1, 0.9, 0.1, step, cumulative_table, &report), VQD_VALUE_ERROR, "num_timesteps");
-    EXPECT(vqd_gamma_schedules(INT64_MIN, 0.1, 0.9, step, cumulative_table, &report), VQD_VALUE_ERROR, "num_timesteps");
-    EXPECT(vqd_alpha_schedules(T, NAN, 0.1, step, cumulative_table, &report), VQD_VALUE_ERROR, "alpha_cum_start");
-    EXPECT(vqd_gamma_schedules(T, 0.1, 1.5, step, cumulative_table, &report), VQD_VALUE_ERROR, "gamma_cum_end");
-    EXPECT(vqd_alpha_schedules(T, 0.9, 0.1, NULL, cumulative_table, &report), VQD_VALUE_ERROR, "alpha");
+    EXPECT(vqd_alpha_schedules(1, 0.9, 0.1, step, cumulative_table, &report), VQD_VALUE_ERROR,
+           "num_timesteps");
+    EXPECT(vqd_gamma_schedules(INT64_MIN, 0.1, 0.9, step, cumulative_table, &report),
+           VQD_VALUE_ERROR, "num_timesteps");
+    EXPECT(vqd_alpha_schedules(T, NAN, 0.1, step, cumulative_table, &report), VQD_VALUE_ERROR,
+           "alpha_cum_start");
+    EXPECT(vqd_gamma_schedules(T, 0.1, 1.5, step, cumulative_table, &report), VQD_VALUE_ERROR,
+           "gamma_cum_end");
+    EXPECT(vqd_alpha_schedules(T, 0.9, 0.1, NULL, cumulative_table, &report), VQD_VALUE_ERROR,
+           "alpha");
     EXPECT(vqd_transition(&schedule, 2, 3, NULL, &report), VQD_VALUE_ERROR, "probabilities");
     double *t = cumulative_table;
-    EXPECT(vqd_schedule_logs(&schedule, step, NULL, step, t, t, t, &report), VQD_VALUE_ERROR, "log_beta");
+    EXPECT(vqd_schedule_logs(&schedule, step, NULL, step, t, t, t, &report), VQD_VALUE_ERROR,
+           "log_beta");
 
     /* what is read */
     double bad_p[B][K][N];
@@ -123,30 +139,37 @@ static void test_numbers(void) {
     BROKEN(a.p.data = bad_p, VQD_VALUE_ERROR, "log_p_x_0");
     bad_p[1][2][3] = INFINITY;
     BROKEN(a.p.data = bad_p, VQD_VALUE_ERROR, "log_p_x_0");
-    for (int k = 0; k < K; k++) bad_p[1][k][3] = -INFINITY;
+    for (int k = 0; k < K; k++)
+        bad_p[1][k][3] = -INFINITY;
     BROKEN(a.p.data = bad_p, VQD_VALUE_ERROR, "log_p_x_0");
     bad_x[1][3] = K + 1;
     BROKEN(a.x.data = bad_x, VQD_VALUE_ERROR, "x_t");
     BROKEN(a.x.data = bad_x, VQD_VALUE_ERROR, "x_t must hold classes 0 ... 3, not 4 as at [1, 3");
     bad_x[1][3] = INT64_MIN; /* and as an unsigned number */
-    BROKEN(a.x.data = bad_x, VQD_VALUE_ERROR, "x_t must hold classes 0 ... 3, not -9223372036854775808 as at [1, 3");
+    BROKEN(a.x.data = bad_x, VQD_VALUE_ERROR,
+           "x_t must hold classes 0 ... 3, not -9223372036854775808 as at [1, 3");
     BROKEN(a.x.data = bad_x; a.x.dtype = VQD_UINT64, VQD_VALUE_ERROR,
-           "x_t must hold classes 0 ... 3, not 9223372036854775808 as at [1, 3");
+                             "x_t must hold classes 0 ... 3, not 9223372036854775808 as at [1, 3");
     bad_x[1][3] = -1;
     BROKEN(a.x.data = bad_x; a.x.dtype = VQD_UINT64, VQD_VALUE_ERROR,
-           "x_t must hold classes 0 ... 3, not 18446744073709551615 as at [1, 3");
+                             "x_t must hold classes 0 ... 3, not 18446744073709551615 as at [1, 3");
 
     double uniforms[B][N] = {{0}};
     int64_t drawn[B][N], timesteps[B] = {0, T};
     memset(drawn, 0x5a, sizeof drawn);
     const arguments a = good();
-    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, B, N, 0), to = tensor(drawn, VQD_INT64, 2, B, N, 0);
-    const vqd_tensor steps = tensor(timesteps, VQD_INT64, 1, B, 0, 0), u32 = tensor(uniforms, VQD_FLOAT32, 2, B, N, 0);
-    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, NULL, &u, &to, &report), VQD_VALUE_ERROR, "sample");
-    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, &a.x, &u32, &to, &report), VQD_TYPE_ERROR, "uniforms");
+    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, B, N, 0),
+                     to = tensor(drawn, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor steps = tensor(timesteps, VQD_INT64, 1, B, 0, 0),
+                     u32 = tensor(uniforms, VQD_FLOAT32, 2, B, N, 0);
+    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, NULL, &u, &to, &report), VQD_VALUE_ERROR,
+           "sample");
+    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, &a.x, &u32, &to, &report), VQD_TYPE_ERROR,
+           "uniforms");
     EXPECT(vqd_q_sample(&schedule, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR, "timesteps");
     uniforms[1][3] = 1;
-    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, &a.x, &u, &to, &report), VQD_VALUE_ERROR, "uniforms");
+    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, &a.x, &u, &to, &report), VQD_VALUE_ERROR,
+           "uniforms");
     uniforms[1][3] = NAN;
     timesteps[1] = 0;
     EXPECT(vqd_q_sample(&schedule, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR, "uniforms");
@@ -160,23 +183,30 @@ static void test_numbers(void) {
     engine.position = 625;
     engine_before = engine;
     const vqd_noise nowhere = {.uniforms = NULL}, overdrawn = {.engine = &engine};
-    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, NULL, &to, &report), VQD_VALUE_ERROR, "noise");
-    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, &nowhere, &to, &report), VQD_VALUE_ERROR, "noise");
-    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, &overdrawn, &to, &report), VQD_VALUE_ERROR, "engine");
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, NULL, &to, &report), VQD_VALUE_ERROR,
+           "noise");
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, &nowhere, &to, &report), VQD_VALUE_ERROR,
+           "noise");
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, &overdrawn, &to, &report), VQD_VALUE_ERROR,
+           "engine");
     engine.position = engine_before.position = 7;
-    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, NULL, &overdrawn, &to, &report), VQD_VALUE_ERROR, "sample");
+    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, NULL, &overdrawn, &to, &report), VQD_VALUE_ERROR,
+           "sample");
     CHECK(memcmp(&engine, &engine_before, sizeof engine) == 0);
 
     /* none of the errors above has written anything */
     bool clean = true;
-    for (size_t i = 0; i < sizeof untouched; i++) clean &= ((unsigned char *)untouched)[i] == 0x5a;
-    for (size_t i = 0; i < sizeof drawn; i++) clean &= ((unsigned char *)drawn)[i] == 0x5a;
+    for (size_t i = 0; i < sizeof untouched; i++)
+        clean &= ((unsigned char *)untouched)[i] == 0x5a;
+    for (size_t i = 0; i < sizeof drawn; i++)
+        clean &= ((unsigned char *)drawn)[i] == 0x5a;
     CHECK(clean);
 }
 
 static bool untouched_bytes(const void *memory, size_t bytes) {
     for (size_t i = 0; i < bytes; i++)
-        if (((const unsigned char *)memory)[i] != 0x5a) return false;
+        if (((const unsigned char *)memory)[i] != 0x5a)
+            return false;
     return true;
 }
 
@@ -186,20 +216,28 @@ static void test_plans(void) {
     int64_t drawn[B][N], bad_x[B][N];
     memset(needed, 0x5a, sizeof needed);
     memset(drawn, 0x5a, sizeof drawn);
-    for (int i = 0; i < B * N; i++) (&uniforms[0][0])[i] = 1 - 0x1p-53; /* every column is needed */
-    for (int i = 0; i < K * B * N; i++) (&columns[0][0])[i] = -1;
+    for (int i = 0; i < B * N; i++)
+        (&uniforms[0][0])[i] = 1 - 0x1p-53; /* every column is needed */
+    for (int i = 0; i < K * B * N; i++)
+        (&columns[0][0])[i] = -1;
     memcpy(bad_x, x_t, sizeof bad_x);
     bad_x[1][2] = K + 1;
-    const vqd_tensor x = tensor(x_t, VQD_INT64, 2, B, N, 0), u = tensor(uniforms, VQD_FLOAT64, 2, B, N, 0);
-    const vqd_tensor wrong_x = tensor(bad_x, VQD_INT64, 2, B, N, 0), short_x = tensor(x_t, VQD_INT64, 2, B, N - 1, 0);
-    const vqd_tensor u32 = tensor(uniforms, VQD_FLOAT32, 2, B, N, 0), flags = tensor(needed, VQD_BOOL8, 2, B, N, 0);
-    const vqd_tensor bytes = tensor(needed, VQD_UINT8, 2, B, N, 0), few = tensor(needed, VQD_BOOL8, 2, B, N - 1, 0);
-    const vqd_tensor p = tensor(columns, VQD_FLOAT64, 2, K, B * N, 0), to = tensor(drawn, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor x = tensor(x_t, VQD_INT64, 2, B, N, 0),
+                     u = tensor(uniforms, VQD_FLOAT64, 2, B, N, 0);
+    const vqd_tensor wrong_x = tensor(bad_x, VQD_INT64, 2, B, N, 0),
+                     short_x = tensor(x_t, VQD_INT64, 2, B, N - 1, 0);
+    const vqd_tensor u32 = tensor(uniforms, VQD_FLOAT32, 2, B, N, 0),
+                     flags = tensor(needed, VQD_BOOL8, 2, B, N, 0);
+    const vqd_tensor bytes = tensor(needed, VQD_UINT8, 2, B, N, 0),
+                     few = tensor(needed, VQD_BOOL8, 2, B, N - 1, 0);
+    const vqd_tensor p = tensor(columns, VQD_FLOAT64, 2, K, B * N, 0),
+                     to = tensor(drawn, VQD_INT64, 2, B, N, 0);
     const vqd_tensor narrow = tensor(columns, VQD_FLOAT64, 2, K, B * N - 1, 0);
     const vqd_tensor wide = tensor(columns, VQD_FLOAT64, 2, K - 1, B * N, 0);
     const vqd_tensor rank_3 = tensor(columns, VQD_FLOAT64, 3, 1, K, B * N);
     const vqd_tensor integers = tensor(columns, VQD_INT64, 2, K, B * N, 0);
-#define PLAN(t, x, u, flags, wanted, name) EXPECT(vqd_plan_inverse_cdf(&schedule, t, 2, x, u, flags, &report), wanted, name)
+#define PLAN(t, x, u, flags, wanted, name) \
+    EXPECT(vqd_plan_inverse_cdf(&schedule, t, 2, x, u, flags, &report), wanted, name)
     PLAN(T, &x, &u, &flags, VQD_VALUE_ERROR, "timestep");
     PLAN(2, &x, &u, &flags, VQD_VALUE_ERROR, "previous_timestep");
     PLAN(3, NULL, &u, &flags, VQD_VALUE_ERROR, "sample");
@@ -215,7 +253,8 @@ static void test_plans(void) {
 #define COMPLETE(p, x, u, to, wanted, name) \
     EXPECT(vqd_complete_inverse_cdf(&schedule, 3, 2, p, x, u, to, &report), wanted, name)
     COMPLETE(NULL, &x, &u, &to, VQD_VALUE_ERROR, "model_output");
-    COMPLETE(&narrow, &x, &u, &to, VQD_VALUE_ERROR, "model_output must have shape (3, 8), not (3, 7");
+    COMPLETE(&narrow, &x, &u, &to, VQD_VALUE_ERROR,
+             "model_output must have shape (3, 8), not (3, 7");
     COMPLETE(&wide, &x, &u, &to, VQD_VALUE_ERROR, "model_output must have shape (3, 8), not (2, 8");
     COMPLETE(&rank_3, &x, &u, &to, VQD_VALUE_ERROR, "model_output");
     COMPLETE(&integers, &x, &u, &to, VQD_TYPE_ERROR, "model_output");
@@ -225,10 +264,13 @@ static void test_plans(void) {
     COMPLETE(&p, &x, &u, &short_x, VQD_VALUE_ERROR, "prev_sample");
     COMPLETE(&p, &x, &u, NULL, VQD_VALUE_ERROR, "prev_sample");
     columns[1][6] = NAN;
-    COMPLETE(&p, &x, &u, &to, VQD_VALUE_ERROR, "model_output must hold finite numbers or -inf, not NaN or +inf as at [1, 6");
-    for (int k = 0; k < K; k++) columns[k][6] = -INFINITY;
     COMPLETE(&p, &x, &u, &to, VQD_VALUE_ERROR,
-             "model_output must give every pixel a class of nonzero probability; all are -inf in column ");
+             "model_output must hold finite numbers or -inf, not NaN or +inf as at [1, 6");
+    for (int k = 0; k < K; k++)
+        columns[k][6] = -INFINITY;
+    COMPLETE(&p, &x, &u, &to, VQD_VALUE_ERROR,
+             "model_output must give every pixel a class of nonzero probability; all are -inf in "
+             "column ");
     uniforms[1][3] = 1;
     PLAN(3, &x, &u, &flags, VQD_VALUE_ERROR, "uniforms");
     COMPLETE(&p, &x, &u, &to, VQD_VALUE_ERROR, "uniforms");
@@ -238,7 +280,8 @@ static void test_plans(void) {
 static void test_check(void) {
     double p[B][K][N];
     memcpy(p, log_p, sizeof p);
-    const vqd_tensor view = tensor(p, VQD_FLOAT64, 3, B, K, N), flat = tensor(p, VQD_FLOAT64, 2, B, K, 0);
+    const vqd_tensor view = tensor(p, VQD_FLOAT64, 3, B, K, N),
+                     flat = tensor(p, VQD_FLOAT64, 2, B, K, 0);
     const vqd_tensor integers = tensor(p, VQD_INT64, 3, B, K, N);
     CHECK(vqd_check_model_output(&view, NULL) == VQD_OK);
     EXPECT(vqd_check_model_output(NULL, &report), VQD_VALUE_ERROR, "model_output");
@@ -246,9 +289,11 @@ static void test_check(void) {
     EXPECT(vqd_check_model_output(&integers, &report), VQD_TYPE_ERROR, "model_output");
     p[0][1][2] = -INFINITY; /* a class may be impossible */
     CHECK(vqd_check_model_output(&view, &report) == VQD_OK);
-    for (int k = 0; k < K; k++) p[0][k][3] = p[1][k][0] = -INFINITY;
+    for (int k = 0; k < K; k++)
+        p[0][k][3] = p[1][k][0] = -INFINITY;
     EXPECT(vqd_check_model_output(&view, &report), VQD_VALUE_ERROR,
-           "model_output must give every pixel a class of nonzero probability; all are -inf at row 0, pixel ");
+           "model_output must give every pixel a class of nonzero probability; all are -inf at row "
+           "0, pixel ");
     p[1][2][1] = INFINITY;
     p[1][1][3] = NAN;
     EXPECT(vqd_check_model_output(&view, &report), VQD_VALUE_ERROR,
@@ -265,7 +310,8 @@ static void test_empty(void) {
         const vqd_tensor to = tensor(NULL, VQD_INT64, 2, batch, pixels, 0);
         CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &out, NULL) == VQD_OK);
         CHECK(vqd_step_inverse_cdf(&schedule, 3, 2, &p, &x, &u, &to, NULL) == VQD_OK);
-        const vqd_tensor flags = tensor(NULL, VQD_BOOL8, 2, batch, pixels, 0), columns = tensor(NULL, VQD_FLOAT32, 2, K, 0, 0);
+        const vqd_tensor flags = tensor(NULL, VQD_BOOL8, 2, batch, pixels, 0),
+                         columns = tensor(NULL, VQD_FLOAT32, 2, K, 0, 0);
         CHECK(vqd_plan_inverse_cdf(&schedule, 3, 2, &x, &u, &flags, NULL) == VQD_OK);
         CHECK(vqd_complete_inverse_cdf(&schedule, 3, 2, &columns, &x, &u, &to, NULL) == VQD_OK);
         CHECK(vqd_check_model_output(&p, NULL) == VQD_OK);

@@ -7,14 +7,16 @@ static bool matches_bayes(int64_t t, int64_t s, double out[B][K + 1][N]) {
         for (int n = 0; n < N; n++) {
             double expected[K + 1];
             bayes(t, s, b, n, expected);
-            for (int k = 0; k <= K; k++) same &= near(exp(out[b][k][n]), expected[k], 1e-13);
+            for (int k = 0; k <= K; k++)
+                same &= near(exp(out[b][k][n]), expected[k], 1e-13);
         }
     return same;
 }
 
 static void test_bayes(void) {
     double out[B][K + 1][N];
-    const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N), x = tensor(x_t, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N),
+                     x = tensor(x_t, VQD_INT64, 2, B, N, 0);
     const vqd_tensor to = tensor(out, VQD_FLOAT64, 3, B, K + 1, N);
     for (int t = 0; t < T; t++)
         for (int s = -1; s < t; s++) {
@@ -25,27 +27,33 @@ static void test_bayes(void) {
 
     /* float32 in, float32 out */
     float p_single[B][K][N], out_single[B][K + 1][N];
-    for (int i = 0; i < B * K * N; i++) (&p_single[0][0][0])[i] = (float)(&log_p[0][0][0])[i];
+    for (int i = 0; i < B * K * N; i++)
+        (&p_single[0][0][0])[i] = (float)(&log_p[0][0][0])[i];
     const vqd_tensor p32 = tensor(p_single, VQD_FLOAT32, 3, B, K, N);
     const vqd_tensor to32 = tensor(out_single, VQD_FLOAT32, 3, B, K + 1, N);
     CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &to, NULL) == VQD_OK);
     CHECK(vqd_q_posterior(&schedule, 3, 2, &p32, &x, &to32, NULL) == VQD_OK);
-    for (int i = 0; i < B * (K + 1) * N; i++) CHECK(near((&out_single[0][0][0])[i], (&out[0][0][0])[i], 1e-5));
+    for (int i = 0; i < B * (K + 1) * N; i++)
+        CHECK(near((&out_single[0][0][0])[i], (&out[0][0][0])[i], 1e-5));
 }
 
 static void test_strides(void) {
     double out[B][K + 1][N], turned[B][N][K], columns[B][K];
     int32_t backwards[B][N];
-    const vqd_tensor x = tensor(x_t, VQD_INT64, 2, B, N, 0), to = tensor(out, VQD_FLOAT64, 3, B, K + 1, N);
+    const vqd_tensor x = tensor(x_t, VQD_INT64, 2, B, N, 0),
+                     to = tensor(out, VQD_FLOAT64, 3, B, K + 1, N);
 
     /* (B, N, K) memory, and a sample read from its end */
     for (int b = 0; b < B; b++)
         for (int n = 0; n < N; n++) {
             backwards[B - 1 - b][N - 1 - n] = (int32_t)x_t[b][n];
-            for (int k = 0; k < K; k++) turned[b][n][k] = log_p[b][k][n];
+            for (int k = 0; k < K; k++)
+                turned[b][n][k] = log_p[b][k][n];
         }
-    vqd_tensor p = {turned, {B, K, N}, {sizeof turned[0], sizeof(double), sizeof turned[0][0]}, 3, VQD_FLOAT64};
-    vqd_tensor x_from_end = {&backwards[B - 1][N - 1], {B, N, 0}, {-(int64_t)sizeof backwards[0], -4, 0}, 2, VQD_INT32};
+    vqd_tensor p = {
+        turned, {B, K, N}, {sizeof turned[0], sizeof(double), sizeof turned[0][0]}, 3, VQD_FLOAT64};
+    vqd_tensor x_from_end = {
+        &backwards[B - 1][N - 1], {B, N, 0}, {-(int64_t)sizeof backwards[0], -4, 0}, 2, VQD_INT32};
     CHECK(vqd_q_posterior(&schedule, 3, 1, &p, &x_from_end, &to, NULL) == VQD_OK);
     CHECK(matches_bayes(3, 1, out));
 
@@ -54,20 +62,23 @@ static void test_strides(void) {
     for (int b = 0; b < B; b++)
         for (int k = 0; k < K; k++) {
             columns[b][k] = log_p[b][k][0];
-            for (int n = 0; n < N; n++) repeated[b][k][n] = columns[b][k];
+            for (int n = 0; n < N; n++)
+                repeated[b][k][n] = columns[b][k];
         }
     p = (vqd_tensor){columns, {B, K, N}, {sizeof columns[0], sizeof(double), 0}, 3, VQD_FLOAT64};
     CHECK(vqd_q_posterior(&schedule, 3, 1, &p, &x, &to, NULL) == VQD_OK);
     p = tensor(repeated, VQD_FLOAT64, 3, B, K, N);
     const vqd_tensor to_expected = tensor(expected, VQD_FLOAT64, 3, B, K + 1, N);
     CHECK(vqd_q_posterior(&schedule, 3, 1, &p, &x, &to_expected, NULL) == VQD_OK);
-    for (int i = 0; i < B * (K + 1) * N; i++) CHECK(near((&out[0][0][0])[i], (&expected[0][0][0])[i], 1e-14));
+    for (int i = 0; i < B * (K + 1) * N; i++)
+        CHECK(near((&out[0][0][0])[i], (&expected[0][0][0])[i], 1e-14));
 }
 
 static void test_rows_and_onehot(void) {
     float onehot[B][K + 1][N];
     double onehot_double[B][K + 1][N], rows[B][K + 1][N], marginal[B][K + 1][N];
-    const vqd_tensor x = tensor(x_t, VQD_INT64, 2, B, N, 0), to = tensor(onehot, VQD_FLOAT32, 3, B, K + 1, N);
+    const vqd_tensor x = tensor(x_t, VQD_INT64, 2, B, N, 0),
+                     to = tensor(onehot, VQD_FLOAT32, 3, B, K + 1, N);
     CHECK(vqd_index_to_log_onehot(&x, K + 1, &to, NULL) == VQD_OK);
     for (int b = 0; b < B; b++)
         for (int k = 0; k <= K; k++)

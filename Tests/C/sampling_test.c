@@ -4,18 +4,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-static double gumbel(double u) { return -log(-log(u + 1e-30) + 1e-30); }
+static double gumbel(double u) {
+    return -log(-log(u + 1e-30) + 1e-30);
+}
 
 static void test_gumbel(void) {
     double uniforms[B][K + 1][N], logits[B][K + 1][N], noised[B][K + 1][N];
     int64_t drawn[B][N];
-    const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N), x = tensor(x_t, VQD_INT64, 2, B, N, 0);
-    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 3, B, K + 1, N), to = tensor(drawn, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N),
+                     x = tensor(x_t, VQD_INT64, 2, B, N, 0);
+    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 3, B, K + 1, N),
+                     to = tensor(drawn, VQD_INT64, 2, B, N, 0);
     const vqd_noise noise = {.uniforms = &u};
     const vqd_tensor q = tensor(logits, VQD_FLOAT64, 3, B, K + 1, N);
     const vqd_tensor to_noised = tensor(noised, VQD_FLOAT64, 3, B, K + 1, N);
     for (int repeat = 0; repeat < 100; repeat++) {
-        for (int i = 0; i < B * (K + 1) * N; i++) (&uniforms[0][0][0])[i] = uniform();
+        for (int i = 0; i < B * (K + 1) * N; i++)
+            (&uniforms[0][0][0])[i] = uniform();
         CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &q, NULL) == VQD_OK);
         CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &noise, &to, NULL) == VQD_OK);
         CHECK(vqd_gumbel_noised(&q, &u, &to_noised, NULL) == VQD_OK);
@@ -24,7 +29,8 @@ static void test_gumbel(void) {
             int best = 0;
             for (int k = 0; k <= K; k++) {
                 CHECK(near(noised[b][k][n], logits[b][k][n] + gumbel(uniforms[b][k][n]), 1e-12));
-                if (noised[b][k][n] > noised[b][best][n]) best = k;
+                if (noised[b][k][n] > noised[b][best][n])
+                    best = k;
             }
             CHECK(drawn[b][n] == best);
         }
@@ -38,7 +44,9 @@ static void test_gumbel(void) {
         int best = 0;
         for (int k = 0; k < K; k++) {
             const double *flat = &uniforms[0][0][0] + b * K * N;
-            if (log_p[b][k][n] + gumbel(flat[k * N + n]) > log_p[b][best][n] + gumbel(flat[best * N + n])) best = k;
+            if (log_p[b][k][n] + gumbel(flat[k * N + n])
+                > log_p[b][best][n] + gumbel(flat[best * N + n]))
+                best = k;
         }
         CHECK(drawn[b][n] == best);
     }
@@ -70,7 +78,8 @@ static uint32_t next_word(vqd_mt19937 *engine) {
 }
 
 static void fill_from_engine(void *engine, float *uniforms, int64_t count) {
-    for (int64_t i = 0; i < count; i++) uniforms[i] = (float)(next_word(engine) & 0xffffff) * 0x1p-24f;
+    for (int64_t i = 0; i < count; i++)
+        uniforms[i] = (float)(next_word(engine) & 0xffffff) * 0x1p-24f;
 }
 
 /* Noise that is given, drawn from an engine or written by a function is the same noise. */
@@ -80,14 +89,19 @@ static void test_noise_sources(void) {
     static int64_t x_values[ROWS][PIXELS], expected[ROWS][PIXELS], drawn[ROWS][PIXELS];
     double alpha[2] = {0.9, 0.1}, gamma[2] = {0.05, 0.8};
     const vqd_schedule two_steps = {CLASSES, 2, alpha, gamma};
-    const vqd_tensor p = tensor(p_values, VQD_FLOAT32, 3, ROWS, CLASSES, PIXELS), x = tensor(x_values, VQD_INT64, 2, ROWS, PIXELS, 0);
-    const vqd_tensor to_expected = tensor(expected, VQD_INT64, 2, ROWS, PIXELS, 0), to = tensor(drawn, VQD_INT64, 2, ROWS, PIXELS, 0);
+    const vqd_tensor p = tensor(p_values, VQD_FLOAT32, 3, ROWS, CLASSES, PIXELS),
+                     x = tensor(x_values, VQD_INT64, 2, ROWS, PIXELS, 0);
+    const vqd_tensor to_expected = tensor(expected, VQD_INT64, 2, ROWS, PIXELS, 0),
+                     to = tensor(drawn, VQD_INT64, 2, ROWS, PIXELS, 0);
     vqd_mt19937 engine;
     seed(&engine, 5489);
-    for (int i = 1; i < 10000; i++) next_word(&engine);
+    for (int i = 1; i < 10000; i++)
+        next_word(&engine);
     CHECK(next_word(&engine) == 4123659995u); /* what the C++ standard demands of the 10000th */
-    for (int i = 0; i < ROWS * CLASSES * PIXELS; i++) (&p_values[0][0][0])[i] = (float)(4 * uniform());
-    for (int i = 0; i < ROWS * PIXELS; i++) (&x_values[0][0])[i] = (int64_t)(uniform() * (CLASSES + 1));
+    for (int i = 0; i < ROWS * CLASSES * PIXELS; i++)
+        (&p_values[0][0][0])[i] = (float)(4 * uniform());
+    for (int i = 0; i < ROWS * PIXELS; i++)
+        (&x_values[0][0])[i] = (int64_t)(uniform() * (CLASSES + 1));
     for (int t = 0; t < 2; t++) {
         for (int threads = 1; threads <= 5; threads++) {
             vqd_mt19937 before = engine, by_function = engine;
@@ -96,12 +110,16 @@ static void test_noise_sources(void) {
             const vqd_tensor u = tensor(uniforms, VQD_FLOAT32, 3, ROWS, rows, PIXELS);
             fill_from_engine(&before, &uniforms[0][0][0], (int64_t)ROWS * rows * PIXELS);
             const vqd_noise given = {.uniforms = &u}, from_engine = {.engine = &engine};
-            const vqd_noise from_function = {.fill = fill_from_engine, .fill_context = &by_function};
-            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &given, &to_expected, &context) == VQD_OK);
-            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &from_engine, &to, &context) == VQD_OK);
+            const vqd_noise from_function = {.fill = fill_from_engine,
+                                             .fill_context = &by_function};
+            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &given, &to_expected, &context)
+                  == VQD_OK);
+            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &from_engine, &to, &context)
+                  == VQD_OK);
             CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
             CHECK(memcmp(&engine, &before, sizeof engine) == 0);
-            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &from_function, &to, &context) == VQD_OK);
+            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &from_function, &to, &context)
+                  == VQD_OK);
             CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
             CHECK(memcmp(&by_function, &before, sizeof engine) == 0);
         }
@@ -110,13 +128,14 @@ static void test_noise_sources(void) {
 
 enum { GRID = 4000 };
 
-/* Uniforms on a grid draw each value as often as its probability says, up to one grid point for each end of an interval;
- * a value owns three intervals at most. */
+/* Uniforms on a grid draw each value as often as its probability says, up to one grid point for
+ * each end of an interval; a value owns three intervals at most. */
 static bool counts_match(const int64_t *drawn, const double *probabilities, int values) {
     bool same = true;
     for (int value = 0; value < values; value++) {
         int count = 0;
-        for (int i = 0; i < GRID; i++) count += drawn[i] == value;
+        for (int i = 0; i < GRID; i++)
+            count += drawn[i] == value;
         same &= fabs(count - probabilities[value] * GRID) <= 6;
     }
     return same;
@@ -125,12 +144,15 @@ static bool counts_match(const int64_t *drawn, const double *probabilities, int 
 static void test_inverse_cdf(void) {
     static double uniforms[GRID];
     static int64_t drawn[GRID];
-    for (int i = 0; i < GRID; i++) uniforms[i] = (i + 0.5) / GRID;
-    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, 1, GRID, 0), to = tensor(drawn, VQD_INT64, 2, 1, GRID, 0);
+    for (int i = 0; i < GRID; i++)
+        uniforms[i] = (i + 0.5) / GRID;
+    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, 1, GRID, 0),
+                     to = tensor(drawn, VQD_INT64, 2, 1, GRID, 0);
     for (int i = 0; i < B * N; i++) {
         const int b = i / N, n = i % N;
         /* the same pixel everywhere */
-        const vqd_tensor p = {&log_p[b][0][n], {1, K, GRID}, {0, sizeof log_p[0][0], 0}, 3, VQD_FLOAT64};
+        const vqd_tensor p = {
+            &log_p[b][0][n], {1, K, GRID}, {0, sizeof log_p[0][0], 0}, 3, VQD_FLOAT64};
         const vqd_tensor x = {&x_t[b][n], {1, GRID, 0}, {0, 0, 0}, 2, VQD_INT64};
         double expected[K + 1];
         for (int t = 1; t < T; t++) {
@@ -138,7 +160,8 @@ static void test_inverse_cdf(void) {
             CHECK(vqd_step_inverse_cdf(&schedule, t, t - 1, &p, &x, &u, &to, NULL) == VQD_OK);
             CHECK(counts_match(drawn, expected, K + 1));
         }
-        for (int k = 0; k < K; k++) expected[k] = exp(log_p[b][k][n]);
+        for (int k = 0; k < K; k++)
+            expected[k] = exp(log_p[b][k][n]);
         expected[MASK] = 0;
         CHECK(vqd_step_inverse_cdf(&schedule, 0, -1, &p, NULL, &u, &to, NULL) == VQD_OK);
         CHECK(counts_match(drawn, expected, K + 1));
@@ -151,14 +174,19 @@ static void test_plan(void) {
     static int64_t classes[B][PIXELS], drawn[B][PIXELS], completed[B][PIXELS];
     static uint8_t needed[B][PIXELS];
     const vqd_schedule many = {CLASSES, T, alpha_bar, gamma_bar};
-    for (int i = 0; i < B * CLASSES * PIXELS; i++) (&p[0][0][0])[i] = log(0.01 + uniform());
-    for (int i = 0; i < B * PIXELS; i++) (&classes[0][0])[i] = i % 3 ? CLASSES : i % CLASSES;
-    const vqd_tensor x = tensor(classes, VQD_INT64, 2, B, PIXELS, 0), u = tensor(uniforms, VQD_FLOAT64, 2, B, PIXELS, 0);
+    for (int i = 0; i < B * CLASSES * PIXELS; i++)
+        (&p[0][0][0])[i] = log(0.01 + uniform());
+    for (int i = 0; i < B * PIXELS; i++)
+        (&classes[0][0])[i] = i % 3 ? CLASSES : i % CLASSES;
+    const vqd_tensor x = tensor(classes, VQD_INT64, 2, B, PIXELS, 0),
+                     u = tensor(uniforms, VQD_FLOAT64, 2, B, PIXELS, 0);
     const vqd_tensor all = tensor(p, VQD_FLOAT64, 3, B, CLASSES, PIXELS);
     const vqd_tensor flags = tensor(needed, VQD_BOOL8, 2, B, PIXELS, 0);
-    const vqd_tensor to = tensor(drawn, VQD_INT64, 2, B, PIXELS, 0), to_other = tensor(completed, VQD_INT64, 2, B, PIXELS, 0);
+    const vqd_tensor to = tensor(drawn, VQD_INT64, 2, B, PIXELS, 0),
+                     to_other = tensor(completed, VQD_INT64, 2, B, PIXELS, 0);
     for (int t = 0; t < T; t++) {
-        for (int i = 0; i < B * PIXELS; i++) (&uniforms[0][0])[i] = uniform();
+        for (int i = 0; i < B * PIXELS; i++)
+            (&uniforms[0][0])[i] = uniform();
         memset(needed, 0x5a, sizeof needed);
         CHECK(vqd_step_inverse_cdf(&many, t, t - 1, &all, &x, &u, &to, NULL) == VQD_OK);
         CHECK(vqd_plan_inverse_cdf(&many, t, t - 1, t ? &x : NULL, &u, &flags, NULL) == VQD_OK);
@@ -171,19 +199,25 @@ static void test_plan(void) {
         CHECK(count > 0 && (t == 0 || count < B * PIXELS));
         int64_t column = 0;
         for (int i = 0; i < B * PIXELS; i++) {
-            if (!(&needed[0][0])[i]) continue;
-            for (int k = 0; k < CLASSES; k++) columns[k * count + column] = p[i / PIXELS][k][i % PIXELS];
+            if (!(&needed[0][0])[i])
+                continue;
+            for (int k = 0; k < CLASSES; k++)
+                columns[k * count + column] = p[i / PIXELS][k][i % PIXELS];
             column++;
         }
         const vqd_tensor gathered = tensor(columns, VQD_FLOAT64, 2, CLASSES, count, 0);
-        CHECK(vqd_complete_inverse_cdf(&many, t, t - 1, &gathered, t ? &x : NULL, &u, &to_other, NULL) == VQD_OK);
+        CHECK(
+            vqd_complete_inverse_cdf(&many, t, t - 1, &gathered, t ? &x : NULL, &u, &to_other, NULL)
+            == VQD_OK);
         CHECK(memcmp(drawn, completed, sizeof drawn) == 0);
         /* what is needed is what is read: anything else may be NaN */
         static double holes[B][CLASSES][PIXELS];
         for (int i = 0; i < B * CLASSES * PIXELS; i++)
-            (&holes[0][0][0])[i] = needed[i / (CLASSES * PIXELS)][i % PIXELS] ? (&p[0][0][0])[i] : NAN;
+            (&holes[0][0][0])[i] =
+                needed[i / (CLASSES * PIXELS)][i % PIXELS] ? (&p[0][0][0])[i] : NAN;
         const vqd_tensor with_holes = tensor(holes, VQD_FLOAT64, 3, B, CLASSES, PIXELS);
-        CHECK(vqd_step_inverse_cdf(&many, t, t - 1, &with_holes, &x, &u, &to_other, NULL) == VQD_OK);
+        CHECK(vqd_step_inverse_cdf(&many, t, t - 1, &with_holes, &x, &u, &to_other, NULL)
+              == VQD_OK);
         CHECK(memcmp(drawn, completed, sizeof drawn) == 0);
     }
 }
@@ -192,8 +226,10 @@ static void test_q_sample(void) {
     static double uniforms[GRID];
     static int64_t drawn[GRID];
     double all[K + 1][K + 1];
-    for (int i = 0; i < GRID; i++) uniforms[i] = (i + 0.5) / GRID;
-    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, 1, GRID, 0), to = tensor(drawn, VQD_INT64, 2, 1, GRID, 0);
+    for (int i = 0; i < GRID; i++)
+        uniforms[i] = (i + 0.5) / GRID;
+    const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, 1, GRID, 0),
+                     to = tensor(drawn, VQD_INT64, 2, 1, GRID, 0);
     for (int64_t t = 0; t < T; t++) {
         matrix(-1, t, all);
         const vqd_tensor timesteps = tensor(&t, VQD_INT64, 1, 1, 0, 0);
@@ -211,8 +247,10 @@ static void test_threads(void) {
     double *uniforms = malloc(sizeof(double) * PIXELS);
     int64_t *drawn[2] = {malloc(sizeof(int64_t) * PIXELS), malloc(sizeof(int64_t) * PIXELS)};
     const int64_t masked = CLASSES;
-    for (int i = 0; i < CLASSES * PIXELS; i++) p[i] = (float)log(uniform() / CLASSES);
-    for (int i = 0; i < PIXELS; i++) uniforms[i] = uniform();
+    for (int i = 0; i < CLASSES * PIXELS; i++)
+        p[i] = (float)log(uniform() / CLASSES);
+    for (int i = 0; i < PIXELS; i++)
+        uniforms[i] = uniform();
     const vqd_schedule many = {CLASSES, T, alpha_bar, gamma_bar};
     const vqd_tensor model_output = tensor(p, VQD_FLOAT32, 3, 1, CLASSES, PIXELS);
     const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, 1, PIXELS, 0);

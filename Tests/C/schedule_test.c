@@ -10,13 +10,16 @@ void test_schedules(void) {
         CHECK(near(alpha_cumulative[t], 0.9 - 0.2 * t, 1e-15));
         CHECK(near(gamma_cumulative[t], 0.05 + 0.2 * t, 1e-15));
         CHECK(near(alpha[t], alpha_cumulative[t] / (t ? alpha_cumulative[t - 1] : 1), 1e-15));
-        CHECK(near(gamma[t], 1 - (1 - gamma_cumulative[t]) / (t ? 1 - gamma_cumulative[t - 1] : 1), 1e-15));
+        CHECK(near(gamma[t], 1 - (1 - gamma_cumulative[t]) / (t ? 1 - gamma_cumulative[t - 1] : 1),
+                   1e-15));
     }
     CHECK(alpha_cumulative[T] == 1 && gamma_cumulative[T] == 0);
     CHECK(vqd_schedule_check(&schedule, &context) == VQD_OK);
 
     double logs[6][T + 1];
-    CHECK(vqd_schedule_logs(&schedule, logs[0], logs[1], logs[2], logs[3], logs[4], logs[5], &context) == VQD_OK);
+    CHECK(
+        vqd_schedule_logs(&schedule, logs[0], logs[1], logs[2], logs[3], logs[4], logs[5], &context)
+        == VQD_OK);
     for (int t = 0; t < T; t++) {
         double step[K + 1][K + 1], all[K + 1][K + 1];
         matrix(t - 1, t, step);

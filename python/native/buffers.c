@@ -15,24 +15,34 @@ static int32_t integer_of_size(Py_ssize_t bytes, vqd_dtype smallest) {
     }
 }
 
-/* The vqd_dtype of elements with this format string of PEP 3118, or 0 where there is none. Sizes come from `itemsize`, as
- * those of 'l' and 'n' depend on the prefix. PEP 3118 has no bfloat16: its bits come in arrays of
- * numpy.dtype([("bfloat16", "u2")]). */
+/* The vqd_dtype of elements with this format string of PEP 3118, or 0 where there is none. Sizes
+ * come from `itemsize`, as those of 'l' and 'n' depend on the prefix. PEP 3118 has no bfloat16:
+ * its bits come in arrays of numpy.dtype([("bfloat16", "u2")]). */
 static int32_t dtype_of(const char *format, Py_ssize_t itemsize) {
-    static const char native_prefixes[] = {'@', '=', '<'}; /* the CPUs that setup.py knows are little-endian */
+    /* the CPUs that setup.py knows are little-endian */
+    static const char native_prefixes[] = {'@', '=', '<'};
     if (!format)
         return VQD_UINT8;
-    if (strcmp(format, "T{H:bfloat16:}") == 0 || strcmp(format, "T{=H:bfloat16:}") == 0) /* aligned, unaligned */
+    /* aligned, unaligned */
+    if (strcmp(format, "T{H:bfloat16:}") == 0 || strcmp(format, "T{=H:bfloat16:}") == 0)
         return VQD_BFLOAT16;
     if (memchr(native_prefixes, format[0], sizeof native_prefixes))
         format++;
     if (format[0] == '\0' || format[1] != '\0')
         return 0;
     switch (format[0]) {
-    case 'b': case 'h': case 'i': case 'l': case 'q': case 'n':
-        return integer_of_size(itemsize, VQD_INT8);
-    case 'B': case 'H': case 'I': case 'L': case 'Q': case 'N':
-        return integer_of_size(itemsize, VQD_UINT8);
+    case 'b':
+    case 'h':
+    case 'i':
+    case 'l':
+    case 'q':
+    case 'n': return integer_of_size(itemsize, VQD_INT8);
+    case 'B':
+    case 'H':
+    case 'I':
+    case 'L':
+    case 'Q':
+    case 'N': return integer_of_size(itemsize, VQD_UINT8);
     case 'e': return VQD_FLOAT16;
     case 'f': return VQD_FLOAT32;
     case 'd': return VQD_FLOAT64;
@@ -41,8 +51,8 @@ static int32_t dtype_of(const char *format, Py_ssize_t itemsize) {
     }
 }
 
-/* What an object's elements are, in NumPy's words where it is an array of NumPy's. `format` is NULL where there is no
- * buffer. */
+/* What an object's elements are, in NumPy's words where it is an array of NumPy's. `format` is
+ * NULL where there is no buffer. */
 static PyObject *element_name(PyObject *object, const char *format) {
     PyObject *dtype = PyObject_GetAttrString(object, "dtype");
     PyObject *name = dtype ? PyObject_Str(dtype) : NULL;
@@ -56,8 +66,8 @@ static PyObject *element_name(PyObject *object, const char *format) {
 bool wrong_dtype(PyObject *object, const char *format, const array_argument *argument) {
     PyObject *name = element_name(object, format);
     if (name) {
-        PyErr_Format(PyExc_TypeError, "%s must be %s in native byte order, not '%U'", argument->name, argument->dtypes,
-                     name);
+        PyErr_Format(PyExc_TypeError, "%s must be %s in native byte order, not '%U'",
+                     argument->name, argument->dtypes, name);
         Py_DECREF(name);
     }
     return false;
@@ -87,8 +97,8 @@ static bool no_buffer(PyObject *object, const array_argument *argument, int flag
         PyErr_Clear();
         PyObject *type_name = PyType_GetName(Py_TYPE(object));
         if (type_name) {
-            PyErr_Format(PyExc_TypeError, "%s must be an array with the buffer protocol, not %U", argument->name,
-                         type_name);
+            PyErr_Format(PyExc_TypeError, "%s must be an array with the buffer protocol, not %U",
+                         argument->name, type_name);
             Py_DECREF(type_name);
         }
         return false;
@@ -97,7 +107,8 @@ static bool no_buffer(PyObject *object, const array_argument *argument, int flag
         PyErr_Clear();
         if (PyObject_GetBuffer(object, &view, flags & ~PyBUF_WRITABLE) == 0) {
             PyBuffer_Release(&view);
-            PyErr_Format(PyExc_ValueError, "%s must be writable, but it is read-only", argument->name);
+            PyErr_Format(PyExc_ValueError, "%s must be writable, but it is read-only",
+                         argument->name);
             return false;
         }
     }
@@ -121,8 +132,8 @@ Py_buffer *take_buffer(call *self, const array_argument *argument, int flags, in
     return NULL;
 }
 
-/* Bytes from one element to the next. ctypes leaves `strides` out, although they were asked for: its memory is
- * contiguous. */
+/* Bytes from one element to the next. ctypes leaves `strides` out, although they were asked for:
+ * its memory is contiguous. */
 static int64_t stride(const Py_buffer *view, int axis) {
     int64_t bytes = view->itemsize;
     if (view->strides)
@@ -155,7 +166,8 @@ bool take_output(call *self, const array_argument *argument, vqd_tensor *tensor)
     return take_tensor(self, argument, PyBUF_WRITABLE, tensor);
 }
 
-bool take_optional_input(call *self, const array_argument *argument, vqd_tensor *storage, const vqd_tensor **tensor) {
+bool take_optional_input(call *self, const array_argument *argument, vqd_tensor *storage,
+                         const vqd_tensor **tensor) {
     *tensor = storage;
     if (*self->next != Py_None)
         return take_input(self, argument, storage);
@@ -166,7 +178,8 @@ bool take_optional_input(call *self, const array_argument *argument, vqd_tensor 
 }
 
 bool contiguous(const Py_buffer *view, const char *name) {
-    if ((view->shape[0] <= 1 || stride(view, 0) == view->itemsize) && (uintptr_t)view->buf % (size_t)view->itemsize == 0)
+    if ((view->shape[0] <= 1 || stride(view, 0) == view->itemsize)
+        && (uintptr_t)view->buf % (size_t)view->itemsize == 0)
         return true;
     PyErr_Format(PyExc_ValueError, "%s must be contiguous and aligned", name);
     return false;

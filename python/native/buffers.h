@@ -4,8 +4,8 @@
 
 #include "call.h"
 
-/* Takes the next argument and holds its buffer. NULL with an exception set when it has none, or elements that vqd_dtype
- * lacks. */
+/* Takes the next argument and holds its buffer. NULL with an exception set when it has none, or
+ * elements that vqd_dtype lacks. */
 Py_buffer *take_buffer(call *self, const array_argument *argument, int flags, int32_t *dtype);
 
 /* Each sets the exception that says so, and returns false. */

@@ -17,7 +17,8 @@ bool call_begin(call *self, const char *function, PyObject *const *arguments, Py
     if (least == most)
         PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, not %zd", function, least, count);
     else
-        PyErr_Format(PyExc_TypeError, "%s takes %zd to %zd arguments, not %zd", function, least, most, count);
+        PyErr_Format(PyExc_TypeError, "%s takes %zd to %zd arguments, not %zd", function, least,
+                     most, count);
     return false;
 }
 
@@ -29,23 +30,17 @@ bool call_end(call *self, vqd_status status) {
     Py_CLEAR(self->capsule);
     Py_CLEAR(self->bit_generator);
     switch (status) {
-    case VQD_OK:
-        return !PyErr_Occurred();
-    case VQD_TYPE_ERROR:
-        PyErr_SetString(PyExc_TypeError, self->context.message);
-        return false;
-    case VQD_MEMORY_ERROR:
-        PyErr_SetString(PyExc_MemoryError, self->context.message);
-        return false;
-    case VQD_VALUE_ERROR:
-        break;
+    case VQD_OK: return !PyErr_Occurred();
+    case VQD_TYPE_ERROR: PyErr_SetString(PyExc_TypeError, self->context.message); return false;
+    case VQD_MEMORY_ERROR: PyErr_SetString(PyExc_MemoryError, self->context.message); return false;
+    case VQD_VALUE_ERROR: break;
     }
     PyErr_SetString(PyExc_ValueError, self->context.message);
     return false;
 }
 
-/* Not Py_RETURN_NONE: in the headers of CPython 3.12 it counts no reference even for the Limited API of 3.11, where None
- * has a count. */
+/* Not Py_RETURN_NONE: in the headers of CPython 3.12 it counts no reference even for the Limited
+ * API of 3.11, where None has a count. */
 PyObject *call_result(call *self, vqd_status status) {
     return call_end(self, status) ? Py_NewRef(Py_None) : NULL;
 }
@@ -55,7 +50,8 @@ static PyObject *take(call *self) {
     return *self->next++;
 }
 
-/* Puts a sentence in place of the TypeError or OverflowError of a conversion; any other exception stays as it is. */
+/* Puts a sentence in place of the TypeError or OverflowError of a conversion; any other
+ * exception stays as it is. */
 static bool conversion_failed(PyObject *object, const char *name, const char *wanted) {
     if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
         PyErr_Format(PyExc_ValueError, "%s must be %s that fits into 64 bits", name, wanted);
@@ -94,7 +90,8 @@ bool take_num_threads(call *self) {
     if (!take_int64(self, "num_threads", &number))
         return false;
     if (number < 0 || number > INT32_MAX) {
-        PyErr_Format(PyExc_ValueError, "num_threads must be between 0 and %d, not %lld", INT32_MAX, (long long)number);
+        PyErr_Format(PyExc_ValueError, "num_threads must be between 0 and %d, not %lld", INT32_MAX,
+                     (long long)number);
         return false;
     }
     self->context.num_threads = (int32_t)number;

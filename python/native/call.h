@@ -1,5 +1,5 @@
-/* One call from Python: its arguments are taken in order, each checked as it is taken; the buffers among them are held
- * until the end. */
+/* One call from Python: its arguments are taken in order, each checked as it is taken; the
+ * buffers among them are held until the end. */
 #ifndef VQD_CALL_H
 #define VQD_CALL_H
 
@@ -21,7 +21,8 @@ typedef struct call {
     Py_buffer buffers[MAX_BUFFERS];
     vqd_context context;
     PyObject *bit_generator, *capsule; /* that draw uniforms, held until the end; or NULL */
-    unsigned char *torch_state; /* that `engine` was read from and, if all goes well, is written back to; or NULL */
+    /* that `engine` was read from and, if all goes well, is written back to; or NULL */
+    unsigned char *torch_state;
     vqd_mt19937 engine;
 } call;
 
@@ -59,13 +60,13 @@ bool take_schedule(call *self, vqd_schedule *schedule);
 /* A float64 table to write: one-dimensional, contiguous, of `length` elements. */
 bool take_output_table(call *self, const char *name, int64_t length, double **data);
 
-/* Arrays of up to three axes and any strides. Element types that vqd_dtype lacks are refused here, all else is left to
- * the C ABI. */
+/* Arrays of up to three axes and any strides. Element types that vqd_dtype lacks are refused
+ * here, all else is left to the C ABI. */
 bool take_input(call *self, const array_argument *argument, vqd_tensor *tensor);
 bool take_output(call *self, const array_argument *argument, vqd_tensor *tensor);
 
-/* A writable vector of 625 uint32, the words of an MT19937 engine and its position, or of the 5056 bytes of a state of
- * torch. */
+/* A writable vector of 625 uint32, the words of an MT19937 engine and its position, or of the
+ * 5056 bytes of a state of torch. */
 bool take_engine(call *self, vqd_mt19937 **engine);
 
 /* A source of Gumbel noise: uniforms in an array of three axes, an engine, or a BitGenerator of
@@ -76,6 +77,7 @@ bool take_noise(call *self, vqd_tensor *storage, vqd_noise *noise);
 void advance_torch_state(call *self);
 
 /* As take_input, but None gives *tensor == NULL, anything else *tensor == storage. */
-bool take_optional_input(call *self, const array_argument *argument, vqd_tensor *storage, const vqd_tensor **tensor);
+bool take_optional_input(call *self, const array_argument *argument, vqd_tensor *storage,
+                         const vqd_tensor **tensor);
 
 #endif

@@ -1,4 +1,5 @@
-/* CPU levels: the sets of instructions that the kernels are compiled for, as the psABI names them. */
+/* CPU levels: the sets of instructions that the kernels are compiled for, as the psABI names
+ * them. */
 #ifndef VQD_CPU_H
 #define VQD_CPU_H
 

@@ -3,8 +3,9 @@
 
 #include <string.h>
 
-/* What torch.Generator.get_state() gives on the CPU: the words that are left until the engine is twisted, plus 1, an int32;
- * the words given out, a uint64; 624 words, uint64 each; and what normal numbers take. */
+/* What torch.Generator.get_state() gives on the CPU: the words that are left until the engine is
+ * twisted, plus 1, an int32; the words given out, a uint64; 624 words, uint64 each; and what
+ * normal numbers take. */
 enum { TORCH_BYTES = 5056, TORCH_LEFT = 8, TORCH_GIVEN = 16, TORCH_WORDS = 24 };
 
 enum { WORDS = sizeof((vqd_mt19937){0}.words) / sizeof(uint32_t) };

@@ -30,7 +30,8 @@ static PyObject *supported_cpus(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED
     return tuple;
 }
 
-/* The documentation is in _native.pyi and vqdiffusion.h; the strings here are signatures for inspect. */
+/* The documentation is in _native.pyi and vqdiffusion.h; the strings here are signatures for
+ * inspect. */
 #define SCHEDULE "num_classes, alpha_cumulative, gamma_cumulative, "
 #define GUIDED_OUTPUT "log_p_uncond, log_p_cond, guidance_scale, truncation_rate, floor, "
 #define FUNCTION(name, parameters) \
@@ -44,24 +45,31 @@ static PyMethodDef functions[] = {
     FUNCTION(alpha_schedules, "num_timesteps, start, end, alpha, alpha_cumulative, "),
     FUNCTION(gamma_schedules, "num_timesteps, start, end, gamma, gamma_cumulative, "),
     FUNCTION(schedule_check, SCHEDULE),
-    FUNCTION(schedule_logs, SCHEDULE "log_alpha, log_beta, log_gamma, "
-                                     "log_alpha_cumulative, log_beta_cumulative, log_gamma_cumulative, "),
+    FUNCTION(schedule_logs,
+             SCHEDULE "log_alpha, log_beta, log_gamma, "
+                      "log_alpha_cumulative, log_beta_cumulative, log_gamma_cumulative, "),
     FUNCTION(transition, SCHEDULE "s, t, "),
     FUNCTION(q_posterior, SCHEDULE "t, s, log_p_x_0, x_t, out, num_threads=0, "),
-    FUNCTION(log_transition_rows, SCHEDULE "t, cumulative, x_t, log_onehot_x_t, out, num_threads=0, "),
+    FUNCTION(log_transition_rows,
+             SCHEDULE "t, cumulative, x_t, log_onehot_x_t, out, num_threads=0, "),
     FUNCTION(apply_cumulative_transitions, SCHEDULE "t, q, out, num_threads=0, "),
     FUNCTION(index_to_log_onehot, "x, num_classes, out, num_threads=0, "),
-    FUNCTION(step_gumbel, SCHEDULE "t, s, model_output, sample, uniforms, prev_sample, num_threads=0, "),
-    FUNCTION(step_inverse_cdf, SCHEDULE "t, s, model_output, sample, uniforms, prev_sample, num_threads=0, "),
+    FUNCTION(step_gumbel,
+             SCHEDULE "t, s, model_output, sample, uniforms, prev_sample, num_threads=0, "),
+    FUNCTION(step_inverse_cdf,
+             SCHEDULE "t, s, model_output, sample, uniforms, prev_sample, num_threads=0, "),
     FUNCTION(plan_inverse_cdf, SCHEDULE "t, s, sample, uniforms, needed, num_threads=0, "),
-    FUNCTION(complete_inverse_cdf, SCHEDULE "t, s, model_output, sample, uniforms, prev_sample, num_threads=0, "),
+    FUNCTION(complete_inverse_cdf,
+             SCHEDULE "t, s, model_output, sample, uniforms, prev_sample, num_threads=0, "),
     FUNCTION(check_model_output, "model_output, num_threads=0, "),
     FUNCTION(q_sample, SCHEDULE "x_0, timesteps, uniforms, out, num_threads=0, "),
     FUNCTION(gumbel_noised, "logits, uniforms, out, num_threads=0, "),
     FUNCTION(guide, "log_p_uncond, log_p_cond, scale, out, num_threads=0, "),
     FUNCTION(truncate, "log_p, rate, floor, out, num_threads=0, "),
-    FUNCTION(guided_step_gumbel, SCHEDULE "t, s, " GUIDED_OUTPUT "sample, uniforms, prev_sample, num_threads=0, "),
-    FUNCTION(guided_step_inverse_cdf, SCHEDULE "t, s, " GUIDED_OUTPUT "sample, uniforms, prev_sample, num_threads=0, "),
+    FUNCTION(guided_step_gumbel,
+             SCHEDULE "t, s, " GUIDED_OUTPUT "sample, uniforms, prev_sample, num_threads=0, "),
+    FUNCTION(guided_step_inverse_cdf,
+             SCHEDULE "t, s, " GUIDED_OUTPUT "sample, uniforms, prev_sample, num_threads=0, "),
     {NULL, NULL, 0, NULL},
 };
 

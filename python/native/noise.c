@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-/* What a capsule named "BitGenerator" of numpy.random points to, as documented in NumPy's C API for random. */
+/* What a capsule named "BitGenerator" of numpy.random points to, as documented in NumPy's C API
+ * for random. */
 typedef struct bit_generator {
     void *state;
     uint64_t (*next_uint64)(void *state);
@@ -56,7 +57,8 @@ static void *take_bit_generator(call *self, const array_argument *argument) {
 }
 
 bool take_noise(call *self, vqd_tensor *storage, vqd_noise *noise) {
-    static const array_argument uniforms = {"uniforms", "float32 or float64", "(batch, rows, pixels)"};
+    static const array_argument uniforms = {"uniforms", "float32 or float64",
+                                            "(batch, rows, pixels)"};
     PyObject *object = *self->next;
     memset(noise, 0, sizeof *noise);
     if (!PyObject_CheckBuffer(object)) {

@@ -18,7 +18,10 @@ def rng():
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--num-threads", type=int, metavar="N", help="run the tests with vqdiffusion.set_num_threads(N)"
+        "--num-threads",
+        type=int,
+        metavar="N",
+        help="run the tests with vqdiffusion.set_num_threads(N)",
     )
 
 
@@ -27,7 +30,8 @@ def pytest_configure(config):
 
 
 def pytest_report_header(config):
-    return f"vqdiffusion: CPU level {vqdiffusion._native.cpu}, num_threads {vqdiffusion.get_num_threads()}"
+    cpu, number = vqdiffusion._native.cpu, vqdiffusion.get_num_threads()
+    return f"vqdiffusion: CPU level {cpu}, num_threads {number}"
 
 
 @pytest.fixture

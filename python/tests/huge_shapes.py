@@ -1,5 +1,7 @@
-"""Run as a program: calls every function with tensors that have a huge axis and an empty one, and fails where a call
-takes longer than a second. It says which call it begins, for whoever has to stop it."""
+"""Run as a program: calls every function with tensors that have a huge axis and an empty one, and
+fails where a call takes longer than a second. It says which call it begins, for whoever has to stop
+it.
+"""
 
 import sys
 import time
@@ -41,7 +43,12 @@ class Table:
             raised = exception
         if time.perf_counter() - start > 1:
             self.slow.append(label)
-        if error is None and raised is not None or error is not None and not isinstance(raised, error):
+        if (
+            error is None
+            and raised is not None
+            or error is not None
+            and not isinstance(raised, error)
+        ):
             raise AssertionError(label) from raised
         self.count += 1
 
@@ -65,7 +72,11 @@ def native(table):
     """All tensors of one shape, and then one of them alone, which the others do not go with."""
     for function in FUNCTIONS:
         named = arguments(function)
-        tensors = [name for name, value in named.items() if reshaped(function, name, value, 0, 0) is not None]
+        tensors = [
+            name
+            for name, value in named.items()
+            if reshaped(function, name, value, 0, 0) is not None
+        ]
         if not tensors:
             continue
         call = getattr(_native, function)
@@ -75,7 +86,13 @@ def native(table):
                     changed = dict(named)
                     for name in tensors:
                         shape = reshaped(function, name, named[name], batch, pixels)
-                        kind = plain if name in OUTPUTS[function] else repeated if name == "timesteps" else make
+                        kind = (
+                            plain
+                            if name in OUTPUTS[function]
+                            else repeated
+                            if name == "timesteps"
+                            else make
+                        )
                         changed[name] = kind(shape, named[name].dtype)
                     if "num_threads" in changed:
                         changed["num_threads"] = threads
@@ -93,7 +110,15 @@ def native(table):
 def any_axis(table):
     """Functions that take any number of classes, with every axis huge or empty."""
     huge, half = 2**50, 2**25
-    shapes = [(huge, 0, 7), (7, 0, huge), (half, 0, half), (half, half, 0), (0, half, half), (3, huge, 0), (0, huge, 3)]
+    shapes = [
+        (huge, 0, 7),
+        (7, 0, huge),
+        (half, 0, half),
+        (half, half, 0),
+        (0, half, half),
+        (3, huge, 0),
+        (0, huge, 3),
+    ]
     for shape in shapes:
         without_classes = shape[1] == 0
         for dtype in np.float16, np.float32, np.float64:
@@ -103,7 +128,9 @@ def any_axis(table):
                 refused = ValueError if without_classes else None
                 label = f"{shape} {dtype.__name__} {make.__name__}"
                 table.run(f"guide {label}", lambda: _native.guide(x, x, 2.0, out), refused)  # noqa: B023
-                table.run(f"truncate {label}", lambda: _native.truncate(x, 0.5, -70.0, out), refused)  # noqa: B023
+                table.run(
+                    f"truncate {label}", lambda: _native.truncate(x, 0.5, -70.0, out), refused
+                )  # noqa: B023
                 table.run(f"check {label}", lambda: _native.check_model_output(x), refused)  # noqa: B023
                 if dtype != np.float16:
                     noised = np.zeros(shape, dtype)
@@ -111,7 +138,9 @@ def any_axis(table):
 
 
 def scheduler(table, numbers, integers, make_scheduler, kinds, guidance=vqdiffusion):
-    """The methods of a scheduler class and the functions, on what `numbers` and `integers` make of a shape."""
+    """The methods of a scheduler class and the functions, on what `numbers` and `integers` make of
+    a shape.
+    """
     for method in "inverse_cdf", "gumbel":
         s = make_scheduler(method)
         for (batch, pixels), kind in ((grid, kind) for grid in GRIDS for kind in kinds):
@@ -125,7 +154,10 @@ def scheduler(table, numbers, integers, make_scheduler, kinds, guidance=vqdiffus
             for t in 5, 0:
                 run(f"step {t}", lambda: s.step(x, t, grid))  # noqa: B023
                 run(f"guided_step {t}", lambda: s.guided_step(x, x, t, grid))  # noqa: B023
-                run(f"guided_step {t} alone", lambda: s.guided_step(None, x, t, grid, truncation_rate=0.9))  # noqa: B023
+                run(
+                    f"guided_step {t} alone",
+                    lambda: s.guided_step(None, x, t, grid, truncation_rate=0.9),
+                )  # noqa: B023
                 if method == "inverse_cdf":
                     run(f"check_finite {t}", lambda: s.step(x, t, grid, check_finite=True))  # noqa: B023
                     run(f"plan {t}", lambda: s.step(x, t, grid, plan=s.plan(t, grid)))  # noqa: B023
@@ -137,7 +169,10 @@ def scheduler(table, numbers, integers, make_scheduler, kinds, guidance=vqdiffus
             run("apply", lambda: s.apply_cumulative_transitions(x, 5))  # noqa: B023
             for cumulative in False, True:
                 known = {"x_t": grid, "log_onehot_x_t": full, "cumulative": cumulative}
-                run(f"known {cumulative}", lambda: s.log_Q_t_transitioning_to_known_class(t=5, **known))  # noqa: B023
+                run(
+                    f"known {cumulative}",
+                    lambda: s.log_Q_t_transitioning_to_known_class(t=5, **known),
+                )  # noqa: B023
             if hasattr(s, "q_sample"):
                 run("q_sample", lambda: s.q_sample(grid, 5))  # noqa: B023
                 each = np.broadcast_to(np.int32(5), batch)

@@ -10,9 +10,9 @@ INTERRUPTED = object()
 
 
 def interrupt_at(call, number):
-    """What `call()` returns, interrupted at the point of this number at which Python handles signals:
-    where a Python function begins and where a call of C code has ended. `INTERRUPTED` if it came to
-    that, and the points met.
+    """What `call()` returns, interrupted at the point of this number at which Python handles
+    signals: where a Python function begins and where a call of C code has ended. `INTERRUPTED` if
+    it came to that, and the points met.
     """
     met = 0
 

@@ -1,6 +1,8 @@
-"""Results of every kernel on input large enough for threads, for comparing CPU levels and numbers of threads.
+"""Results of every kernel on input large enough for threads, for comparing CPU levels and numbers
+of threads.
 
-As a script it writes them to the .npz file that is its first argument, computed on as many threads as the second says.
+As a script it writes them to the .npz file that is its first argument, computed on as many threads
+as the second says.
 """
 
 import sys
@@ -10,7 +12,12 @@ from reference import random_classes, random_log_p
 
 from vqdiffusion import _native
 
-K, T, B, N = 131, 20, 3, 1100  # B * K * N is three times what makes threads worth while, with ragged ends
+K, T, B, N = (
+    131,
+    20,
+    3,
+    1100,
+)  # B * K * N is three times what makes threads worth while, with ragged ends
 T_NOW, T_EARLIER = 15, 4  # so long a stride that most columns are needed
 SCHEDULE = K, np.linspace(0.95, 0.05, T), np.linspace(0.02, 0.9, T)
 INPUTS = ("float32", "float64", "float16", "classes inside")
@@ -78,6 +85,10 @@ def results(kind, num_threads):
 if __name__ == "__main__":
     np.savez(
         sys.argv[1],
-        **{f"{kind}/{name}": v for kind in INPUTS for name, v in results(kind, int(sys.argv[2])).items()},
+        **{
+            f"{kind}/{name}": v
+            for kind in INPUTS
+            for name, v in results(kind, int(sys.argv[2])).items()
+        },
     )
     print(_native.cpu)

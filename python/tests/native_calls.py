@@ -1,4 +1,6 @@
-"""A good call of every function of the native module, as named arguments in order, for tests to break one of them."""
+"""A good call of every function of the native module, as named arguments in order, for tests to
+break one of them.
+"""
 
 import inspect
 
@@ -13,7 +15,9 @@ OUTPUTS = {
     "gamma_schedules": ["gamma", "gamma_cumulative"],
     "schedule_check": [],
     "schedule_logs": [
-        "log_alpha", "log_beta", "log_gamma", "log_alpha_cumulative", "log_beta_cumulative", "log_gamma_cumulative",
+        f"log_{rate}{suffix}"
+        for suffix in ("", "_cumulative")
+        for rate in ("alpha", "beta", "gamma")
     ],
     "transition": [],
     "q_posterior": ["out"],
@@ -41,7 +45,9 @@ def arguments(function, seed=0):
     logits = rng.normal(size=(B, K, N))
     log_p = (logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))).astype(np.float32)
     classes = rng.integers(0, K + 1, size=(B, N))
-    onehot = np.where(np.arange(K + 1)[:, None] == classes[:, None, :], 0, np.log(1e-30)).astype(np.float32)
+    onehot = np.where(np.arange(K + 1)[:, None] == classes[:, None, :], 0, np.log(1e-30)).astype(
+        np.float32
+    )
 
     def junk(*shape, dtype=np.float32):
         return np.full(shape, -7, dtype)
@@ -89,7 +95,9 @@ def arguments(function, seed=0):
     uniforms = {name: (B, K + 1, N) for name in ("step_gumbel", "guided_step_gumbel")}
     shape = {**uniforms, "gumbel_noised": (B, K, N)}.get(function, (B, N))
     values["uniforms"] = rng.random(shape)
-    if function == "complete_inverse_cdf":  # with every column needed, also where another class is shown
+    if (
+        function == "complete_inverse_cdf"
+    ):  # with every column needed, also where another class is shown
         values["uniforms"] = rng.uniform(0.97, 1, shape)
         values["model_output"] = log_p.transpose(1, 0, 2).reshape(K, B * N)
     if function == "index_to_log_onehot":

@@ -1,4 +1,4 @@
-"""Chains without replacement, β̄_t = 0: a pixel that shows a class keeps it, at the last step too."""
+"""Chains without replacement, β̄_t = 0: a pixel that shows a class keeps it, to the last step."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,12 @@ STEPS = 16
 
 
 def absorbing(classes, method, steps=STEPS):
-    ends = {"alpha_cum_start": 0.95, "alpha_cum_end": 0.001, "gamma_cum_start": 0.05, "gamma_cum_end": 0.999}
+    ends = {
+        "alpha_cum_start": 0.95,
+        "alpha_cum_end": 0.001,
+        "gamma_cum_start": 0.05,
+        "gamma_cum_end": 0.999,
+    }
     scheduler = VQDiffusionScheduler(classes + 1, steps, **ends, sampling_method=method)
     assert np.all(np.isneginf(scheduler.log_cumprod_bt))
     return scheduler
@@ -26,7 +31,9 @@ def one_step(scheduler, way, log_p, t, sample, generator):
     if way == "step":
         return scheduler.step(log_p, t, sample, generator).prev_sample
     if way == "guided":
-        return scheduler.guided_step(log_p, 1.5 * log_p, t, sample, generator, truncation_rate=0.95).prev_sample
+        return scheduler.guided_step(
+            log_p, 1.5 * log_p, t, sample, generator, truncation_rate=0.95
+        ).prev_sample
     plan = scheduler.plan(t, sample, generator)
     assert np.all(sample[plan.needed] == scheduler.mask_class)
     if t == 0:
@@ -95,7 +102,9 @@ def test_the_sample_is_read(rng, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_schedule_that_begins_clean(rng, method):
-    """ᾱ_0 = 1: what pixels show at t = 0 is clean already. One that is masked all the same is drawn."""
+    """ᾱ_0 = 1: what pixels show at t = 0 is clean already. One that is masked all the same is
+    drawn.
+    """
     scheduler = VQDiffusionScheduler(6, 10, 1.0, 1e-5, 0.0, 0.99, sampling_method=method)
     assert np.isneginf(scheduler.log_cumprod_bt[0]) and np.isfinite(scheduler.log_cumprod_bt[1])
     log_p = log_probabilities(rng, 2, 5, 7)

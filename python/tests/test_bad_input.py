@@ -1,4 +1,6 @@
-"""Bad input: the right exception, a message that names the argument, and arguments left as they were."""
+"""Bad input: the right exception, a message that names the argument, and arguments left as they
+were.
+"""
 
 import numpy as np
 import pytest
@@ -93,7 +95,7 @@ def cases(*tables):
 
 
 def refuses(error, name, call, *arguments):
-    """The call raises that error, says which argument it is about, and changes none of its arrays."""
+    """The call raises that error, names the argument, and changes none of its arrays."""
     kept = [one.copy() if isinstance(one, np.ndarray) else one for one in arguments]
     with pytest.raises(error, match=rf"\b{name}\b"):
         call(*arguments)
@@ -114,19 +116,29 @@ def test_step_model_output(method, t, error, bad):
 @pytest.mark.parametrize("error, bad", cases(BAD_LOG_P))
 def test_step_model_output_values(method, error, bad):
     scheduler = VQDiffusionScheduler(CLASSES + 1, sampling_method=method)
-    refuses(error, "model_output", scheduler.step, bad, 0, X)  # t = 0 reads every column, whatever the method
+    refuses(
+        error, "model_output", scheduler.step, bad, 0, X
+    )  # t = 0 reads every column, whatever the method
     if method == "gumbel":
         refuses(error, "model_output", scheduler.step, bad, 60, X)
 
 
 def test_the_inverse_cdf_refuses_bad_values_in_every_column_it_reads():
-    # Masked pixels at t = 1: each is unmasked with probability 1/2, and then its column has to be read.
+    # Masked pixels at t = 1: each is unmasked with probability 1/2, and then its column has to be
+    # read.
     scheduler = VQDiffusionScheduler(CLASSES + 1)
     for value in (np.nan, np.inf):
         model_output = np.full((1, CLASSES, 64), value, np.float32)
-        refuses(ValueError, "model_output", scheduler.step, model_output, 1, np.full((1, 64), CLASSES))
+        refuses(
+            ValueError, "model_output", scheduler.step, model_output, 1, np.full((1, 64), CLASSES)
+        )
     refuses(
-        ValueError, "model_output", scheduler.step, np.full((1, CLASSES, 64), -np.inf), 1, np.full((1, 64), CLASSES)
+        ValueError,
+        "model_output",
+        scheduler.step,
+        np.full((1, CLASSES, 64), -np.inf),
+        1,
+        np.full((1, 64), CLASSES),
     )
 
 
@@ -158,14 +170,18 @@ def test_timesteps(error, bad):
 
 
 @pytest.mark.parametrize(
-    "timestep", [60, np.int8(60), np.uint64(60), np.array(60), np.array([60]), np.array([[60]], np.uint8)]
+    "timestep",
+    [60, np.int8(60), np.uint64(60), np.array(60), np.array([60]), np.array([[60]], np.uint8)],
 )
 def test_good_timesteps(timestep):
     scheduler = VQDiffusionScheduler(CLASSES + 1)
     np.testing.assert_array_equal(
-        scheduler.step(LOG_P, timestep, X, 1).prev_sample, scheduler.step(LOG_P, 60, X, 1).prev_sample
+        scheduler.step(LOG_P, timestep, X, 1).prev_sample,
+        scheduler.step(LOG_P, 60, X, 1).prev_sample,
     )
-    np.testing.assert_array_equal(scheduler.q_posterior(LOG_P, X, timestep), scheduler.q_posterior(LOG_P, X, 60))
+    np.testing.assert_array_equal(
+        scheduler.q_posterior(LOG_P, X, timestep), scheduler.q_posterior(LOG_P, X, 60)
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,7 +202,8 @@ def test_q_sample_timesteps(error, t):
 
 
 @pytest.mark.parametrize(
-    "error, bad", cases({k: v for k, v in BAD_GRIDS.items() if not k.startswith("another") and k != "None"})
+    "error, bad",
+    cases({k: v for k, v in BAD_GRIDS.items() if not k.startswith("another") and k != "None"}),
 )
 def test_q_sample_and_index_to_log_onehot(error, bad):
     refuses(error, "x_0", VQDiffusionScheduler(CLASSES + 1).q_sample, bad, 60)
@@ -227,7 +244,8 @@ def test_transition_rows(cumulative):
 
 
 @pytest.mark.parametrize(
-    "num_classes, error", [(0, ValueError), (-3, ValueError), (2.5, TypeError), (True, TypeError), ("6", TypeError)]
+    "num_classes, error",
+    [(0, ValueError), (-3, ValueError), (2.5, TypeError), (True, TypeError), ("6", TypeError)],
 )
 def test_number_of_classes(num_classes, error):
     refuses(error, "num_classes", vqdiffusion.index_to_log_onehot, X, num_classes)
@@ -254,12 +272,18 @@ def test_nothing_to_do_is_a_result(method, shape):
         assert scheduler.step(log_p, t, x).prev_sample.shape == shape
         assert scheduler.step(log_p, t, x, [1] * batch).prev_sample.shape == shape
         assert scheduler.q_posterior(log_p, x, t).shape == (batch, CLASSES + 1, pixels)
-        assert scheduler.apply_cumulative_transitions(log_p, t).shape == (batch, CLASSES + 1, pixels)
+        assert scheduler.apply_cumulative_transitions(log_p, t).shape == (
+            batch,
+            CLASSES + 1,
+            pixels,
+        )
         assert scheduler.q_sample(x, np.zeros(batch, int)).shape == shape
     onehot = vqdiffusion.index_to_log_onehot(x, CLASSES + 1)
     assert onehot.shape == (batch, CLASSES + 1, pixels)
     for cumulative in (False, True):
-        rows = scheduler.log_Q_t_transitioning_to_known_class(t=3, x_t=x, log_onehot_x_t=onehot, cumulative=cumulative)
+        rows = scheduler.log_Q_t_transitioning_to_known_class(
+            t=3, x_t=x, log_onehot_x_t=onehot, cumulative=cumulative
+        )
         assert rows.shape == (batch, CLASSES + 1 - cumulative, pixels)
 
 
@@ -315,7 +339,11 @@ def test_arguments_of_the_class(name, value, error):
         {"alpha_cum_end": 0.5},  # and at the end
         {"gamma_cum_start": 0.5, "gamma_cum_end": 0.2, "alpha_cum_start": 0.5},  # γ̄ falls
         {"alpha_cum_start": 0.1, "alpha_cum_end": 0.2, "gamma_cum_end": 0.5},  # ᾱ rises
-        {"alpha_cum_start": 0.5, "alpha_cum_end": 0.3, "gamma_cum_end": 0.69},  # ᾱ falls, but ᾱ / (1 - γ̄) rises
+        {
+            "alpha_cum_start": 0.5,
+            "alpha_cum_end": 0.3,
+            "gamma_cum_end": 0.69,
+        },  # ᾱ falls, but ᾱ / (1 - γ̄) rises
     ],
 )
 def test_schedules_that_are_no_chain(ends):
@@ -323,7 +351,9 @@ def test_schedules_that_are_no_chain(ends):
         VQDiffusionScheduler(18, **ends)
 
 
-@pytest.mark.parametrize("value, error", [(-1, ValueError), (2.0, TypeError), (True, TypeError), (2**40, ValueError)])
+@pytest.mark.parametrize(
+    "value, error", [(-1, ValueError), (2.0, TypeError), (True, TypeError), (2**40, ValueError)]
+)
 def test_number_of_threads(value, error):
     before = vqdiffusion.get_num_threads()
     with pytest.raises(error, match="num_threads"):
@@ -346,7 +376,9 @@ def test_uniforms_that_are_none(bad):
 
 def test_more_classes_than_indices_can_name():
     with pytest.raises(ValueError, match="num_classes"):
-        _native.index_to_log_onehot(np.zeros((0, 0), np.int64), 2**31, np.empty((0, 0, 0), np.float32))
+        _native.index_to_log_onehot(
+            np.zeros((0, 0), np.int64), 2**31, np.empty((0, 0, 0), np.float32)
+        )
 
 
 def test_no_pixels_of_many_rows_return_at_once():

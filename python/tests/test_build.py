@@ -1,4 +1,6 @@
-"""What is built and shipped: shared objects, wheel and sdist; and what the build says when a tool is missing."""
+"""What is built and shipped: shared objects, wheel and sdist; and what the build says when a tool
+is missing.
+"""
 
 import importlib.metadata
 import os
@@ -17,23 +19,30 @@ from vqdiffusion import _native
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED_OBJECTS = sorted(Path(vqdiffusion.__file__).parent.glob("*.so"))
-LEVELS = {"x86_64": ["x86_64", "x86_64_v3", "x86_64_v4"], "aarch64": ["aarch64"]}[os.uname().machine]
+LEVELS = {"x86_64": ["x86_64", "x86_64_v3", "x86_64_v4"], "aarch64": ["aarch64"]}[
+    os.uname().machine
+]
 STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 def output_of(*command, **options):
-    return subprocess.run(list(map(str, command)), check=True, capture_output=True, text=True, **options).stdout
+    return subprocess.run(
+        list(map(str, command)), check=True, capture_output=True, text=True, **options
+    ).stdout
 
 
 each_shared_object = pytest.mark.parametrize("path", SHARED_OBJECTS, ids=lambda path: path.name)
 
 
-# ---- Shared objects --------------------------------------------------------------------------------------------------
+# ---- Shared objects
+# ------------------------------------------------------------------------------------------------
 
 
 def test_one_for_each_level():
     suffix = "abi3.so" if STABLE_ABI else sysconfig.get_config_var("EXT_SUFFIX").removeprefix(".")
-    assert [path.name for path in SHARED_OBJECTS] == [f"_native_{level}.{suffix}" for level in LEVELS]
+    assert [path.name for path in SHARED_OBJECTS] == [
+        f"_native_{level}.{suffix}" for level in LEVELS
+    ]
 
 
 @each_shared_object
@@ -53,7 +62,9 @@ def test_needs_only_the_c_library(path):
 def test_exports_its_entry_point_alone(path):
     lines = output_of("nm", "-D", "--defined-only", path).splitlines()
     assert [line.split()[-1] for line in lines] == [f"PyInit_{path.name.split('.')[0]}"]
-    undefined = [line.split()[-1] for line in output_of("nm", "-D", "--undefined-only", path).splitlines()]
+    undefined = [
+        line.split()[-1] for line in output_of("nm", "-D", "--undefined-only", path).splitlines()
+    ]
     assert not [name for name in undefined if name.startswith(("swift_", "$s", "_swift", "vqd_"))]
 
 
@@ -77,18 +88,32 @@ def test_has_no_instructions_above_its_level(path):
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="AArch64 runs all the other tests")
 def test_compiles_for_aarch64(tmp_path):
-    """The Swift sources, for a CPU that is not there to run them: vectors become NEON's and no lane calls a function."""
-    options = "-enable-experimental-feature Embedded -wmo -O -swift-version 6 -parse-as-library -emit-object"
+    """The Swift sources, for a CPU that is not there to run them: vectors become NEON's and no lane
+    calls a function.
+    """
+    options = "-enable-experimental-feature Embedded -wmo -O -swift-version 6 "
+    options += "-parse-as-library -emit-object"
     include, objects = ROOT / "Sources/CVQDiffusion/include", []
     for module in "VQDiffusion", "VQDiffusionABI":
         objects.append(tmp_path / f"{module}.o")
         output_of(
-            *("swiftc", "-target", "aarch64-none-none-elf", *options.split(), "-Xcc", "-ffreestanding"),
+            *(
+                "swiftc",
+                "-target",
+                "aarch64-none-none-elf",
+                *options.split(),
+                "-Xcc",
+                "-ffreestanding",
+            ),
             *("-I", include, "-I", tmp_path, "-module-name", module, "-o", objects[-1]),
             *("-emit-module", "-emit-module-path", tmp_path / f"{module}.swiftmodule"),
             *sorted(ROOT.glob(f"Sources/{module}/**/*.swift")),
         )
-    names = {line.split()[-1] for line in output_of("nm", "--undefined-only", *objects).splitlines() if " U " in line}
+    names = {
+        line.split()[-1]
+        for line in output_of("nm", "--undefined-only", *objects).splitlines()
+        if " U " in line
+    }
     plain = {name for name in names if not name.startswith(("vqd_", "$e11VQDiffusion"))}
     of_libc = {"memcpy", "memmove", "memset", "free", "posix_memalign", "arc4random_buf", "sqrt"}
     assert plain <= of_libc | {"__stack_chk_fail", "__stack_chk_guard"}
@@ -101,25 +126,42 @@ def test_version_is_the_same_everywhere():
     assert vqdiffusion.__version__ == _native.version() == importlib.metadata.version("vqdiffusion")
 
 
-# ---- Wheel and sdist -------------------------------------------------------------------------------------------------
+# ---- Wheel and sdist
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
 def dist(tmp_path_factory):
     """Builds a wheel and an sdist from this folder, with the tools of this environment."""
     folder = tmp_path_factory.mktemp("dist")
-    output_of(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--sdist", "--outdir", folder, ROOT)
+    output_of(
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        "--wheel",
+        "--sdist",
+        "--outdir",
+        folder,
+        ROOT,
+    )
     return folder
 
 
 def test_wheel(dist):
     (path,) = dist.glob("*.whl")
     if STABLE_ABI:
-        assert re.fullmatch(rf"vqdiffusion-{vqdiffusion.__version__}-cp311-abi3-linux_(x86_64|aarch64)\.whl", path.name)
+        assert re.fullmatch(
+            rf"vqdiffusion-{vqdiffusion.__version__}-cp311-abi3-linux_(x86_64|aarch64)\.whl",
+            path.name,
+        )
     with zipfile.ZipFile(path) as wheel:
         members = {info.filename: info for info in wheel.infolist()}
         metadata = wheel.read(f"vqdiffusion-{vqdiffusion.__version__}.dist-info/METADATA").decode()
-    assert sum(info.compress_size for name, info in members.items() if not name.endswith(".npz")) < 1_000_000
+    assert (
+        sum(info.compress_size for name, info in members.items() if not name.endswith(".npz"))
+        < 1_000_000
+    )
     native = {name for name in members if name.endswith(".so")}
     assert native == {f"vqdiffusion/{path.name}" for path in SHARED_OBJECTS}
     shipped = ".py", ".pyi", ".typed", ".npz"
@@ -141,15 +183,19 @@ def test_sdist_has_all_that_a_build_needs(dist, tmp_path):
                 assert (tree / file.relative_to(ROOT)).is_file(), file
     for name in "setup.py", "pyproject.toml", "LICENSE", "README.md", "Makefile":
         assert (tree / name).is_file(), name
-    output_of("swift", "package", "describe", cwd=tree)  # fails where a target's sources are missing
+    output_of(
+        "swift", "package", "describe", cwd=tree
+    )  # fails where a target's sources are missing
 
 
-# ---- Missing tools ---------------------------------------------------------------------------------------------------
+# ---- Missing tools
+# ------------------------------------------------------------------------------------------------
 
 
 def failed_build(tools, prologue="pass", command="build_ext", **environment):
     """Starts a build with nothing but `tools` on PATH, and returns the last thing it says."""
-    run = f"import runpy, sys; sys.argv = ['setup.py', '{command}']; runpy.run_path('setup.py', run_name='__main__')"
+    run = f"import runpy, sys; sys.argv = ['setup.py', '{command}']; "
+    run += "runpy.run_path('setup.py', run_name='__main__')"
     code = f"{prologue}; {run}"
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -175,7 +221,8 @@ def add_swift(folder, says):
 def test_without_swift(tmp_path, command):
     message = failed_build(tmp_path, command=command)
     assert message.startswith(
-        "error: vqdiffusion needs Swift 6.3 or newer to build, but there is no working `swift` on PATH: install "
+        "error: vqdiffusion needs Swift 6.3 or newer to build, but there is no working `swift` on "
+        "PATH: install "
     )
 
 
@@ -185,12 +232,14 @@ def test_with_another_program_called_swift(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "says, version", [("Swift version 5.10.1 (swift-5.10.1-RELEASE)", "5.10"), ("Swift version 6.1", "6.1")]
+    "says, version",
+    [("Swift version 5.10.1 (swift-5.10.1-RELEASE)", "5.10"), ("Swift version 6.1", "6.1")],
 )
 def test_with_an_old_swift(tmp_path, says, version):
     add_swift(tmp_path, says)
     assert failed_build(tmp_path).startswith(
-        f"error: vqdiffusion needs Swift 6.3 or newer to build, but `swift --version` says {version}: install "
+        "error: vqdiffusion needs Swift 6.3 or newer to build, but `swift --version` says "
+        f"{version}: install "
     )
 
 
@@ -198,7 +247,8 @@ def test_without_a_c_compiler(tmp_path):
     add_swift(tmp_path, "Swift version 6.3 (swift-6.3-RELEASE)")
     message = failed_build(tmp_path, CC="no-such-compiler -O2")
     assert message.startswith(
-        "error: vqdiffusion needs a C compiler to build, but there is no `no-such-compiler` on PATH: install "
+        "error: vqdiffusion needs a C compiler to build, but there is no `no-such-compiler` on "
+        "PATH: install "
     )
     assert "needs a C compiler" in failed_build(tmp_path)
 
@@ -207,7 +257,8 @@ def test_without_the_headers_of_python(tmp_path):
     add_swift(tmp_path, "Swift version 10.0-dev")
     compiler = tmp_path / "cc"
     shutil.copy("/bin/true", compiler)
-    prologue = "import setuptools, distutils.sysconfig as s; s.get_python_inc = lambda *_, **__: '/nowhere/python'"
+    prologue = "import setuptools, distutils.sysconfig as s; "
+    prologue += "s.get_python_inc = lambda *_, **__: '/nowhere/python'"
     message = failed_build(tmp_path, prologue, CC="cc")
     assert re.fullmatch(
         r"error: vqdiffusion needs the headers of Python to build, but there is no /.*/Python.h: "
@@ -221,7 +272,7 @@ READ_ONLY = "raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)"
 
 @pytest.mark.parametrize("function", ["os.makedirs", "builtins.open"])
 def test_in_a_folder_that_cannot_be_written_to(tmp_path, function):
-    """The root user may write everywhere, so the calls that would fail for others are made to fail."""
+    """The root user may write everywhere, so the calls that fail for others are made to."""
     prologue = f"""
 import builtins, errno, os
 original = {function}
@@ -233,7 +284,8 @@ def refused(path, *rest, **named):
 """
     message = failed_build(tmp_path, f"exec({prologue!r})", command="bdist_wheel")
     assert re.fullmatch(
-        r"vqdiffusion builds in its source folder, but /.* cannot be written to \(Read-only file system\): "
+        r"vqdiffusion builds in its source folder, but /.* cannot be written to \(Read-only file "
+        r"system\): "
         r"copy the folder to where you may write, and install from there\.",
         message,
     )
@@ -241,4 +293,6 @@ def refused(path, *rest, **named):
 
 def test_an_unknown_cpu_level(tmp_path):
     message = failed_build(tmp_path, VQDIFFUSION_BUILD_CPUS="x86-64-v3,i386")
-    assert message.startswith("VQDIFFUSION_BUILD_CPUS must name CPU levels among ") and message.endswith(", not i386.")
+    assert message.startswith(
+        "VQDIFFUSION_BUILD_CPUS must name CPU levels among "
+    ) and message.endswith(", not i386.")

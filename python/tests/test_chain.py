@@ -14,8 +14,9 @@ METHODS = ["inverse_cdf", "gumbel"]
 
 @pytest.mark.parametrize("method", METHODS)
 def test_independent_pixels(method):
-    # The model output is the distribution of the data itself, another one in each row. False alarms: each of the 8
-    # chi-square tests 1e-6; of the 2 x 100 comparisons of the masked fraction, at 6 standard deviations, 4e-7 in all.
+    # The model output is the distribution of the data itself, another one in each row. False
+    # alarms: each of the 8 chi-square tests 1e-6; of the 2 x 100 comparisons of the masked
+    # fraction, at 6 standard deviations, 4e-7 in all.
     classes, rows, pixels = 5, 4, 50_000
     rng = np.random.default_rng(1)
     scheduler = VQDiffusionScheduler(classes + 1, sampling_method=method)
@@ -36,7 +37,8 @@ def test_independent_pixels(method):
 
 
 def clean_given_noisy(joint, truth, t):
-    """log p(x_0 of each pixel | x_t of both pixels), for two pixels with the joint distribution of clean data given.
+    """log p(x_0 of each pixel | x_t of both pixels), for two pixels with the joint distribution of
+    clean data given.
 
     Indices: x_t of the first pixel, x_t of the second, class, pixel.
     """
@@ -49,16 +51,22 @@ def clean_given_noisy(joint, truth, t):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_two_dependent_pixels(method):
-    # Pixels are drawn separately within a step, which costs 0.01 in total variation over 100 steps; 20 000 chains add a
-    # statistical error of 0.008 on average. The bound of 0.03 is more than five standard deviations beyond both.
+    # Pixels are drawn separately within a step, which costs 0.01 in total variation over 100 steps;
+    # 20 000 chains add a statistical error of 0.008 on average. The bound of 0.03 is more than five
+    # standard deviations beyond both.
     classes, chains = 3, 20_000
     joint = np.array([[0.30, 0.01, 0.04], [0.00, 0.25, 0.05], [0.10, 0.05, 0.20]])
     rng = np.random.default_rng(2)
-    scheduler, truth = VQDiffusionScheduler(classes + 1, sampling_method=method), Reference(classes + 1)
+    scheduler, truth = (
+        VQDiffusionScheduler(classes + 1, sampling_method=method),
+        Reference(classes + 1),
+    )
     x = np.full((2, chains), classes)
     for t in scheduler.timesteps:
         table = clean_given_noisy(joint, truth, t)
-        model_output = table[x[0], x[1]].T  # (pixel, class, chain): one row of the batch for each of the two pixels
+        model_output = table[
+            x[0], x[1]
+        ].T  # (pixel, class, chain): one row of the batch for each of the two pixels
         x = scheduler.step(model_output, t, x, rng).prev_sample
     counts = np.bincount(x[0] * classes + x[1], minlength=classes * classes)
     assert np.abs(counts / chains - joint.ravel()).sum() / 2 < 0.03
@@ -67,9 +75,15 @@ def test_two_dependent_pixels(method):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("t", [1, 5, 50, 99])
 def test_a_step_back_from_the_forward_process_lands_on_the_forward_process(method, t):
-    # With the exact p(x_0 | x_t), q(x_t) and one reverse step give q(x_{t-1}). False alarms: 1e-6 each.
+    # With the exact p(x_0 | x_t), q(x_t) and one reverse step give q(x_{t-1}). False alarms: 1e-6
+    # each.
     classes, pixels = 4, 200_000
-    schedule = {"alpha_cum_start": 0.9, "alpha_cum_end": 0.1, "gamma_cum_start": 0.02, "gamma_cum_end": 0.6}
+    schedule = {
+        "alpha_cum_start": 0.9,
+        "alpha_cum_end": 0.1,
+        "gamma_cum_start": 0.02,
+        "gamma_cum_end": 0.6,
+    }
     rng = np.random.default_rng(t)
     scheduler, truth = (
         VQDiffusionScheduler(classes + 1, **schedule, sampling_method=method),

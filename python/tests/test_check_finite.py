@@ -1,4 +1,6 @@
-"""`check_finite`: all of the model output is read, and what cannot be drawn from is refused wherever it is."""
+"""`check_finite`: all of the model output is read, and what cannot be drawn from is refused
+wherever it is.
+"""
 
 import re
 
@@ -14,7 +16,11 @@ BFLOAT16 = np.dtype([("bfloat16", "u2")])
 @pytest.fixture
 def case():
     rng = np.random.default_rng(2)
-    return VQDiffusionScheduler(6), random_log_p(rng, 2, 5, 40), random_classes(rng, 2, 5, 40, mask_rate=1)
+    return (
+        VQDiffusionScheduler(6),
+        random_log_p(rng, 2, 5, 40),
+        random_classes(rng, 2, 5, 40, mask_rate=1),
+    )
 
 
 def turned(x):
@@ -32,7 +38,9 @@ def test_every_element_is_looked_at(case, value, t):
         bad = log_p.copy()
         bad[place] = value
         for given in (bad, turned(bad)):
-            with pytest.raises(ValueError, match=rf"^model_output must hold .* at {re.escape(str(list(place)))}$"):
+            with pytest.raises(
+                ValueError, match=rf"^model_output must hold .* at {re.escape(str(list(place)))}$"
+            ):
                 scheduler.step(given, t, x, 1, check_finite=True)
 
 
@@ -42,7 +50,9 @@ def test_columns_without_mass(case):
     scheduler.step(log_p, 99, x, 1, check_finite=True)
     log_p[1, :, 7] = log_p[1, :, 30] = -np.inf
     for given in (log_p, turned(log_p)):
-        with pytest.raises(ValueError, match="^model_output must give every pixel a class .* at row 1, pixel 7$"):
+        with pytest.raises(
+            ValueError, match="^model_output must give every pixel a class .* at row 1, pixel 7$"
+        ):
             scheduler.step(given, 99, x, 1, check_finite=True)
 
 
@@ -59,7 +69,9 @@ def test_without_it_what_is_not_read_goes_unseen(case):
             scheduler.step(log_p, 99, x, check_finite=True, **options)
     # The needed columns alone are read anyway.
     given = log_p.transpose(0, 2, 1)[plan.needed].T
-    np.testing.assert_array_equal(scheduler.step(given, 99, x, plan=plan, check_finite=True).prev_sample, tokens)
+    np.testing.assert_array_equal(
+        scheduler.step(given, 99, x, plan=plan, check_finite=True).prev_sample, tokens
+    )
 
 
 def test_the_tokens_are_the_same_and_a_refusal_draws_nothing(case):
@@ -67,7 +79,9 @@ def test_the_tokens_are_the_same_and_a_refusal_draws_nothing(case):
     one, other = np.random.default_rng(3), np.random.default_rng(3)
     for t in (0, 50):
         expected = scheduler.step(log_p, t, x, one).prev_sample
-        np.testing.assert_array_equal(scheduler.step(log_p, t, x, other, check_finite=True).prev_sample, expected)
+        np.testing.assert_array_equal(
+            scheduler.step(log_p, t, x, other, check_finite=True).prev_sample, expected
+        )
     log_p[0, 0, 0] = np.nan
     with pytest.raises(ValueError, match="model_output"):
         scheduler.step(log_p, 50, x, other, check_finite=True)
@@ -80,7 +94,9 @@ def test_gumbel_reads_everything_anyway(case, t, monkeypatch):
     scheduler = VQDiffusionScheduler(6, sampling_method="gumbel")
     expected = scheduler.step(log_p, t, x, 1).prev_sample
     monkeypatch.setattr(_native, "check_model_output", None)
-    np.testing.assert_array_equal(scheduler.step(log_p, t, x, 1, check_finite=True).prev_sample, expected)
+    np.testing.assert_array_equal(
+        scheduler.step(log_p, t, x, 1, check_finite=True).prev_sample, expected
+    )
     for place in np.ndindex(2, 5, 3):
         bad = log_p.copy()
         bad[place] = np.nan

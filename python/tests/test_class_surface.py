@@ -23,7 +23,11 @@ SIGNATURES = {
         "gamma_cum_end": 0.99999,
         "*sampling_method": "inverse_cdf",
     },
-    VQDiffusionScheduler.set_timesteps: {"self": REQUIRED, "num_inference_steps": REQUIRED, "device": None},
+    VQDiffusionScheduler.set_timesteps: {
+        "self": REQUIRED,
+        "num_inference_steps": REQUIRED,
+        "device": None,
+    },
     VQDiffusionScheduler.step: {
         "self": REQUIRED,
         "model_output": REQUIRED,
@@ -46,8 +50,18 @@ SIGNATURES = {
         "*floor": -70.0,
         "*return_dict": True,
     },
-    VQDiffusionScheduler.plan: {"self": REQUIRED, "timestep": REQUIRED, "sample": REQUIRED, "generator": None},
-    VQDiffusionScheduler.q_posterior: {"self": REQUIRED, "log_p_x_0": REQUIRED, "x_t": REQUIRED, "t": REQUIRED},
+    VQDiffusionScheduler.plan: {
+        "self": REQUIRED,
+        "timestep": REQUIRED,
+        "sample": REQUIRED,
+        "generator": None,
+    },
+    VQDiffusionScheduler.q_posterior: {
+        "self": REQUIRED,
+        "log_p_x_0": REQUIRED,
+        "x_t": REQUIRED,
+        "t": REQUIRED,
+    },
     VQDiffusionScheduler.log_Q_t_transitioning_to_known_class: {
         "self": REQUIRED,
         "*t": REQUIRED,
@@ -55,8 +69,17 @@ SIGNATURES = {
         "*log_onehot_x_t": REQUIRED,
         "*cumulative": REQUIRED,
     },
-    VQDiffusionScheduler.apply_cumulative_transitions: {"self": REQUIRED, "q": REQUIRED, "t": REQUIRED},
-    VQDiffusionScheduler.q_sample: {"self": REQUIRED, "x_0": REQUIRED, "t": REQUIRED, "generator": None},
+    VQDiffusionScheduler.apply_cumulative_transitions: {
+        "self": REQUIRED,
+        "q": REQUIRED,
+        "t": REQUIRED,
+    },
+    VQDiffusionScheduler.q_sample: {
+        "self": REQUIRED,
+        "x_0": REQUIRED,
+        "t": REQUIRED,
+        "generator": None,
+    },
     VQDiffusionScheduler.save_pretrained: {
         "self": REQUIRED,
         "save_directory": REQUIRED,
@@ -75,7 +98,11 @@ SIGNATURES = {
         "return_unused_kwargs": False,
         "**kwargs": REQUIRED,
     },
-    VQDiffusionScheduler.from_config: {"config": REQUIRED, "return_unused_kwargs": False, "**kwargs": REQUIRED},
+    VQDiffusionScheduler.from_config: {
+        "config": REQUIRED,
+        "return_unused_kwargs": False,
+        "**kwargs": REQUIRED,
+    },
     VQDiffusionScheduler.load_config: {
         "pretrained_model_name_or_path": REQUIRED,
         "return_unused_kwargs": False,
@@ -104,7 +131,9 @@ SIGNATURES = {
 def test_signatures(function):
     prefix = {inspect.Parameter.KEYWORD_ONLY: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     parameters = inspect.signature(function).parameters.values()
-    assert [(prefix.get(p.kind, "") + p.name, p.default) for p in parameters] == list(SIGNATURES[function].items())
+    assert [(prefix.get(p.kind, "") + p.name, p.default) for p in parameters] == list(
+        SIGNATURES[function].items()
+    )
     assert function.__doc__
     if inspect.isfunction(function):
         assert all(p.annotation is not REQUIRED for p in parameters if p.name != "self")
@@ -128,7 +157,9 @@ def test_names():
     }
     assert all(hasattr(vqdiffusion, name) for name in vqdiffusion.__all__)
     assert vqdiffusion.__version__ == version("vqdiffusion")
-    assert (files(vqdiffusion) / "py.typed").is_file() and (files(vqdiffusion) / "_native.pyi").is_file()
+    assert (files(vqdiffusion) / "py.typed").is_file() and (
+        files(vqdiffusion) / "_native.pyi"
+    ).is_file()
 
 
 def test_attributes():
@@ -138,9 +169,18 @@ def test_attributes():
     assert scheduler.num_embed == 18 and scheduler.mask_class == 17
     assert scheduler.num_inference_steps is None
     assert scheduler.timesteps.tolist() == list(range(50))[::-1]
-    for name in ("log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct"):
+    for name in (
+        "log_at",
+        "log_bt",
+        "log_ct",
+        "log_cumprod_at",
+        "log_cumprod_bt",
+        "log_cumprod_ct",
+    ):
         assert getattr(scheduler, name).dtype == np.float32
-    assert VQDiffusionScheduler(num_train_timesteps=50, num_vec_classes=18).config == scheduler.config
+    assert (
+        VQDiffusionScheduler(num_train_timesteps=50, num_vec_classes=18).config == scheduler.config
+    )
 
 
 def test_the_output_by_name_and_by_position():
@@ -148,7 +188,9 @@ def test_the_output_by_name_and_by_position():
     out = VQDiffusionSchedulerOutput(prev_sample=tokens)
     assert out.prev_sample is tokens and out[0] is tokens and out["prev_sample"] is tokens
     assert out.to_tuple() == (tokens,) and out[:1] == (tokens,) and out[-1] is tokens
-    assert list(out) == list(out.keys()) == ["prev_sample"] and len(out) == 1 and "prev_sample" in out
+    assert (
+        list(out) == list(out.keys()) == ["prev_sample"] and len(out) == 1 and "prev_sample" in out
+    )
     assert dict(out)["prev_sample"] is tokens
     with pytest.raises(KeyError):
         out["sample"]
@@ -161,11 +203,14 @@ import sys
 import numpy, numpy.typing, numpy.random
 known = set(sys.modules)
 import vqdiffusion
-loaded = {name.partition(".")[0] for name in set(sys.modules) - known} - set(sys.stdlib_module_names)
+loaded = {name.partition(".")[0] for name in set(sys.modules) - known}
+loaded -= set(sys.stdlib_module_names)
 print(*sorted(loaded))
 """
 
 
 def test_importing_it_imports_numpy_and_nothing_else():
-    run = subprocess.run([sys.executable, "-W", "error", "-c", IMPORTED], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", IMPORTED], capture_output=True, text=True
+    )
     assert run.stdout.split() == ["vqdiffusion"], run.stderr

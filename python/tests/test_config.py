@@ -93,8 +93,18 @@ def test_read_only():
 
 
 def test_numpy_numbers_become_plain_ones():
-    scheduler = VQDiffusionScheduler(np.int16(18), np.array(50), np.float64(0.99), 0.05, np.float32(0), 0)
-    assert [type(value) for value in scheduler.config.values()] == [int, int, float, float, float, float, str]
+    scheduler = VQDiffusionScheduler(
+        np.int16(18), np.array(50), np.float64(0.99), 0.05, np.float32(0), 0
+    )
+    assert [type(value) for value in scheduler.config.values()] == [
+        int,
+        int,
+        float,
+        float,
+        float,
+        float,
+        str,
+    ]
     json.dumps(scheduler.config)
 
 
@@ -110,12 +120,17 @@ def test_round_trip_through_a_folder(tmp_path):
         getattr(VQDiffusionScheduler(**ARGUMENTS), save)(folder)
         assert arguments_of(getattr(VQDiffusionScheduler, load)(str(folder))) == ARGUMENTS
     assert [file.name for file in folder.iterdir()] == ["scheduler_config.json"]
-    assert arguments_of(VQDiffusionScheduler.from_config(VQDiffusionScheduler.load_config(folder))) == ARGUMENTS
+    assert (
+        arguments_of(VQDiffusionScheduler.from_config(VQDiffusionScheduler.load_config(folder)))
+        == ARGUMENTS
+    )
 
 
 def test_a_file_of_diffusers_survives_to_the_byte_and_names_the_sampler(tmp_path):
     scheduler = VQDiffusionScheduler.from_pretrained(folder_with(tmp_path / "a", FILE))
-    assert arguments_of(scheduler) == ARGUMENTS and scheduler.config.sampling_method == "inverse_cdf"
+    assert (
+        arguments_of(scheduler) == ARGUMENTS and scheduler.config.sampling_method == "inverse_cdf"
+    )
     scheduler.save_pretrained(tmp_path / "b")
     assert (tmp_path / "b" / "scheduler_config.json").read_text(encoding="utf-8") == OURS
 
@@ -139,16 +154,28 @@ def test_keywords_go_before_the_file(tmp_path):
     )
     assert scheduler.num_embed == 7 and scheduler.config.num_train_timesteps == 50
     assert scheduler.config.sampling_method == "gumbel"
-    assert unused == {"colour": "red", "_class_name": "VQDiffusionScheduler", "_diffusers_version": "0.42.1"}
-    config, unused, commit = VQDiffusionScheduler.load_config(folder, True, return_commit_hash=True, colour="red")
+    assert unused == {
+        "colour": "red",
+        "_class_name": "VQDiffusionScheduler",
+        "_diffusers_version": "0.42.1",
+    }
+    config, unused, commit = VQDiffusionScheduler.load_config(
+        folder, True, return_commit_hash=True, colour="red"
+    )
     assert config == json.loads(FILE) and unused == {"colour": "red"} and commit is None
 
 
 def test_unknown_entries_warn_and_survive(tmp_path):
-    entries = {**json.loads(FILE), "prediction": {"kind": "sample"}, "steps_offset": 1, "_private": 2}
+    entries = {
+        **json.loads(FILE),
+        "prediction": {"kind": "sample"},
+        "steps_offset": 1,
+        "_private": 2,
+    }
     folder = folder_with(tmp_path / "a", json.dumps(entries))
     with pytest.warns(
-        UserWarning, match="VQDiffusionScheduler has no argument prediction, steps_offset: without effect"
+        UserWarning,
+        match="VQDiffusionScheduler has no argument prediction, steps_offset: without effect",
     ) as seen:
         scheduler = VQDiffusionScheduler.from_pretrained(folder)
     assert len(seen) == 1
@@ -214,16 +241,22 @@ def test_a_file_that_is_no_text(tmp_path):
 
 def test_a_name_that_is_no_folder():
     with pytest.raises(
-        OSError, match="'microsoft/vq-diffusion-ithq' is neither a folder nor a file, and nothing is downloaded"
+        OSError,
+        match="'microsoft/vq-diffusion-ithq' is neither a folder nor a file, and nothing "
+        "is downloaded",
     ):
         VQDiffusionScheduler.from_pretrained("microsoft/vq-diffusion-ithq", subfolder="scheduler")
 
 
 def test_unfit_entries(tmp_path):
     with pytest.raises(ValueError, match="config must hold 'num_vec_classes', got only"):
-        VQDiffusionScheduler.from_pretrained(folder_with(tmp_path / "a", '{"num_train_timesteps": 50}'))
+        VQDiffusionScheduler.from_pretrained(
+            folder_with(tmp_path / "a", '{"num_train_timesteps": 50}')
+        )
     with pytest.raises(TypeError, match="num_vec_classes must be an integer, not str '18'"):
-        VQDiffusionScheduler.from_pretrained(folder_with(tmp_path / "b", '{"num_vec_classes": "18"}'))
+        VQDiffusionScheduler.from_pretrained(
+            folder_with(tmp_path / "b", '{"num_vec_classes": "18"}')
+        )
     with pytest.raises(ValueError, match="alpha_cum_start"):
         VQDiffusionScheduler.from_pretrained(
             folder_with(tmp_path / "c", '{"num_vec_classes": 18, "alpha_cum_start": NaN}')
@@ -265,8 +298,12 @@ class Named(VQDiffusionScheduler):
 
 
 def test_a_subclass(tmp_path):
-    scheduler = Named.from_config({"num_vec_classes": 5, "colour": "blue", "_class_name": "VQDiffusionScheduler"})
-    assert type(scheduler) is Named and scheduler.colour == "blue" and len(scheduler.timesteps) == 10
+    scheduler = Named.from_config(
+        {"num_vec_classes": 5, "colour": "blue", "_class_name": "VQDiffusionScheduler"}
+    )
+    assert (
+        type(scheduler) is Named and scheduler.colour == "blue" and len(scheduler.timesteps) == 10
+    )
     assert scheduler.config._class_name == "Named" and repr(scheduler).startswith("Named {")
     copied = pickle.loads(pickle.dumps(scheduler))
     assert type(copied) is Named and copied.colour == "blue"
@@ -289,7 +326,9 @@ def same(one, other):
             np.testing.assert_array_equal(value, getattr(other, name))
     x = np.full((2, 30), one.mask_class)
     log_p = np.zeros((2, one.mask_class, 30))
-    np.testing.assert_array_equal(one.step(log_p, 7, x, 3).prev_sample, other.step(log_p, 7, x, 3).prev_sample)
+    np.testing.assert_array_equal(
+        one.step(log_p, 7, x, 3).prev_sample, other.step(log_p, 7, x, 3).prev_sample
+    )
 
 
 @pytest.mark.parametrize(
@@ -297,7 +336,10 @@ def same(one, other):
     [
         copy.copy,
         copy.deepcopy,
-        *(lambda s, p=p: pickle.loads(pickle.dumps(s, p)) for p in range(pickle.HIGHEST_PROTOCOL + 1)),
+        *(
+            lambda s, p=p: pickle.loads(pickle.dumps(s, p))
+            for p in range(pickle.HIGHEST_PROTOCOL + 1)
+        ),
     ],
 )
 def test_copies(duplicate):
@@ -318,10 +360,15 @@ def test_a_pickle_holds_no_numpy_arrays():
 
 
 def test_pickles_load_in_another_process(tmp_path):
-    schedulers = [VQDiffusionScheduler(18), VQDiffusionScheduler(**ARGUMENTS, sampling_method="gumbel")]
+    schedulers = [
+        VQDiffusionScheduler(18),
+        VQDiffusionScheduler(**ARGUMENTS, sampling_method="gumbel"),
+    ]
     (tmp_path / "pickle").write_bytes(pickle.dumps(schedulers))
     script = "import pickle, sys; print(*pickle.load(open(sys.argv[1], 'rb')), sep='')"
     run = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, tmp_path / "pickle"], capture_output=True, text=True
+        [sys.executable, "-W", "error", "-c", script, tmp_path / "pickle"],
+        capture_output=True,
+        text=True,
     )
     assert run.stdout == "".join(map(repr, schedulers)) + "\n", run.stderr

@@ -28,7 +28,10 @@ def denoiser():
 
 @pytest.fixture(scope="module")
 def weights():
-    with resources.files(vqdiffusion.demo).joinpath("digits.npz").open("rb") as file, np.load(file) as archive:
+    with (
+        resources.files(vqdiffusion.demo).joinpath("digits.npz").open("rb") as file,
+        np.load(file) as archive,
+    ):
         return dict(archive)
 
 
@@ -39,10 +42,16 @@ def log_p_in_float64(weights, x_t, t, label):
     def norm(v):
         return v / np.sqrt((v**2).mean(axis=-1, keepdims=True) + 1e-6)
 
-    h = np.array([w["token"][x_t[p]] + w["position"][p] + w["timestep"][t] + w["label"][label] for p in range(64)])
+    h = np.array(
+        [
+            w["token"][x_t[p]] + w["position"][p] + w["timestep"][t] + w["label"][label]
+            for p in range(64)
+        ]
+    )
     for layer in range(4):
         relative, qkv, attention_out, up, down = (
-            w[f"blocks.{layer}.{name}"] for name in ("relative", "qkv", "attention_out", "up", "down")
+            w[f"blocks.{layer}.{name}"]
+            for name in ("relative", "qkv", "attention_out", "up", "down")
         )
         q, k, v = np.split(norm(h) @ qkv, 3, axis=1)
         heads, mixed = len(relative), []
@@ -72,14 +81,18 @@ def test_denoiser_against_float64(denoiser, weights, rng):
         assert log_p.shape == (batch, 17, 64) and log_p.dtype == np.float32
         assert np.abs(np.logaddexp.reduce(log_p.astype(np.float64), axis=1)).max() < 1e-5
         for row in (0, 1, 24, 25, 26):
-            np.testing.assert_allclose(log_p[row], log_p_in_float64(weights, x_t[row], t, labels[row]), atol=2e-4)
+            np.testing.assert_allclose(
+                log_p[row], log_p_in_float64(weights, x_t[row], t, labels[row]), atol=2e-4
+            )
 
 
 def test_rows_do_not_touch_each_other(denoiser, rng):
     x_t, labels = rng.integers(0, MASK + 1, (30, 64)), rng.integers(0, NULL_LABEL + 1, 30)
     together = denoiser(x_t, 50, labels)
     for row in (0, 13, 29):
-        np.testing.assert_allclose(denoiser(x_t[row : row + 1], 50, labels[row : row + 1])[0], together[row], atol=1e-4)
+        np.testing.assert_allclose(
+            denoiser(x_t[row : row + 1], 50, labels[row : row + 1])[0], together[row], atol=1e-4
+        )
     assert denoiser(x_t[:0], 50, labels[:0]).shape == (0, 17, 64)
 
 
@@ -133,14 +146,16 @@ def test_fewer_steps_and_no_guidance(rng):
 
 def test_the_generator_decides():
     generators = map(np.random.default_rng, (7, 7, 8))
-    first, again, other = (generate([3, 8], steps=10, generator=generator).digits for generator in generators)
+    first, again, other = (
+        generate([3, 8], steps=10, generator=generator).digits for generator in generators
+    )
     np.testing.assert_array_equal(first, again)
     assert not (first == other).all(axis=1).any()
 
 
 def test_digits_are_the_ones_asked_for():
-    # The classifier has read the real scans only. It gets more than 99 % of the digits right; even at 98 %, fewer than
-    # 186 of 200 would come about with 2 of 10^5 seeds.
+    # The classifier has read the real scans only. It gets more than 99 % of the digits right; even
+    # at 98 %, fewer than 186 of 200 would come about with 2 of 10^5 seeds.
     scans = load_digits()
     asked = np.repeat(np.arange(10), 20)
     drawn = generate(asked, generator=np.random.default_rng(11)).digits
@@ -162,17 +177,29 @@ def run(*arguments):
 
 def test_command(tmp_path):
     options = ["--digits", "2024", "--seed", "7", "--steps", "100", "--guidance", "2", "--out"]
-    outcomes = [run("-m", "vqdiffusion", "demo", *options, tmp_path / name) for name in ("a.png", "b.png")]
+    outcomes = [
+        run("-m", "vqdiffusion", "demo", *options, tmp_path / name) for name in ("a.png", "b.png")
+    ]
     assert [outcome.returncode for outcome in outcomes] == [0, 0]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "a.png", "b.gif", "b.png"]
     for extension in ("png", "gif"):
-        assert (tmp_path / f"a.{extension}").read_bytes() == (tmp_path / f"b.{extension}").read_bytes()
+        assert (tmp_path / f"a.{extension}").read_bytes() == (
+            tmp_path / f"b.{extension}"
+        ).read_bytes()
     assert outcomes[0].stderr == ""  # no terminal, no progress bar
     lines = outcomes[0].stdout.splitlines()
     assert lines[0] == "4 digits in 100 steps, guidance 2, seed 7"
-    assert [line.split()[0] for line in lines[1:]] == ["denoiser", "scheduler", "picture", "animation"]
+    assert [line.split()[0] for line in lines[1:]] == [
+        "denoiser",
+        "scheduler",
+        "picture",
+        "animation",
+    ]
     assert all(float(line.split()[1]) > 0 and line.endswith("ms a step") for line in lines[1:3])
-    assert [line.split()[1] for line in lines[3:]] == [str(tmp_path / "a.png"), str(tmp_path / "a.gif")]
+    assert [line.split()[1] for line in lines[3:]] == [
+        str(tmp_path / "a.png"),
+        str(tmp_path / "a.gif"),
+    ]
 
     scale = 16
     expected = generate([2, 0, 2, 4], generator=np.random.default_rng(7)).digits.reshape(4, 8, 8)
@@ -204,18 +231,30 @@ def test_command_without_digits_draws_a_hundred(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--digits", "20a4"], "argument --digits: expected digits 0 to 9 such as 2024, got '20a4'"),
+        (
+            ["--digits", "20a4"],
+            "argument --digits: expected digits 0 to 9 such as 2024, got '20a4'",
+        ),
         (["--digits", "٣"], "argument --digits: expected digits"),
         (["--digits", ""], "argument --digits: expected digits"),
         (["--steps", "0"], "argument --steps: expected a whole number from 1 to 100, got '0'"),
         (["--steps", "101"], "argument --steps: expected a whole number from 1 to 100"),
         (["--steps", "2.5"], "argument --steps: expected a whole number"),
-        (["--guidance", "-1"], "argument --guidance: expected a number that is not negative, got '-1'"),
+        (
+            ["--guidance", "-1"],
+            "argument --guidance: expected a number that is not negative, got '-1'",
+        ),
         (["--guidance", "nan"], "argument --guidance: expected"),
         (["--guidance", "inf"], "argument --guidance: expected"),
         (["--seed", "-1"], "argument --seed: expected a whole number from 0, got '-1'"),
-        (["--out", "digits.jpg"], "argument --out: expected a file name that ends in .png, got 'digits.jpg'"),
-        (["--out", "no/digits.png"], "argument --out: cannot write no/digits.png: there is no folder no"),
+        (
+            ["--out", "digits.jpg"],
+            "argument --out: expected a file name that ends in .png, got 'digits.jpg'",
+        ),
+        (
+            ["--out", "no/digits.png"],
+            "argument --out: cannot write no/digits.png: there is no folder no",
+        ),
         (["--out", "folder.png"], "argument --out: cannot write folder.png: it is a folder"),
         (["--out", "b.png"], "argument --out: cannot write b.gif: it is a folder"),
     ],
@@ -236,14 +275,19 @@ def test_command_refuses(tmp_path, monkeypatch, capsys, arguments, message):
 
 @pytest.mark.parametrize("missing", ["PIL", "tqdm"])
 def test_missing_extra(tmp_path, missing):
-    without = f"import runpy, sys; sys.modules[{missing!r}] = None; runpy.run_module('vqdiffusion', {{}}, '__main__')"
+    without = f"import runpy, sys; sys.modules[{missing!r}] = None; "
+    without += "runpy.run_module('vqdiffusion', {}, '__main__')"
     done = run("-c", without, "demo", "--out", tmp_path / "a.png")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"python -m vqdiffusion demo: {missing} is missing: pip install 'vqdiffusion[demo]'\n"
+    assert (
+        done.stderr
+        == f"python -m vqdiffusion demo: {missing} is missing: pip install 'vqdiffusion[demo]'\n"
+    )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"), [(["--version"], f"vqdiffusion {__version__}\n"), (["demo", "--help"], "--guidance G")]
+    ("arguments", "expected"),
+    [(["--version"], f"vqdiffusion {__version__}\n"), (["demo", "--help"], "--guidance G")],
 )
 def test_version_and_help(monkeypatch, capsys, arguments, expected):
     monkeypatch.setattr(sys, "argv", ["vqdiffusion", *arguments])

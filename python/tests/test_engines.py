@@ -1,4 +1,6 @@
-"""Gumbel noise drawn from an engine, in one reading of the model output, against the same noise given."""
+"""Gumbel noise drawn from an engine, in one reading of the model output, against the same noise
+given.
+"""
 
 import subprocess
 import sys
@@ -16,7 +18,9 @@ UNIFORM = np.linspace(0.9, 0.01, T), np.linspace(0.001, 0.5, T)
 
 
 def engine_of(words, position=0):
-    """An engine whose next outputs are these, no more than 624: the words that tempering turns into them."""
+    """An engine whose next outputs are these, no more than 624: the words that tempering turns into
+    them.
+    """
     y = np.zeros(624, np.uint32)
     y[: words.size] = words
     y ^= y >> 18
@@ -44,7 +48,9 @@ def draw(log_p, t, sample, engine, alpha=ALPHA, gamma=GAMMA, threads=1):
     engine = engine.copy()
     _native.step_gumbel(*schedule, t, t - 1, log_p, sample, engine, ours, threads)
     _native.step_gumbel(*schedule, t, t - 1, log_p, sample, uniforms, given, threads)
-    np.testing.assert_array_equal(engine, np.append(twin.state["state"]["key"], twin.state["state"]["pos"]))
+    np.testing.assert_array_equal(
+        engine, np.append(twin.state["state"]["key"], twin.state["state"]["pos"])
+    )
     return ours, given
 
 
@@ -78,8 +84,8 @@ def padded(log_p, t):
 
 
 KINDS = ["normalised", "truncated", "impossible classes", "one class", "equal"]
-# Columns that the floor and the bounds of the short list do not fit: the winner is below it, everything is above it, the
-# level is beyond its bound.
+# Columns that the floor and the bounds of the short list do not fit: the winner is below it,
+# everything is above it, the level is beyond its bound.
 UNFIT = ["light", "lighter", "heavy", "heaviest", "some light, some heavy"]
 
 
@@ -91,7 +97,14 @@ def test_the_same_tokens_as_with_the_uniforms_given(rng, kind, t, schedule, thre
     for classes, pixels in ((least(t) + 6, 333), (least(t), 5), (17, 64), (1, 5), (17, 9000)):
         log_p = columns(kind, rng, 2, classes, pixels)
         sample = random_classes(rng, 2, classes, pixels)
-        ours, given = draw(log_p, t, sample, engine_of(rng.integers(0, 2**32, 624, np.uint32), 600), *schedule, threads)
+        ours, given = draw(
+            log_p,
+            t,
+            sample,
+            engine_of(rng.integers(0, 2**32, 624, np.uint32), 600),
+            *schedule,
+            threads,
+        )
         np.testing.assert_array_equal(ours, given)
 
 
@@ -101,8 +114,13 @@ def test_the_same_tokens_as_with_the_uniforms_given(rng, kind, t, schedule, thre
 def test_wide_rows(rng, pixels, t, threads):
     """From 4097 pixels on a class row is read in parts."""
     classes = least(t) + 3
-    log_p, sample = columns("normalised", rng, 1, classes, pixels), random_classes(rng, 1, classes, pixels)
-    ours, given = draw(log_p, t, sample, engine_of(rng.integers(0, 2**32, 624, np.uint32), 5), threads=threads)
+    log_p, sample = (
+        columns("normalised", rng, 1, classes, pixels),
+        random_classes(rng, 1, classes, pixels),
+    )
+    ours, given = draw(
+        log_p, t, sample, engine_of(rng.integers(0, 2**32, 624, np.uint32), 5), threads=threads
+    )
     np.testing.assert_array_equal(ours, given)
 
 
@@ -114,7 +132,9 @@ def test_every_dtype_and_layout(rng, inner, dtype, t):
     log_p = columns("normalised", rng, 2, classes, 77).astype(dtype)
     if inner:
         log_p = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
-    ours, given = draw(log_p, t, random_classes(rng, 2, classes, 77), engine_of(np.arange(624, dtype=np.uint32)))
+    ours, given = draw(
+        log_p, t, random_classes(rng, 2, classes, 77), engine_of(np.arange(624, dtype=np.uint32))
+    )
     np.testing.assert_array_equal(ours, given)
 
 
@@ -163,8 +183,9 @@ def noised(log_p, words):
 
 
 def test_scores_that_rounding_makes_equal():
-    """The second class is luckier everywhere, by 1.6e-6, but scores near 60 are multiples of 3.8e-6: where they are equal
-    the first wins."""
+    """The second class is luckier everywhere, by 1.6e-6, but scores near 60 are multiples of
+    3.8e-6: where they are equal the first wins.
+    """
     pixels = 300
     first = round(np.exp(-1) * 2**24) + 97 * np.arange(pixels)
     words = np.stack([first, first + 10])[None].astype(np.uint32)
@@ -172,13 +193,17 @@ def test_scores_that_rounding_makes_equal():
     scores = noised(log_p, words)
     equal = scores[:, 0] == scores[:, 1]
     assert 100 < equal.sum() < 250
-    ours, given = draw(padded(log_p, 0), 0, np.zeros((1, pixels), np.int64), engine_of(words.ravel()))
+    ours, given = draw(
+        padded(log_p, 0), 0, np.zeros((1, pixels), np.int64), engine_of(words.ravel())
+    )
     np.testing.assert_array_equal(ours, np.where(equal, 0, 1))
     np.testing.assert_array_equal(given, ours)
 
 
 def test_scores_that_rounding_makes_equal_in_normalised_columns():
-    """The second class has the greatest log-probability at which its score still rounds to that of the first."""
+    """The second class has the greatest log-probability at which its score still rounds to that of
+    the first.
+    """
     pixels = 200
     luck = 2**24 - 700 + np.arange(pixels)
     words = np.stack([luck, luck - 1, np.zeros_like(luck)])[None].astype(np.uint32)
@@ -187,16 +212,21 @@ def test_scores_that_rounding_makes_equal_in_normalised_columns():
     tries = (log_p[:, 0] + np.arange(-20000, 20000)[:, None] * 2.0**-22).astype(np.float32)[:, None]
     reached = noised(tries, np.broadcast_to(words[:, 1:2], tries.shape))[:, 0]
     log_p[0, 1] = np.where(reached == target, tries[:, 0], -np.inf).max(axis=0)
-    log_p[0, 2] = np.log1p(-np.exp(log_p[0, :2].astype(float)).sum(axis=0))  # the rest, without luck
+    log_p[0, 2] = np.log1p(
+        -np.exp(log_p[0, :2].astype(float)).sum(axis=0)
+    )  # the rest, without luck
     assert np.isfinite(log_p).all()
-    ours, given = draw(padded(log_p, 0), 0, np.zeros((1, pixels), np.int64), engine_of(words.ravel()))
+    ours, given = draw(
+        padded(log_p, 0), 0, np.zeros((1, pixels), np.int64), engine_of(words.ravel())
+    )
     np.testing.assert_array_equal(ours, 0)
     np.testing.assert_array_equal(given, 0)
 
 
 def test_the_pixels_own_class_wins_ties_with_higher_ones(rng):
-    """Its score follows a formula of its own; it is listed out of turn where no bound lists it, as with these uniforms
-    below 0.4."""
+    """Its score follows a formula of its own; it is listed out of turn where no bound lists it, as
+    with these uniforms below 0.4.
+    """
     pixels, tries, t = 200, 3000, 1
     schedule = np.array([0.985, 0.97]), np.array([0.005, 0.01])
     log_p = np.empty((1, 2, pixels), np.float32)
@@ -218,7 +248,9 @@ def test_the_pixels_own_class_wins_ties_with_higher_ones(rng):
         for score, i, j in zip(equal, first, second, strict=True):
             if score > -2:  # else the short list would not do
                 found += 1
-                engine = engine_of(np.array([words[0, i], words[1, j], *(classes - 1) * [0]], np.uint32))
+                engine = engine_of(
+                    np.array([words[0, i], words[1, j], *(classes - 1) * [0]], np.uint32)
+                )
                 ours, given = draw(log_p[:, :, n : n + 1], t, sample[:, :1], engine, *schedule)
                 assert ours == given == 0
     assert found > 5
@@ -226,8 +258,9 @@ def test_the_pixels_own_class_wins_ties_with_higher_ones(rng):
 
 @pytest.mark.parametrize("mass", [0, 1, 2, 3, 6])
 def test_a_uniform_part_beyond_its_bound(mass):
-    """All of the mass is with one class of no luck; another, impossible for the model, has the luck that its uniform part
-    needs."""
+    """All of the mass is with one class of no luck; another, impossible for the model, has the luck
+    that its uniform part needs.
+    """
     classes, pixels, t = least(50), 9, 50
     log_p = np.full((1, classes, pixels), -np.inf, np.float32)
     log_p[:, 1] = mass
@@ -235,7 +268,9 @@ def test_a_uniform_part_beyond_its_bound(mass):
     words[3] = np.exp(-np.exp(-np.linspace(-1.4, 9, pixels))) * 2**24
     tokens = []
     for shown in [*range(5), classes]:
-        ours, given = draw(log_p, t, np.full((1, pixels), shown), engine_of(words.ravel()), *UNIFORM)
+        ours, given = draw(
+            log_p, t, np.full((1, pixels), shown), engine_of(words.ravel()), *UNIFORM
+        )
         np.testing.assert_array_equal(ours, given)
         tokens += np.unique(ours).tolist()
     assert {1, 3} <= set(tokens)
@@ -254,14 +289,17 @@ def test_a_bad_column_leaves_the_engine_alone(rng, of_torch, inner, bad):
         engine = torch_state(engine)
     before = engine.copy()
     with pytest.raises(ValueError, match="model_output"):
-        _native.step_gumbel(150, ALPHA, GAMMA, 50, 49, log_p, random_classes(rng, 1, 150, 1000), engine, out)
+        _native.step_gumbel(
+            150, ALPHA, GAMMA, 50, 49, log_p, random_classes(rng, 1, 150, 1000), engine, out
+        )
     assert (out == -7).all()
     np.testing.assert_array_equal(engine, before)
 
 
 def torch_state(engine):
-    """What torch.Generator.get_state() gives on the CPU for an engine: words left plus 1, words given out, the words, and
-    numbers of no matter here."""
+    """What torch.Generator.get_state() gives on the CPU for an engine: words left plus 1, words
+    given out, the words, and numbers of no matter here.
+    """
     state = np.full(5056, 7, np.uint8)
     state[8:12] = np.frombuffer(np.int32(625 - engine[624]).tobytes(), np.uint8)
     state[16:24] = np.frombuffer(np.uint64(engine[624]).tobytes(), np.uint8)
@@ -295,8 +333,16 @@ def test_bad_engines(rng):
     twice = np.repeat(engine, 2)[::2]
     for bad, error, says in (
         (engine[:624], ValueError, r"engine must have shape \(625,\), not \(624,\)"),
-        (torch_state(engine)[:5055], ValueError, r"engine must have shape \(5056,\), not \(5055,\)"),
-        (engine.astype(np.int64), TypeError, "engine must be uint32, or uint8 as torch has it, .* not 'int64'"),
+        (
+            torch_state(engine)[:5055],
+            ValueError,
+            r"engine must have shape \(5056,\), not \(5055,\)",
+        ),
+        (
+            engine.astype(np.int64),
+            TypeError,
+            "engine must be uint32, or uint8 as torch has it, .* not 'int64'",
+        ),
         (twice, ValueError, "engine must be contiguous"),
         (overdrawn, ValueError, "engine"),
         (far, ValueError, "engine"),
@@ -332,7 +378,8 @@ if sys.argv[1] != "all":
 schedule = [table(100)[1][:100] for table in (alpha_schedules, gamma_schedules)]
 try:
     _native.step_gumbel(classes, *schedule, 50, 49, log_p, sample, engine, out, 1)
-    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmPeak"))
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(line for line in status if line.startswith("VmPeak"))
     print((1024 * int(peak.split()[1]) - used) >> 20, *out[0, ::1000], *engine[::100])
 except MemoryError:
     assert (out == -7).all() and (engine == before).all()
@@ -340,7 +387,9 @@ except MemoryError:
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of the address space, as Linux has them")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="limits of the address space, as Linux has them"
+)
 def test_where_there_is_no_memory_for_lists_they_are_done_without():
     """Here the lists take some 290 MB, the race that stands in for them 80."""
 

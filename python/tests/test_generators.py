@@ -1,11 +1,22 @@
-"""Where the random numbers come from: every kind of generator, one for each row, and what a failed call leaves."""
+"""Where the random numbers come from: every kind of generator, one for each row, and what a failed
+call leaves.
+"""
 
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from numpy.random import MT19937, PCG64, SFC64, Generator, Philox, RandomState, SeedSequence, default_rng
+from numpy.random import (
+    MT19937,
+    PCG64,
+    SFC64,
+    Generator,
+    Philox,
+    RandomState,
+    SeedSequence,
+    default_rng,
+)
 from reference import random_classes, random_log_p
 
 import vqdiffusion
@@ -21,13 +32,19 @@ def inputs(rng):
 
 
 def state(generator):
-    bit_generator = getattr(generator, "bit_generator", None) or getattr(generator, "_bit_generator", generator)
+    bit_generator = getattr(generator, "bit_generator", None) or getattr(
+        generator, "_bit_generator", generator
+    )
     return str(bit_generator.state)
 
 
 def draws(method, t):
     """Shape and dtype of the uniforms that the documentation promises."""
-    return ((BATCH, CLASSES + (t > 0), PIXELS), np.float32) if method == "gumbel" else ((BATCH, PIXELS), np.float64)
+    return (
+        ((BATCH, CLASSES + (t > 0), PIXELS), np.float32)
+        if method == "gumbel"
+        else ((BATCH, PIXELS), np.float64)
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -37,9 +54,13 @@ def test_every_kind_draws_the_same_numbers(inputs, method, t):
     expected = scheduler.step(inputs[0], t, inputs[1], default_rng(12)).prev_sample
     kinds = [12, np.int16(12), SeedSequence(12), PCG64(12), Generator(PCG64(12))]
     for kind in kinds:
-        np.testing.assert_array_equal(scheduler.step(inputs[0], t, inputs[1], kind).prev_sample, expected)
+        np.testing.assert_array_equal(
+            scheduler.step(inputs[0], t, inputs[1], kind).prev_sample, expected
+        )
     for seed in kinds[:3]:  # a seed stands for a new generator at every call
-        np.testing.assert_array_equal(scheduler.step(inputs[0], t, inputs[1], seed).prev_sample, expected)
+        np.testing.assert_array_equal(
+            scheduler.step(inputs[0], t, inputs[1], seed).prev_sample, expected
+        )
     assert kinds[2].n_children_spawned == 0
     for generator in kinds[3:]:  # a generator goes on
         assert (scheduler.step(inputs[0], t, inputs[1], generator).prev_sample != expected).any()
@@ -54,7 +75,9 @@ def test_a_generator_advances_by_the_documented_draws(inputs, method, t, make):
     shape, dtype = draws(method, t)
     for _ in range(2):
         scheduler.step(inputs[0], t, inputs[1], ours)
-        Generator(getattr(twin, "bit_generator", None) or getattr(twin, "_bit_generator", twin)).random(shape, dtype)
+        Generator(
+            getattr(twin, "bit_generator", None) or getattr(twin, "_bit_generator", twin)
+        ).random(shape, dtype)
         assert state(ours) == state(twin)
 
 
@@ -70,7 +93,9 @@ def test_a_row_does_not_depend_on_its_neighbours(inputs, method, t):
         one = scheduler.step(log_p[row : row + 1], t, x_t[row : row + 1], alone[row]).prev_sample
         np.testing.assert_array_equal(together[row], one[0])
     assert [state(g) for g in generators[:2]] == [state(g) for g in alone[:2]]
-    reversed_rows = scheduler.step(log_p[::-1], t, x_t[::-1], (3, PCG64(2), default_rng(1))).prev_sample
+    reversed_rows = scheduler.step(
+        log_p[::-1], t, x_t[::-1], (3, PCG64(2), default_rng(1))
+    ).prev_sample
     np.testing.assert_array_equal(reversed_rows, together[::-1])
 
 
@@ -110,7 +135,9 @@ print(draw(), flush=True)
 
 
 def test_a_forked_child_draws_other_numbers():
-    run = subprocess.run([sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, check=True
+    )
     childs, parents = run.stdout.splitlines()
     assert childs != parents
 
@@ -142,7 +169,9 @@ def test_a_failed_call_puts_the_generators_back(inputs, method, make):
 
 
 @pytest.mark.parametrize(
-    "generator", [1.5, True, np.True_, "7", np.random, object(), np.arange(3), {1: 2}, iter([1, 2, 3])], ids=repr
+    "generator",
+    [1.5, True, np.True_, "7", np.random, object(), np.arange(3), {1: 2}, iter([1, 2, 3])],
+    ids=repr,
 )
 def test_other_objects_are_refused(inputs, generator):
     scheduler = VQDiffusionScheduler(CLASSES + 1)

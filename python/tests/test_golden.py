@@ -17,7 +17,9 @@ TABLES = ["log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log
 
 
 def scheduler_of(case):
-    return VQDiffusionScheduler(**json.loads(str(GOLDEN[f"{case}/arguments"])), sampling_method="gumbel")
+    return VQDiffusionScheduler(
+        **json.loads(str(GOLDEN[f"{case}/arguments"])), sampling_method="gumbel"
+    )
 
 
 def every(what):
@@ -29,7 +31,9 @@ def every(what):
 
 
 def close(values, expected):
-    """Equal infinities, and finite values within the accuracy of the float32 formulas that made the expected ones."""
+    """Equal infinities, and finite values within the accuracy of the float32 formulas that made the
+    expected ones.
+    """
     assert values.dtype == expected.dtype == np.float32 and values.shape == expected.shape
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=2e-5)
 
@@ -49,7 +53,10 @@ def test_tables_are_equal_to_the_bit(case):
 @pytest.mark.parametrize("case", ["small", "two"])
 def test_schedule_functions_are_equal_to_the_bit(case):
     steps = scheduler_of(case).config.num_train_timesteps
-    for name, function in (("alpha", vqdiffusion.alpha_schedules), ("gamma", vqdiffusion.gamma_schedules)):
+    for name, function in (
+        ("alpha", vqdiffusion.alpha_schedules),
+        ("gamma", vqdiffusion.gamma_schedules),
+    ):
         single, cumulative = function(steps)
         np.testing.assert_array_equal(single, GOLDEN[f"{case}/{name}"])
         np.testing.assert_array_equal(cumulative, GOLDEN[f"{case}/{name}_cumulative"])
@@ -58,7 +65,9 @@ def test_schedule_functions_are_equal_to_the_bit(case):
 @pytest.mark.parametrize("case", ["small", "two"])
 def test_index_to_log_onehot(case):
     expected = GOLDEN[f"{case}/index_to_log_onehot"]
-    np.testing.assert_array_equal(vqdiffusion.index_to_log_onehot(GOLDEN[f"{case}/x_t"], expected.shape[1]), expected)
+    np.testing.assert_array_equal(
+        vqdiffusion.index_to_log_onehot(GOLDEN[f"{case}/x_t"], expected.shape[1]), expected
+    )
 
 
 @pytest.mark.parametrize("case, t", every("q_posterior"))

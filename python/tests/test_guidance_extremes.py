@@ -1,4 +1,6 @@
-"""Guidance of numbers at the ends of their range: what would overflow counts as -inf, or is refused by its own name."""
+"""Guidance of numbers at the ends of their range: what would overflow counts as -inf, or is refused
+by its own name.
+"""
 
 import numpy as np
 import pytest
@@ -23,13 +25,16 @@ def limit(dtype, scale):
 
 
 def with_low(rng, dtype, low, where):
-    """Two inputs of which the classes 3 … 8 are `low` in one, in the other or in both, here and there, and the same with
-    -inf in its place."""
+    """Two inputs of which the classes 3 … 8 are `low` in one, in the other or in both, here and
+    there, and the same with -inf in its place.
+    """
     uncond, cond = (log_probabilities(rng, (2, 40, 50), dtype) for _ in range(2))
     places = rng.random((2, 6, 50)) < 0.6
     for x in (uncond,) if where == "uncond" else (cond,) if where == "cond" else (uncond, cond):
         x[:, 3:9][places] = low
-    return (uncond, cond), tuple(np.where(x == dtype(low), dtype(-np.inf), x) for x in (uncond, cond))
+    return (uncond, cond), tuple(
+        np.where(x == dtype(low), dtype(-np.inf), x) for x in (uncond, cond)
+    )
 
 
 @pytest.mark.parametrize("where", ["uncond", "cond", "both"])
@@ -54,8 +59,12 @@ def test_guided_step_of_the_lowest_number(rng, dtype, where, method):
     for scale in (1.0, 5.0):
         given, plain = with_low(rng, dtype, np.finfo(dtype).min, where)
         for t in (50, 0):
-            expected = scheduler.guided_step(*plain, t, sample, 7, guidance_scale=scale, truncation_rate=0.9)
-            drawn = scheduler.guided_step(*given, t, sample, 7, guidance_scale=scale, truncation_rate=0.9)
+            expected = scheduler.guided_step(
+                *plain, t, sample, 7, guidance_scale=scale, truncation_rate=0.9
+            )
+            drawn = scheduler.guided_step(
+                *given, t, sample, 7, guidance_scale=scale, truncation_rate=0.9
+            )
             np.testing.assert_array_equal(drawn.prev_sample, expected.prev_sample)
 
 
@@ -81,9 +90,15 @@ def test_numbers_that_overflow_are_named(rng, dtype):
         x[place] = greatest
         return x
 
-    for args, name in (((uncond, spoilt(cond, one)), "cond"), ((spoilt(uncond, column), cond), "uncond")):
+    for args, name in (
+        ((uncond, spoilt(cond, one)), "cond"),
+        ((spoilt(uncond, column), cond), "uncond"),
+    ):
         place = r"\[1, (7|0), 33\]"
-        match = rf"^log_p_{name} must hold numbers that guidance at this scale keeps finite, not 1?\.?[0-9e+.]* as at {place}$"
+        match = (
+            rf"^log_p_{name} must hold numbers that guidance at this scale keeps finite, "
+            rf"not 1?\.?[0-9e+.]* as at {place}$"
+        )
         with pytest.raises(ValueError, match=match):
             vqdiffusion.guide(*args, 5.0)
         for method in ("gumbel", "inverse_cdf"):
@@ -99,21 +114,37 @@ def test_numbers_that_overflow_are_named(rng, dtype):
 
 def extremes(rng, dtype, shape):
     info = np.finfo(dtype)
-    ends = [info.min, info.max, info.min / 2, info.max / 30, info.max / 1e3, -info.max / 1e3, info.tiny, 0, -70, -1e4]
+    ends = [
+        info.min,
+        info.max,
+        info.min / 2,
+        info.max / 30,
+        info.max / 1e3,
+        -info.max / 1e3,
+        info.tiny,
+        0,
+        -70,
+        -1e4,
+    ]
     ordinary = rng.normal(-4, 3, shape)
     with np.errstate(over="ignore"):
-        return np.where(rng.random(shape) < 0.2, rng.choice([*ends, -np.inf], shape), ordinary).astype(dtype)
+        return np.where(
+            rng.random(shape) < 0.2, rng.choice([*ends, -np.inf], shape), ordinary
+        ).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_no_finite_input_gives_nan(rng, dtype):
-    """Columns of any numbers are distributions, up to the rounding of logarithms of any size, or refused by the name of
-    one of the inputs; a guided step is the same as its three parts."""
+    """Columns of any numbers are distributions, up to the rounding of logarithms of any size, or
+    refused by the name of one of the inputs; a guided step is the same as its three parts.
+    """
     refused = 0
     for _ in range(300):
         scale = rng.choice(SCALES)
         uncond, cond = (extremes(rng, dtype, (1, 7, 19)) for _ in range(2))
-        schedulers = [VQDiffusionScheduler(8, sampling_method=method) for method in ("gumbel", "inverse_cdf")]
+        schedulers = [
+            VQDiffusionScheduler(8, sampling_method=method) for method in ("gumbel", "inverse_cdf")
+        ]
         try:
             log_p = vqdiffusion.guide(uncond, cond, scale)
         except ValueError as error:
@@ -127,6 +158,8 @@ def test_no_finite_input_gives_nan(rng, dtype):
         assert np.all((log_p <= 0) & (np.exp(log_p).sum(axis=1, keepdims=True) > 0.5))
         for scheduler in schedulers:
             expected = scheduler.step(vqdiffusion.truncate(log_p, 0.9, -70), 0, None, 1).prev_sample
-            drawn = scheduler.guided_step(uncond, cond, 0, None, 1, guidance_scale=scale, truncation_rate=0.9)
+            drawn = scheduler.guided_step(
+                uncond, cond, 0, None, 1, guidance_scale=scale, truncation_rate=0.9
+            )
             np.testing.assert_array_equal(drawn.prev_sample, expected)
     assert refused < 290 and (refused > 10 or dtype == np.float16)  # whose numbers overflow nowhere

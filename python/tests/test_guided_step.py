@@ -1,4 +1,6 @@
-"""`guided_step` against its definition, written out in float64, and against the three calls that it stands for."""
+"""`guided_step` against its definition, written out in float64, and against the three calls that it
+stands for.
+"""
 
 import numpy as np
 import pytest
@@ -28,7 +30,9 @@ def prepared(uncond, cond, scale, rate, floor):
 def drawn(generator, log_p, t, sample):
     """Brute force: the posterior by matrices, then Gumbel-max."""
     batch, classes, pixels = log_p.shape
-    probabilities = Reference(classes + 1).step_probabilities(log_p, sample, t)[:, : classes + (t > 0)]
+    probabilities = Reference(classes + 1).step_probabilities(log_p, sample, t)[
+        :, : classes + (t > 0)
+    ]
     u = generator.random(probabilities.shape, np.float32)
     with np.errstate(divide="ignore"):
         return np.argmax(np.log(probabilities) + gumbel(u), axis=1)
@@ -47,7 +51,14 @@ def test_gumbel_by_brute_force(rng, t, guided, rate, ties):
     sample = random_classes(rng, 2, 23, 37, mask_rate=0.5)
     scheduler = VQDiffusionScheduler(24, sampling_method="gumbel")
     result = scheduler.guided_step(
-        uncond, cond, t, sample, np.random.default_rng(t), guidance_scale=3, truncation_rate=rate, floor=-60
+        uncond,
+        cond,
+        t,
+        sample,
+        np.random.default_rng(t),
+        guidance_scale=3,
+        truncation_rate=rate,
+        floor=-60,
     )
     expected = drawn(np.random.default_rng(t), prepared(uncond, cond, 3, rate, -60), t, sample)
     np.testing.assert_array_equal(result.prev_sample, expected)
@@ -64,18 +75,35 @@ def test_the_three_calls_in_one(rng, method, shape, dtype, turned):
     for t in (99, 60, 10, 1, 0):
         uncond, cond = (random_log_p(rng, *shape, dtype=dtype) for _ in range(2))
         if turned:
-            uncond, cond = (np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1) for x in (uncond, cond))
+            uncond, cond = (
+                np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1)
+                for x in (uncond, cond)
+            )
         sample = random_classes(rng, batch, classes, pixels)
-        # The last is not normalised: what is above any class that a normalised column could do without falls short.
+        # The last is not normalised: what is above any class that a normalised column could do
+        # without falls short.
         less = cond - cond.dtype.type(0.3)
-        cases = (uncond, cond, 0.86), (uncond, cond, 1.0), (None, cond, 0.5), (None, cond, 0.0), (None, less, 0.73)
+        cases = (
+            (uncond, cond, 0.86),
+            (uncond, cond, 1.0),
+            (None, cond, 0.5),
+            (None, cond, 0.0),
+            (None, less, 0.73),
+        )
         for given, cond, rate in cases:
             one, other = np.random.default_rng(t), np.random.default_rng(t)
             log_p = cond if given is None else vqdiffusion.guide(given, cond, 5.0)
             log_p = vqdiffusion.truncate(log_p, rate, -70)
             expected = scheduler.step(log_p, t, sample, one).prev_sample
             (result,) = scheduler.guided_step(
-                given, cond, t, sample, other, guidance_scale=5.0, truncation_rate=rate, return_dict=False
+                given,
+                cond,
+                t,
+                sample,
+                other,
+                guidance_scale=5.0,
+                truncation_rate=rate,
+                return_dict=False,
             )
             np.testing.assert_array_equal(result, expected)
             assert one.random() == other.random()
@@ -94,7 +122,9 @@ def test_classes_at_a_high_floor_win_as_well(rng, t, dtype):
         uncond, cond, t, sample, 4, guidance_scale=3, truncation_rate=0.1, floor=-6
     ).prev_sample
     np.testing.assert_array_equal(result, expected)
-    held = np.take_along_axis(np.pad(log_p, ((0, 0), (0, 1), (0, 0))), expected[:, None], axis=1)[:, 0]
+    held = np.take_along_axis(np.pad(log_p, ((0, 0), (0, 1), (0, 0))), expected[:, None], axis=1)[
+        :, 0
+    ]
     assert ((held == -6) & (expected != sample)).sum() > 15
 
 
@@ -103,8 +133,9 @@ def test_classes_at_a_high_floor_win_as_well(rng, t, dtype):
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("scale", [3, -1])
 def test_columns_with_a_peak_above_a_wide_plain(rng, method, dtype, turned, scale):
-    """Half the mass is in one class and the other in two thousand: more of them are kept than could be guessed from the
-    first. Between them are columns of another kind."""
+    """Half the mass is in one class and the other in two thousand: more of them are kept than could
+    be guessed from the first. Between them are columns of another kind.
+    """
     shape = batch, classes, pixels = 1, 2000, 83
     plain = rng.normal(0, 0.1, shape)
     plain[:, rng.integers(0, classes, pixels), np.arange(pixels)] = np.log(2000)
@@ -114,7 +145,9 @@ def test_columns_with_a_peak_above_a_wide_plain(rng, method, dtype, turned, scal
     if scale < 0:
         cond, uncond = uncond, cond
     if turned:
-        uncond, cond = (np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1) for x in (uncond, cond))
+        uncond, cond = (
+            np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1) for x in (uncond, cond)
+        )
     sample = random_classes(rng, batch, classes, pixels)
     scheduler = VQDiffusionScheduler(classes + 1, sampling_method=method)
     for t in (60, 5, 0):
@@ -127,7 +160,7 @@ def test_columns_with_a_peak_above_a_wide_plain(rng, method, dtype, turned, scal
 
 
 def untempered(words):
-    """The words of an engine (MT19937) that come out as these: every shift undone, the last first."""
+    """The words of an engine (MT19937) that come out as these: shifts undone, the last first."""
     y = words.astype(np.uint32)
     y ^= y >> 18
     y ^= (y << 15) & 0xEFC60000
@@ -142,7 +175,9 @@ def untempered(words):
 
 @pytest.mark.parametrize("t", [60, 1, 0])
 def test_an_engine_that_the_race_has_to_go_back_to(rng, t):
-    """Some pixels get the least noise that there is for every class, so that none of their scores is likely."""
+    """Some pixels get the least noise that there is for every class, so that none of their scores
+    is likely.
+    """
     classes, pixels = 11, 50
     uncond, cond = (random_log_p(rng, 1, classes, pixels) for _ in range(2))
     sample = random_classes(rng, 1, classes, pixels, mask_rate=0.5)
@@ -155,7 +190,9 @@ def test_an_engine_that_the_race_has_to_go_back_to(rng, t):
     expected, result = np.empty((2, 1, pixels), np.int64)
     log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
     _native.step_gumbel(*schedule, t, t - 1, log_p, sample, engines[0], expected, 0)
-    _native.guided_step_gumbel(*schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, engines[1], result, 0)
+    _native.guided_step_gumbel(
+        *schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, engines[1], result, 0
+    )
     np.testing.assert_array_equal(result, expected)
     np.testing.assert_array_equal(*engines)
     # The uniforms were those meant.
@@ -168,7 +205,9 @@ def test_an_engine_that_the_race_has_to_go_back_to(rng, t):
 @pytest.mark.parametrize("noise", [np.float32, np.float64])
 @pytest.mark.parametrize("t", [60, 1, 0])
 def test_uniforms_of_one(rng, dtype, noise, t):
-    """What float32 makes of the greatest doubles: the noise is -log 1e-30, far more than that of any other."""
+    """What float32 makes of the greatest doubles: the noise is -log 1e-30, far more than that of
+    any other.
+    """
     shape = batch, classes, pixels = 1, 40, 300
     uncond, cond = (random_log_p(rng, *shape, dtype=dtype) for _ in range(2))
     sample = random_classes(rng, batch, classes, pixels, mask_rate=0.5)
@@ -176,12 +215,16 @@ def test_uniforms_of_one(rng, dtype, noise, t):
     u = rng.random((batch, classes + (t > 0), pixels)).astype(noise)
     u[rng.random(u.shape) < 0.01] = 1
     log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
-    probabilities = Reference(classes + 1).step_probabilities(log_p.astype(np.float64), sample, t)[:, : u.shape[1]]
+    probabilities = Reference(classes + 1).step_probabilities(log_p.astype(np.float64), sample, t)[
+        :, : u.shape[1]
+    ]
     with np.errstate(divide="ignore"):
         expected = np.argmax(np.log(probabilities) + gumbel(u), axis=1)
     result = np.empty((2, batch, pixels), np.int64)
     _native.step_gumbel(*schedule, t, t - 1, log_p, sample, u, result[0], 0)
-    _native.guided_step_gumbel(*schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, u, result[1], 0)
+    _native.guided_step_gumbel(
+        *schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, u, result[1], 0
+    )
     np.testing.assert_array_equal(result[0], expected)
     np.testing.assert_array_equal(result[1], expected)
 
@@ -189,22 +232,32 @@ def test_uniforms_of_one(rng, dtype, noise, t):
 @pytest.mark.parametrize("t", [60, 1, 0])
 @pytest.mark.parametrize("given", [True, False])
 def test_scores_that_hardly_ever_are_the_best(rng, t, given):
-    """An engine whose words are all 0 draws nothing but 0: the least noise that there is, for every class. The race begins
-    at scores that are all but certain to be reached, and starts over where they are not."""
+    """An engine whose words are all 0 draws nothing but 0: the least noise that there is, for every
+    class. The race begins at scores that are all but certain to be reached, and starts over where
+    they are not.
+    """
     shape = batch, classes, pixels = 2, 90, 70
     uncond, cond = (random_log_p(rng, *shape) for _ in range(2))
     sample = random_classes(rng, batch, classes, pixels, mask_rate=0.5)
     schedule = VQDiffusionScheduler(classes + 1)._schedule
-    source = np.zeros((batch, classes + (t > 0), pixels), np.float32) if given else np.zeros(625, np.uint32)
+    source = (
+        np.zeros((batch, classes + (t > 0), pixels), np.float32)
+        if given
+        else np.zeros(625, np.uint32)
+    )
     expected, result = np.empty((2, batch, pixels), np.int64)
     log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
     _native.step_gumbel(*schedule, t, t - 1, log_p, sample, source, expected, 0)
-    _native.guided_step_gumbel(*schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, source, result, 0)
+    _native.guided_step_gumbel(
+        *schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, source, result, 0
+    )
     np.testing.assert_array_equal(result, expected)
 
 
 def test_the_three_calls_in_one_where_it_is_not_worth_one_pass(rng):
-    """Columns whose exponentials vanish or overflow in float32, and uniforms in float64: rare, so these are stored."""
+    """Columns whose exponentials vanish or overflow in float32, and uniforms in float64: rare, so
+    these are stored.
+    """
     cond = random_log_p(rng, 2, 60, 50)
     cond[:, :, ::3] -= 150
     cond[:, :, 1::3] += 80
@@ -212,13 +265,17 @@ def test_the_three_calls_in_one_where_it_is_not_worth_one_pass(rng):
     scheduler = VQDiffusionScheduler(61, sampling_method="gumbel")
     for t in (50, 1, 0):
         expected = scheduler.step(vqdiffusion.truncate(cond, 1e-66), t, sample, t).prev_sample
-        result = scheduler.guided_step(None, cond, t, sample, t, truncation_rate=1e-66, floor=-np.inf).prev_sample
+        result = scheduler.guided_step(
+            None, cond, t, sample, t, truncation_rate=1e-66, floor=-np.inf
+        ).prev_sample
         np.testing.assert_array_equal(result, expected)
 
     cond, schedule = random_log_p(rng, 2, 60, 50), scheduler._schedule
     u = rng.random((2, 61, 50))
     expected, result = np.empty((2, 2, 50), np.int64)
-    _native.step_gumbel(*schedule, 9, 8, vqdiffusion.truncate(cond, 0.9, -70), sample, u, expected, 0)
+    _native.step_gumbel(
+        *schedule, 9, 8, vqdiffusion.truncate(cond, 0.9, -70), sample, u, expected, 0
+    )
     _native.guided_step_gumbel(*schedule, 9, 8, None, cond, 1.0, 0.9, -70.0, sample, u, result, 0)
     np.testing.assert_array_equal(result, expected)
 
@@ -238,7 +295,9 @@ def test_threads_rows_and_lists_of_generators(rng, method):
     uncond, cond = (random_log_p(rng, 3, 500, 400) for _ in range(2))
     sample = random_classes(rng, 3, 500, 400)
     scheduler = VQDiffusionScheduler(501, sampling_method=method)
-    timestep = 3 if method == "gumbel" else 0  # which needs every column: enough for threads with one uniform, too
+    timestep = (
+        3 if method == "gumbel" else 0
+    )  # which needs every column: enough for threads with one uniform, too
 
     def step(seed, rows=slice(None)):
         return scheduler.guided_step(
@@ -264,7 +323,9 @@ def test_inverse_cdf_reads_only_what_it_needs(rng):
     expected = scheduler.guided_step(uncond, cond, 50, sample, 4).prev_sample
     for x in (uncond, cond):
         x.transpose(0, 2, 1)[~needed] = np.nan
-    np.testing.assert_array_equal(scheduler.guided_step(uncond, cond, 50, sample, 4).prev_sample, expected)
+    np.testing.assert_array_equal(
+        scheduler.guided_step(uncond, cond, 50, sample, 4).prev_sample, expected
+    )
     row, pixel = np.argwhere(needed)[-1]
     cond[row, 9, pixel] = np.inf
     with pytest.raises(ValueError, match=rf"log_p_cond must .*\[{row}, 9, {pixel}\]"):
@@ -286,12 +347,36 @@ def test_errors_leave_generators_alone(rng, method):
     good = {"log_p_uncond": uncond, "log_p_cond": cond, "timestep": 0, "sample": None}
     place = (1, 7, 39)
     cases = [
-        ({"log_p_uncond": spoilt(uncond, place, np.nan)}, ValueError, r"log_p_uncond must .*\[1, 7, 39\]"),
-        ({"log_p_cond": spoilt(cond, place, np.inf)}, ValueError, r"log_p_cond must .*\[1, 7, 39\]"),
-        ({"log_p_cond": spoilt(cond, place, np.nan), "log_p_uncond": None}, ValueError, r"log_p_cond .*\[1, 7, 39\]"),
-        ({"log_p_cond": spoilt(cond, np.s_[1, :, 3], -np.inf)}, ValueError, "log_p_cond must .*row 1, pixel 3"),
-        ({"log_p_uncond": spoilt(uncond, np.s_[1, :, 3], -np.inf)}, ValueError, "log_p_cond must .*row 1, pixel 3"),
-        ({"log_p_cond": spoilt(cond, place, 3e38)}, ValueError, r"log_p_cond must .* finite, not 3.*\[1, 7, 39\]"),
+        (
+            {"log_p_uncond": spoilt(uncond, place, np.nan)},
+            ValueError,
+            r"log_p_uncond must .*\[1, 7, 39\]",
+        ),
+        (
+            {"log_p_cond": spoilt(cond, place, np.inf)},
+            ValueError,
+            r"log_p_cond must .*\[1, 7, 39\]",
+        ),
+        (
+            {"log_p_cond": spoilt(cond, place, np.nan), "log_p_uncond": None},
+            ValueError,
+            r"log_p_cond .*\[1, 7, 39\]",
+        ),
+        (
+            {"log_p_cond": spoilt(cond, np.s_[1, :, 3], -np.inf)},
+            ValueError,
+            "log_p_cond must .*row 1, pixel 3",
+        ),
+        (
+            {"log_p_uncond": spoilt(uncond, np.s_[1, :, 3], -np.inf)},
+            ValueError,
+            "log_p_cond must .*row 1, pixel 3",
+        ),
+        (
+            {"log_p_cond": spoilt(cond, place, 3e38)},
+            ValueError,
+            r"log_p_cond must .* finite, not 3.*\[1, 7, 39\]",
+        ),
         ({"log_p_uncond": uncond[:1]}, ValueError, "log_p_cond must have"),
         ({"log_p_uncond": uncond[:, :29]}, ValueError, "log_p_cond must have"),
         ({"log_p_uncond": uncond.astype(np.float64)}, TypeError, "log_p_cond must be"),
@@ -316,7 +401,9 @@ def test_errors_leave_generators_alone(rng, method):
 
 
 def test_scale_and_unconditional_output_are_independent(rng):
-    """Without the unconditional output there is no guidance whatever the scale; with it there is at any."""
+    """Without the unconditional output there is no guidance whatever the scale; with it there is at
+    any.
+    """
     uncond, cond = (random_log_p(rng, 1, 40, 600) for _ in range(2))
     scheduler = VQDiffusionScheduler(41)
     plain = scheduler.guided_step(None, cond, 0, None, 1, guidance_scale=5).prev_sample

@@ -142,7 +142,7 @@ def test_none_by_signals(rng):
 
 
 def record(monkeypatch, name, inside):
-    """Calls `inside()` once within the native call, after its work; returns the uniforms of each."""
+    """Calls `inside()` once within the native call, after its work; returns both's uniforms."""
     native, seen = getattr(_native, name), []
 
     def wrapper(*arguments):

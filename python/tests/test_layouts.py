@@ -1,6 +1,8 @@
-"""Results as large as their input, for inputs in any memory: runs and blocks of classes, and what whole ones leave.
+"""Results as large as their input, for inputs in any memory: runs and blocks of classes, and what
+whole ones leave.
 
-Elementwise results are the same bit for bit. Where columns are summed, another layout adds in another order: 1e-6.
+Elementwise results are the same bit for bit. Where columns are summed, another layout adds in
+another order: 1e-6.
 """
 
 import re
@@ -12,7 +14,8 @@ from reference import random_classes, random_log_p
 import vqdiffusion
 from vqdiffusion import VQDiffusionScheduler, _native
 
-# Eighteen whole blocks of classes and 12; fourteen whole groups of pixels and 7; enough for threads.
+# Eighteen whole blocks of classes and 12; fourteen whole groups of pixels and 7; enough for
+# threads.
 B, K, N = 2, 300, 231
 DTYPES = [np.float16, np.float32, np.float64]
 
@@ -61,7 +64,9 @@ def test_elementwise(scheduler, log_p, layout, rng):
     uniforms = rng.random(log_p.shape, np.float32)
 
     def transition_rows(rows, cumulative):
-        return scheduler.log_Q_t_transitioning_to_known_class(t=7, x_t=x, log_onehot_x_t=rows, cumulative=cumulative)
+        return scheduler.log_Q_t_transitioning_to_known_class(
+            t=7, x_t=x, log_onehot_x_t=rows, cumulative=cumulative
+        )
 
     for function, inputs in [
         (lambda q: scheduler.apply_cumulative_transitions(q, 7), [log_p]),

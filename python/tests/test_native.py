@@ -1,4 +1,6 @@
-"""The native module by itself: buffers of every kind, refusals and what they leave behind, threads, fork, CPU levels."""
+"""The native module by itself: buffers of every kind, refusals and what they leave behind, threads,
+fork, CPU levels.
+"""
 
 import array
 import ast
@@ -18,8 +20,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from native_calls import (
-    EVERY_ARRAY, EVERY_OUTPUT, EVERY_TENSOR, FUNCTIONS, OUTPUTS, B, K, N, T, arguments, array_names, call,
-)  # fmt: skip
+    EVERY_ARRAY,
+    EVERY_OUTPUT,
+    EVERY_TENSOR,
+    FUNCTIONS,
+    OUTPUTS,
+    B,
+    K,
+    N,
+    T,
+    arguments,
+    array_names,
+    call,
+)
 
 import vqdiffusion
 from vqdiffusion import VQDiffusionScheduler, _native
@@ -32,7 +45,8 @@ def results(function, named):
     return {name: named[name].copy() for name in OUTPUTS[function]}
 
 
-# ---- The stub and the module say the same ----------------------------------------------------------------------------
+# ---- The stub and the module say the same
+# ------------------------------------------------------------------------------------------------
 
 
 def stub_functions():
@@ -49,9 +63,15 @@ def test_stub_lists_the_functions():
 def test_stub_has_the_parameters(function):
     stub = stub_functions()[function]
     parameters = inspect.signature(getattr(_native, function)).parameters.values()
-    assert [parameter.name for parameter in parameters] == [argument.arg for argument in stub.posonlyargs]
-    assert sum(parameter.default is not inspect.Parameter.empty for parameter in parameters) == len(stub.defaults)
-    assert not stub.args and all(parameter.kind == inspect.Parameter.POSITIONAL_ONLY for parameter in parameters)
+    assert [parameter.name for parameter in parameters] == [
+        argument.arg for argument in stub.posonlyargs
+    ]
+    assert sum(parameter.default is not inspect.Parameter.empty for parameter in parameters) == len(
+        stub.defaults
+    )
+    assert not stub.args and all(
+        parameter.kind == inspect.Parameter.POSITIONAL_ONLY for parameter in parameters
+    )
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -66,7 +86,9 @@ def test_number_of_arguments(function):
         getattr(_native, function)(**named)
 
 
-@pytest.mark.parametrize("function", [name for name in FUNCTIONS if "num_threads" in arguments(name)])
+@pytest.mark.parametrize(
+    "function", [name for name in FUNCTIONS if "num_threads" in arguments(name)]
+)
 def test_num_threads_is_optional(function):
     named = arguments(function)
     expected = results(function, dict(named))
@@ -77,7 +99,8 @@ def test_num_threads_is_optional(function):
         np.testing.assert_array_equal(named[name], expected[name])
 
 
-# ---- Buffers that are taken ------------------------------------------------------------------------------------------
+# ---- Buffers that are taken
+# ------------------------------------------------------------------------------------------------
 
 
 def strided(value, layout):
@@ -101,8 +124,12 @@ def strided(value, layout):
     return memoryview(value)
 
 
-@pytest.mark.parametrize("layout", ["reversed", "turned", "fortran", "gaps", "unaligned", "read-only", "memoryview"])
-@pytest.mark.parametrize("function, name", [pair for pair in EVERY_TENSOR if pair not in EVERY_OUTPUT])
+@pytest.mark.parametrize(
+    "layout", ["reversed", "turned", "fortran", "gaps", "unaligned", "read-only", "memoryview"]
+)
+@pytest.mark.parametrize(
+    "function, name", [pair for pair in EVERY_TENSOR if pair not in EVERY_OUTPUT]
+)
 def test_any_strides(function, name, layout):
     expected = results(function, arguments(function))
     named = arguments(function)
@@ -111,7 +138,9 @@ def test_any_strides(function, name, layout):
         np.testing.assert_allclose(value, expected[output], rtol=1e-6)
 
 
-@pytest.mark.parametrize("function, name", [pair for pair in EVERY_TENSOR if pair not in EVERY_OUTPUT])
+@pytest.mark.parametrize(
+    "function, name", [pair for pair in EVERY_TENSOR if pair not in EVERY_OUTPUT]
+)
 def test_stride_of_zero(function, name):
     named = arguments(function)
     constant = named[name][:1, ..., :1]
@@ -148,8 +177,19 @@ INTEGERS = [
     np.longlong,
     np.intp,
 ]
-CLASS_ARGUMENTS = [(function, name) for function, name in EVERY_ARRAY if name in ("x_t", "sample", "x_0", "x")]
-FLOATS = ("log_p_x_0", "model_output", "q", "log_onehot_x_t", "logits", "log_p_uncond", "log_p_cond", "log_p")
+CLASS_ARGUMENTS = [
+    (function, name) for function, name in EVERY_ARRAY if name in ("x_t", "sample", "x_0", "x")
+]
+FLOATS = (
+    "log_p_x_0",
+    "model_output",
+    "q",
+    "log_onehot_x_t",
+    "logits",
+    "log_p_uncond",
+    "log_p_cond",
+    "log_p",
+)
 BFLOAT16 = np.dtype([("bfloat16", "u2")])
 
 
@@ -181,12 +221,16 @@ def of_type(value, dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.float16, BFLOAT16, np.float64], ids=str)
-@pytest.mark.parametrize("function", [function for function in FUNCTIONS if set(FLOATS) & set(arguments(function))])
+@pytest.mark.parametrize(
+    "function", [function for function in FUNCTIONS if set(FLOATS) & set(arguments(function))]
+)
 def test_any_floating_type(function, dtype):
     named = arguments(function)
     names = set(FLOATS) & set(named)
     for name in names:
-        named[name] = (named[name].view(np.uint32) & 0xFFFF0000).view(np.float32)  # what bfloat16 can hold
+        named[name] = (named[name].view(np.uint32) & 0xFFFF0000).view(
+            np.float32
+        )  # what bfloat16 can hold
     expected = results(function, named)
     for name in names:
         named[name] = of_type(named[name], dtype)
@@ -215,14 +259,18 @@ def test_other_exporters():
     expected = results("schedule_logs", arguments("schedule_logs"))["log_beta"]
     named = arguments("schedule_logs")
     named["alpha_cumulative"] = array.array("d", named["alpha_cumulative"])
-    named["gamma_cumulative"] = (ctypes.c_double * T)(*named["gamma_cumulative"])  # its format is '<d'
+    named["gamma_cumulative"] = (ctypes.c_double * T)(
+        *named["gamma_cumulative"]
+    )  # its format is '<d'
     named["log_beta"] = array.array("d", bytes(8 * T))
     call("schedule_logs", named)
     np.testing.assert_array_equal(named["log_beta"], expected)
 
     named = arguments("index_to_log_onehot")
     expected = results("index_to_log_onehot", named)["out"]
-    named["x"] = (ctypes.c_int16 * N * B).from_buffer_copy(named["x"].astype(np.int16))  # two axes, and no strides
+    named["x"] = (ctypes.c_int16 * N * B).from_buffer_copy(
+        named["x"].astype(np.int16)
+    )  # two axes, and no strides
     np.testing.assert_array_equal(results("index_to_log_onehot", named)["out"], expected)
 
 
@@ -243,7 +291,8 @@ def test_sample_may_be_none_at_timestep_zero():
 
 @pytest.mark.parametrize("empty", [0, 2])
 @pytest.mark.parametrize(
-    "function", [function for function in FUNCTIONS if any(pair[0] == function for pair in EVERY_TENSOR)]
+    "function",
+    [function for function in FUNCTIONS if any(pair[0] == function for pair in EVERY_TENSOR)],
 )
 def test_empty_arrays(function, empty):
     named = arguments(function)
@@ -256,11 +305,12 @@ def test_empty_arrays(function, empty):
     assert call(function, named) is None
 
 
-# ---- Refusals --------------------------------------------------------------------------------------------------------
+# ---- Refusals
+# ------------------------------------------------------------------------------------------------
 
 
 def assert_refused(function, named, error, match):
-    """The call raises, writes no output and keeps no reference to an argument, so no buffer either."""
+    """The call raises, writes no output and keeps no reference to an argument, nor a buffer."""
     arrays = {name: value for name, value in named.items() if isinstance(value, np.ndarray)}
     before = {name: (value.copy(), sys.getrefcount(value)) for name, value in arrays.items()}
     with pytest.raises(error, match=match) as caught:
@@ -276,7 +326,9 @@ def is_float64_only(function, name):
     return arguments(function)[name].dtype == np.float64 and arguments(function)[name].ndim == 1
 
 
-@pytest.mark.parametrize("dtype", [">f8", ">i4", "c8", "c16", "O", "U4", "S1", "M8[s]", "i4,f4", LONG_DOUBLE], ids=str)
+@pytest.mark.parametrize(
+    "dtype", [">f8", ">i4", "c8", "c16", "O", "U4", "S1", "M8[s]", "i4,f4", LONG_DOUBLE], ids=str
+)
 @pytest.mark.parametrize("function, name", EVERY_ARRAY)
 def test_unusable_element_types(function, name, dtype):
     named = arguments(function)
@@ -309,21 +361,28 @@ def test_other_element_types(function, name):
     assert_refused(function, named, TypeError, rf"^{name} must be ")
 
 
-@pytest.mark.parametrize("value", [None, 3, "text", [[1, 2]], object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [None, 3, "text", [[1, 2]], object()], ids=lambda value: type(value).__name__
+)
 @pytest.mark.parametrize("function, name", EVERY_ARRAY)
 def test_objects_without_a_buffer(function, name, value):
     if name == "log_p_uncond" and function.startswith("guided_step") and value is None:
-        assert call(function, arguments(function) | {name: None}) is None  # there is no guidance then
+        assert (
+            call(function, arguments(function) | {name: None}) is None
+        )  # there is no guidance then
     elif name == "sample" and value is None:
         assert_refused(function, arguments(function) | {name: None}, ValueError, "^sample ")
     else:
         draws = name == "uniforms" and function.endswith("step_gumbel")
         kinds = " or a BitGenerator of numpy.random" if draws else ""
-        match = rf"^{name} must be an array with the buffer protocol{kinds}, not {type(value).__name__}$"
+        kind = type(value).__name__
+        match = rf"^{name} must be an array with the buffer protocol{kinds}, not {kind}$"
         assert_refused(function, arguments(function) | {name: value}, TypeError, match)
 
 
-CLASSES = [(function, name) for function, name in EVERY_TENSOR if name in ("x_t", "x", "sample", "x_0")]
+CLASSES = [
+    (function, name) for function, name in EVERY_TENSOR if name in ("x_t", "x", "sample", "x_0")
+]
 
 
 @pytest.mark.parametrize("function, name", CLASSES)
@@ -352,12 +411,17 @@ class WithCapsule:
 @pytest.mark.parametrize("function", ["step_gumbel", "guided_step_gumbel"])
 @pytest.mark.parametrize(
     "make",
-    [lambda: np.random.PCG64(1).capsule, lambda: WithCapsule(3), lambda: WithCapsule(datetime.datetime_CAPI)],
+    [
+        lambda: np.random.PCG64(1).capsule,
+        lambda: WithCapsule(3),
+        lambda: WithCapsule(datetime.datetime_CAPI),
+    ],
     ids=["bare capsule", "no capsule", "other capsule"],
 )
 def test_only_a_bit_generator_draws(function, make):
     """A capsule alone does not keep the BitGenerator alive whose memory it points to."""
-    match = "^uniforms must be an array with the buffer protocol or a BitGenerator of numpy.random, not "
+    match = "^uniforms must be an array with the buffer protocol or a BitGenerator of "
+    match += "numpy.random, not "
     assert_refused(function, arguments(function) | {"uniforms": make()}, TypeError, match)
 
 
@@ -376,7 +440,7 @@ def test_errors_of_the_attribute_are_kept(function):
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("function", ["step_gumbel", "guided_step_gumbel"])
 def test_bit_generators_are_held_for_the_call_alone(function, fails):
-    """The uniforms are those of `Generator.random`; afterwards nothing refers to the BitGenerator."""
+    """The uniforms are those of `Generator.random`; the BitGenerator is let go of afterwards."""
     bit_generator, same = np.random.PCG64(5), np.random.Generator(np.random.PCG64(5))
     named = arguments(function)
     expected = results(function, named | {"uniforms": same.random((B, K + 1, N), np.float32)})
@@ -405,13 +469,17 @@ def test_number_of_axes(function, name):
     assert_refused(function, named | {name: bad.copy()}, ValueError, rf"^{name} must have ")
 
 
-@pytest.mark.parametrize("function, name", [pair for pair in EVERY_ARRAY if pair[0] != "check_model_output"])
+@pytest.mark.parametrize(
+    "function, name", [pair for pair in EVERY_ARRAY if pair[0] != "check_model_output"]
+)
 def test_number_of_elements(function, name):
     named = arguments(function)
     for axis in range(named[name].ndim):
         longer = np.repeat(named[name], 2, axis)
         # Which of two arrays that disagree gets named is theirs to choose.
-        assert_refused(function, named | {name: longer}, ValueError, r"must have shape \(.+\), not \(.+\)$")
+        assert_refused(
+            function, named | {name: longer}, ValueError, r"must have shape \(.+\), not \(.+\)$"
+        )
 
 
 @pytest.mark.parametrize("function, name", EVERY_OUTPUT)
@@ -426,11 +494,14 @@ def test_outputs_must_be_writable_and_contiguous(function, name):
     for layout in "reversed", "gaps", "fortran":
         other = strided(named[name], layout)
         if not other.flags.c_contiguous:
-            assert_refused(function, named | {name: other}, ValueError, rf"^{name} must be .*contiguous")
+            assert_refused(
+                function, named | {name: other}, ValueError, rf"^{name} must be .*contiguous"
+            )
 
 
 @pytest.mark.parametrize(
-    "function, name", [pair for pair in EVERY_ARRAY if pair not in EVERY_TENSOR and pair[1] != "timesteps"]
+    "function, name",
+    [pair for pair in EVERY_ARRAY if pair not in EVERY_TENSOR and pair[1] != "timesteps"],
 )
 def test_tables_must_be_contiguous_and_aligned(function, name):
     for layout in "gaps", "reversed", "unaligned":
@@ -438,7 +509,10 @@ def test_tables_must_be_contiguous_and_aligned(function, name):
         if layout == "unaligned" and (function, name) in EVERY_OUTPUT:
             value = np.frombuffer(bytearray(b"\0" + value.tobytes()), value.dtype, offset=1)
         assert_refused(
-            function, arguments(function) | {name: value}, ValueError, rf"^{name} must be contiguous and aligned$"
+            function,
+            arguments(function) | {name: value},
+            ValueError,
+            rf"^{name} must be contiguous and aligned$",
         )
 
 
@@ -467,19 +541,32 @@ def test_integers(function, name):
     assert_refused(function, named | {name: Broken()}, ZeroDivisionError, "^its own$")
     for value in 1.0, "1", None, np.float32(1):
         assert_refused(
-            function, named | {name: value}, TypeError, rf"^{name} must be an integer, not {type(value).__name__}$"
+            function,
+            named | {name: value},
+            TypeError,
+            rf"^{name} must be an integer, not {type(value).__name__}$",
         )
     for value in 2**63, -(2**63) - 1, 10**5000:
         assert_refused(
-            function, named | {name: value}, ValueError, rf"^{name} must be an integer that fits into 64 bits$"
+            function,
+            named | {name: value},
+            ValueError,
+            rf"^{name} must be an integer that fits into 64 bits$",
         )
 
 
-@pytest.mark.parametrize("function", [function for function in FUNCTIONS if "num_threads" in arguments(function)])
+@pytest.mark.parametrize(
+    "function", [function for function in FUNCTIONS if "num_threads" in arguments(function)]
+)
 def test_num_threads_range(function):
     for value in -1, 2**31:
         named = arguments(function) | {"num_threads": value}
-        assert_refused(function, named, ValueError, rf"^num_threads must be between 0 and 2147483647, not {value}$")
+        assert_refused(
+            function,
+            named,
+            ValueError,
+            rf"^num_threads must be between 0 and 2147483647, not {value}$",
+        )
 
 
 EVERY_REAL = [
@@ -499,7 +586,10 @@ def test_real_numbers(function, name):
         match = rf"^{name} must be a real number, not {type(value).__name__}$"
         assert_refused(function, named | {name: value}, TypeError, match)
     assert_refused(
-        function, named | {name: 10**400}, ValueError, rf"^{name} must be a real number that fits into 64 bits$"
+        function,
+        named | {name: 10**400},
+        ValueError,
+        rf"^{name} must be a real number that fits into 64 bits$",
     )
     assert_refused(function, named | {name: np.nan}, ValueError, rf"{name} must be ")
 
@@ -525,13 +615,25 @@ def test_errors_of_the_library_release_the_buffers(function):
         assert_refused(function, named | {"t": T}, ValueError, "^(t|timestep) must be ")
     elif "num_timesteps" in named:
         for value in -1, -(2**63):
-            assert_refused(function, named | {"num_timesteps": value}, ValueError, "^num_timesteps must be ")
+            assert_refused(
+                function, named | {"num_timesteps": value}, ValueError, "^num_timesteps must be "
+            )
     elif function == "check_model_output":
         bad = named["model_output"].copy()
         bad[1, 2, 3] = np.nan
-        assert_refused(function, named | {"model_output": bad}, ValueError, r"^model_output must .* at \[1, 2, 3\]$")
+        assert_refused(
+            function,
+            named | {"model_output": bad},
+            ValueError,
+            r"^model_output must .* at \[1, 2, 3\]$",
+        )
     elif "out" in named:
-        assert_refused(function, named | {"out": named["out"][:, :-1].copy()}, ValueError, "^out must have shape ")
+        assert_refused(
+            function,
+            named | {"out": named["out"][:, :-1].copy()},
+            ValueError,
+            "^out must have shape ",
+        )
     else:
         assert_refused(function, named | {"num_classes": 0}, ValueError, "^num_classes must be ")
 
@@ -569,21 +671,30 @@ def test_result_none_is_counted(function):
     assert abs(sys.getrefcount(None) - before) < 100
 
 
-# ---- Threads and processes -------------------------------------------------------------------------------------------
+# ---- Threads and processes
+# ------------------------------------------------------------------------------------------------
 
 
 def test_calls_from_several_threads_at_once():
     functions = [function for function in FUNCTIONS if OUTPUTS[function]] * 20
-    expected = [results(function, arguments(function, seed)) for seed, function in enumerate(functions)]
+    expected = [
+        results(function, arguments(function, seed)) for seed, function in enumerate(functions)
+    ]
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda pair: results(pair[1], arguments(pair[1], pair[0])), enumerate(functions)))
+        found = list(
+            pool.map(
+                lambda pair: results(pair[1], arguments(pair[1], pair[0])), enumerate(functions)
+            )
+        )
     for one, other in zip(found, expected):
         for name in one:
             np.testing.assert_array_equal(one[name], other[name])
 
 
 def test_the_gil_is_released():
-    """Threads take turns here only where the one that runs lets go of the GIL, so only the call can let the other run."""
+    """Threads take turns here only where the one that runs lets go of the GIL, so only the call can
+    let the other run.
+    """
     batch, classes, pixels = 1, 512, 4096
     log_p = np.full((batch, classes, pixels), -np.log(classes), np.float32)
     out = np.empty((batch, classes + 1, pixels), np.float32)
@@ -659,14 +770,18 @@ def test_memory_that_cannot_be_had():
     assert re.fullmatch(r".*no memory for \d+ bytes.*\nTrue\n", output)
 
 
-# ---- CPU levels ------------------------------------------------------------------------------------------------------
+# ---- CPU levels
+# ------------------------------------------------------------------------------------------------
 
 
 def built_levels():
     folder = Path(vqdiffusion.__file__).parent
-    names = [path.name.split(".")[0].removeprefix("_native_") for path in folder.glob("_native_*.so")]
+    names = [
+        path.name.split(".")[0].removeprefix("_native_") for path in folder.glob("_native_*.so")
+    ]
     return sorted(
-        "aarch64" if name == "aarch64" else name.replace("x86_64", "x86-64").replace("_", "-") for name in names
+        "aarch64" if name == "aarch64" else name.replace("x86_64", "x86-64").replace("_", "-")
+        for name in names
     )
 
 
@@ -691,7 +806,9 @@ WITH_LARGE_OUTPUTS = [
 @pytest.mark.parametrize("function", WITH_LARGE_OUTPUTS)
 @pytest.mark.parametrize("classes", [1200, 900])
 def test_new_memory_of_outputs_of_4_mib_comes_in_large_pages(function, classes):
-    """As /proc tells of each mapping of the process. What lies around an output is none of the library's business."""
+    """As /proc tells of each mapping of the process. What lies around an output is none of the
+    library's business.
+    """
     pixels, around = 1024, 1 << 20
     size = 4 * (classes + 1) * pixels
     memory = mmap.mmap(-1, size + 2 * around, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -713,7 +830,9 @@ def test_new_memory_of_outputs_of_4_mib_comes_in_large_pages(function, classes):
     start, end = everything.ctypes.data, everything.ctypes.data + len(everything)
     asked = [(a, b) for a, b, large in mappings() if a < end and b > start and large]
     whole = [start + around, start + around + size // mmap.PAGESIZE * mmap.PAGESIZE]
-    assert [x for x, _ in asked[:1]] + [x for _, x in asked[-1:]] == (whole if size >= 4 << 20 else [])
+    assert [x for x, _ in asked[:1]] + [x for _, x in asked[-1:]] == (
+        whole if size >= 4 << 20 else []
+    )
 
 
 @LARGE_PAGES
@@ -743,7 +862,9 @@ def test_memory_of_a_guided_step_with_many_classes():
 
 
 def mappings():
-    """The first address, the end, and whether large pages were asked for, of every mapping of this process."""
+    """The first address, the end, and whether large pages were asked for, of every mapping of this
+    process.
+    """
     for text in re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", Path("/proc/self/smaps").read_text()):
         first, end = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", text).groups()
         yield int(first, 16), int(end, 16), " hg" in text.partition("VmFlags:")[2]
@@ -806,7 +927,9 @@ def test_unknown_level():
     code, _, error = run_python("import vqdiffusion", VQDIFFUSION_CPU="pentium")
     choices = ", ".join(_native.supported_cpus())
     assert code == 1
-    assert error.endswith(f"ImportError: VQDIFFUSION_CPU must be one of {choices} on this machine, not 'pentium'.\n")
+    assert error.endswith(
+        f"ImportError: VQDIFFUSION_CPU must be one of {choices} on this machine, not 'pentium'.\n"
+    )
 
 
 def test_levels_that_the_machine_lacks_are_not_used():

@@ -1,4 +1,6 @@
-"""`plan` and the step that it leads to: the same tokens and random numbers as a step without a plan."""
+"""`plan` and the step that it leads to: the same tokens and random numbers as a step without a
+plan.
+"""
 
 import copy
 import pickle
@@ -12,7 +14,12 @@ from reference import random_classes, random_log_p
 
 from vqdiffusion import StepPlan, VQDiffusionScheduler
 
-SUBSTITUTING = {"alpha_cum_start": 0.9, "alpha_cum_end": 0.1, "gamma_cum_start": 0.02, "gamma_cum_end": 0.6}
+SUBSTITUTING = {
+    "alpha_cum_start": 0.9,
+    "alpha_cum_end": 0.1,
+    "gamma_cum_start": 0.02,
+    "gamma_cum_end": 0.6,
+}
 
 
 def columns(model_output, plan):
@@ -25,22 +32,35 @@ def state(generator):
 
 
 @pytest.mark.parametrize("schedule", [{}, SUBSTITUTING], ids=["usual", "substituting"])
-@pytest.mark.parametrize("batch, classes, pixels", [(1, 1, 1), (2, 3, 97), (3, 17, 64), (1, 300, 500), (2, 70, 1)])
+@pytest.mark.parametrize(
+    "batch, classes, pixels", [(1, 1, 1), (2, 3, 97), (3, 17, 64), (1, 300, 500), (2, 70, 1)]
+)
 @pytest.mark.parametrize("t", [0, 1, 7, 50, 98, 99])
 def test_a_planned_step_is_the_step(t, batch, classes, pixels, schedule):
     rng = np.random.default_rng([t, classes])
     scheduler = VQDiffusionScheduler(classes + 1, **schedule)
     for dtype in (np.float32, np.float64, np.float16):
         log_p = random_log_p(rng, batch, classes, pixels, dtype=dtype)
-        x = random_classes(rng, batch, classes, pixels, dtype=rng.choice([np.int64, np.uint16, np.int32]))
+        x = random_classes(
+            rng, batch, classes, pixels, dtype=rng.choice([np.int64, np.uint16, np.int32])
+        )
         one, other = np.random.default_rng(5), np.random.default_rng(5)
         for inner in (False, True):  # memory with the pixels, or the classes, as neighbours
-            model_output = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1) if inner else log_p
+            model_output = (
+                np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
+                if inner
+                else log_p
+            )
             expected = scheduler.step(model_output, t, x, one).prev_sample
             plan = scheduler.plan(t, x, other)
             assert state(one) == state(other)
             given = columns(log_p, plan)
-            for model_output in (log_p, given, np.ascontiguousarray(given), given[::-1, ::-1].copy()[::-1, ::-1]):
+            for model_output in (
+                log_p,
+                given,
+                np.ascontiguousarray(given),
+                given[::-1, ::-1].copy()[::-1, ::-1],
+            ):
                 out = scheduler.step(model_output, t, x, plan=plan)
                 assert out.prev_sample.dtype == np.int64
                 np.testing.assert_array_equal(out.prev_sample, expected)
@@ -81,11 +101,15 @@ def test_a_list_of_generators(t):
     ones, others = ([np.random.default_rng(seed) for seed in (1, 2, 3)] for _ in range(2))
     expected = scheduler.step(log_p, t, x, ones).prev_sample
     plan = scheduler.plan(t, x, others)
-    np.testing.assert_array_equal(scheduler.step(columns(log_p, plan), t, x, plan=plan).prev_sample, expected)
+    np.testing.assert_array_equal(
+        scheduler.step(columns(log_p, plan), t, x, plan=plan).prev_sample, expected
+    )
     assert [state(one) for one in ones] == [state(other) for other in others]
 
 
-@pytest.mark.parametrize("seed", [7, np.random.SeedSequence(7), np.random.PCG64(7), np.random.RandomState(7)])
+@pytest.mark.parametrize(
+    "seed", [7, np.random.SeedSequence(7), np.random.PCG64(7), np.random.RandomState(7)]
+)
 def test_kinds_of_generators(seed):
     rng = np.random.default_rng(0)
     scheduler = VQDiffusionScheduler(18)
@@ -93,7 +117,9 @@ def test_kinds_of_generators(seed):
     again = copy.deepcopy(seed)
     expected = scheduler.step(log_p, 30, x, seed).prev_sample
     plan = scheduler.plan(30, x, again)
-    np.testing.assert_array_equal(scheduler.step(columns(log_p, plan), 30, x, plan=plan).prev_sample, expected)
+    np.testing.assert_array_equal(
+        scheduler.step(columns(log_p, plan), 30, x, plan=plan).prev_sample, expected
+    )
 
 
 def test_a_whole_chain():
@@ -125,7 +151,9 @@ def test_a_plan_may_be_used_again_and_stored(case):
     for one in (plan, plan, copy.deepcopy(plan), pickle.loads(pickle.dumps(plan))):
         assert isinstance(one, StepPlan)
         for other in (scheduler, pickle.loads(pickle.dumps(scheduler)), VQDiffusionScheduler(6)):
-            tokens = other.step(columns(log_p, one), np.int8(30), x.astype(np.int16), plan=one, return_dict=False)
+            tokens = other.step(
+                columns(log_p, one), np.int8(30), x.astype(np.int16), plan=one, return_dict=False
+            )
             np.testing.assert_array_equal(tokens[0], expected)
 
 
@@ -137,7 +165,9 @@ def test_a_plan_keeps_what_it_was_made_with(case):
     x[...] = 0
     with pytest.raises(ValueError, match="plan must be for the sample that is passed"):
         scheduler.step(log_p, 30, x, plan=plan)
-    np.testing.assert_array_equal(scheduler.step(log_p, 30, before, plan=plan).prev_sample, expected)
+    np.testing.assert_array_equal(
+        scheduler.step(log_p, 30, before, plan=plan).prev_sample, expected
+    )
     for array in (plan.needed, plan.sample, plan.uniforms):
         with pytest.raises(ValueError, match="read-only"):
             array[0, 0] = 0
@@ -153,26 +183,38 @@ def test_steps_that_were_not_planned(case):
     other_x[1, 299] = (other_x[1, 299] + 1) % 6
     for match, call in {
         "generator must be None where a plan": lambda: scheduler.step(given, 30, x, 3, plan=plan),
-        "plan must be for timestep 31, but was made for timestep 30": lambda: scheduler.step(given, 31, x, plan=plan),
+        "plan must be for timestep 31, but was made for timestep 30": lambda: scheduler.step(
+            given, 31, x, plan=plan
+        ),
         "plan must be for the sample": lambda: scheduler.step(given, 30, other_x, plan=plan),
         "plan must be for the sample that": lambda: scheduler.step(given, 30, x[:1], plan=plan),
-        "plan must come from a scheduler": lambda: VQDiffusionScheduler(7).step(given, 30, x, plan=plan),
-        "plan must come from a scheduler with": lambda: VQDiffusionScheduler(6, 90).step(given, 30, x, plan=plan),
-        r"model_output must have shape \(5, \d+\), not": lambda: scheduler.step(given[:, 1:], 30, x, plan=plan),
+        "plan must come from a scheduler": lambda: VQDiffusionScheduler(7).step(
+            given, 30, x, plan=plan
+        ),
+        "plan must come from a scheduler with": lambda: VQDiffusionScheduler(6, 90).step(
+            given, 30, x, plan=plan
+        ),
+        r"model_output must have shape \(5, \d+\), not": lambda: scheduler.step(
+            given[:, 1:], 30, x, plan=plan
+        ),
         r"model_output must have shape \(5, \d+\), not \(5": lambda: scheduler.step(
             np.concatenate([given, given[:, :1]], axis=1), 30, x, plan=plan
         ),
-        r"model_output must have K = 5 classes, not 6: num_vec_classes counts the mask .*needed pixels": lambda: scheduler.step(
+        r"model_output must have K = 5 classes, not 6: .*counts .*needed": lambda: scheduler.step(
             np.concatenate([given, given[:1]]), 30, x, plan=plan
         ),
         r"model_output must have K = 5 classes, not 4 .* needed pixels": lambda: scheduler.step(
             given[1:], 30, x, plan=plan
         ),
-        r"model_output must have shape \(2, 5, 300\)": lambda: scheduler.step(log_p[:1], 30, x, plan=plan),
-        r"model_output must have shape \(2, 5, 300\), or": lambda: scheduler.step(log_p[0, 0], 30, x, plan=plan),
-        "must be None with sampling_method 'gumbel'": lambda: VQDiffusionScheduler(6, sampling_method="gumbel").step(
-            log_p, 30, x, plan=plan
+        r"model_output must have shape \(2, 5, 300\)": lambda: scheduler.step(
+            log_p[:1], 30, x, plan=plan
         ),
+        r"model_output must have shape \(2, 5, 300\), or": lambda: scheduler.step(
+            log_p[0, 0], 30, x, plan=plan
+        ),
+        "must be None with sampling_method 'gumbel'": lambda: VQDiffusionScheduler(
+            6, sampling_method="gumbel"
+        ).step(log_p, 30, x, plan=plan),
     }.items():
         with pytest.raises(ValueError, match=match):
             call()
@@ -191,7 +233,9 @@ def test_the_last_step_needs_no_sample(case):
     expected = scheduler.step(log_p, 0, None, 1).prev_sample
     plan = scheduler.plan(0, x, 1)
     for sample in (x, None, np.zeros((1, 1))):
-        np.testing.assert_array_equal(scheduler.step(log_p, 0, sample, plan=plan).prev_sample, expected)
+        np.testing.assert_array_equal(
+            scheduler.step(log_p, 0, sample, plan=plan).prev_sample, expected
+        )
 
 
 def test_what_cannot_be_planned(case):
@@ -225,7 +269,10 @@ def test_no_pixels(shape):
         plan = scheduler.plan(t, np.zeros(shape, int))
         assert plan.needed.shape == shape
         for model_output in (np.zeros((shape[0], 5, shape[1])), np.zeros((5, 0))):
-            assert scheduler.step(model_output, t, np.zeros(shape, int), plan=plan).prev_sample.shape == shape
+            assert (
+                scheduler.step(model_output, t, np.zeros(shape, int), plan=plan).prev_sample.shape
+                == shape
+            )
 
 
 def test_the_example():

@@ -1,4 +1,6 @@
-"""q_posterior, eq. 11, against Bayes' rule on explicit matrices, and for large K against the formulas in logarithms."""
+"""q_posterior, eq. 11, against Bayes' rule on explicit matrices, and for large K against the
+formulas in logarithms.
+"""
 
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from vqdiffusion import VQDiffusionScheduler, _native
 
 
 def worst(values, expected):
-    """The largest difference where the expected value is finite; elsewhere both have to be the same infinity."""
+    """The largest difference where the expected value is finite; elsewhere both have to be the same
+    infinity.
+    """
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(values[~finite], expected[~finite])
     return np.abs(values[finite] - expected[finite]).max()
@@ -29,7 +33,8 @@ def test_bayes_on_explicit_matrices(rng, classes):
         out = scheduler.q_posterior(log_p, x_t, t)
         assert out.dtype == np.float32 and out.shape == (2, classes + 1, 4)
         assert np.abs(out[possible] - expected[possible]).max() < 1e-5
-        # What cannot be is a mask: log 1e-30 stands for that zero, times Σ w <= 1/β̄; at t = 0 its γ̄ is 0 as well.
+        # What cannot be is a mask: log 1e-30 stands for that zero, times Σ w <= 1/β̄; at t = 0 its
+        # γ̄ is 0 as well.
         bound = LOG_ZERO - np.log(float(truth.beta_bar[t])) if t else -np.inf
         assert (out[~possible] <= bound).all() and np.isneginf(out[~possible]).all() == (t == 0)
 
@@ -69,8 +74,18 @@ def test_float16_is_computed_in_float32(rng):
 @pytest.mark.parametrize(
     "schedule",
     [
-        {"alpha_cum_start": 0.99, "alpha_cum_end": 0.05, "gamma_cum_start": 0.001, "gamma_cum_end": 0.8},
-        {"alpha_cum_start": 0.9, "alpha_cum_end": 0.01, "gamma_cum_start": 0.0, "gamma_cum_end": 0.0},  # no mask at all
+        {
+            "alpha_cum_start": 0.99,
+            "alpha_cum_end": 0.05,
+            "gamma_cum_start": 0.001,
+            "gamma_cum_end": 0.8,
+        },
+        {
+            "alpha_cum_start": 0.9,
+            "alpha_cum_end": 0.01,
+            "gamma_cum_start": 0.0,
+            "gamma_cum_end": 0.0,
+        },  # no mask at all
         {"num_train_timesteps": 2},
         {"num_train_timesteps": 1000},
     ],
@@ -81,7 +96,9 @@ def test_other_schedules(rng, schedule):
     mask_rate = 0.5 if truth.gamma_bar[0] > 0 else 0
     for t in {0, 1, steps // 2, steps - 1}:
         log_p, x_t = random_log_p(rng, 2, 17, 5), random_classes(rng, 2, 17, 5, mask_rate)
-        assert worst(scheduler.q_posterior(log_p, x_t, t), truth.log_posterior(log_p, x_t, t)) < 1e-5
+        assert (
+            worst(scheduler.q_posterior(log_p, x_t, t), truth.log_posterior(log_p, x_t, t)) < 1e-5
+        )
 
 
 @pytest.mark.parametrize("shift", [-40.0, -0.7, 5.0])
@@ -140,7 +157,12 @@ def test_classes_of_probability_zero(rng):
 def test_without_substitutions_an_unmasked_pixel_is_carried_over(rng):
     # Dyadic ends and steps, so that ᾱ + γ̄ = 1 holds exactly and β̄ is 0.
     scheduler = VQDiffusionScheduler(
-        6, num_train_timesteps=5, alpha_cum_start=0.75, alpha_cum_end=0.25, gamma_cum_start=0.25, gamma_cum_end=0.75
+        6,
+        num_train_timesteps=5,
+        alpha_cum_start=0.75,
+        alpha_cum_end=0.25,
+        gamma_cum_start=0.25,
+        gamma_cum_end=0.75,
     )
     log_p, x_t = random_log_p(rng, 1, 5, 3), np.array([[5, 2, 0]])
     out = scheduler.q_posterior(log_p, x_t, 3)
@@ -161,12 +183,18 @@ def test_where_nothing_is_left_of_the_clean_classes(rng, t, dtype):
     classes, pixels = 7, 400
     alpha_bar, gamma_bar = np.array([0.5, 0, 0]), np.array([0.1, 0.2, 0.3])
     truth = Reference(classes + 1, 3)
-    truth.alpha_bar, truth.gamma_bar = np.append(alpha_bar, 1).astype(np.longdouble), np.append(gamma_bar, 0)
+    truth.alpha_bar, truth.gamma_bar = (
+        np.append(alpha_bar, 1).astype(np.longdouble),
+        np.append(gamma_bar, 0),
+    )
     truth.beta_bar = (1 - truth.alpha_bar - truth.gamma_bar) / classes
     truth.alpha = np.array([0.5, 0, 0])  # of 0/0 the last
     truth.gamma = 1 - (1 - gamma_bar) / (1 - truth.gamma_bar[[-1, 0, 1]])
     truth.beta = (1 - truth.alpha - truth.gamma) / classes
-    log_p, x_t = random_log_p(rng, 1, classes, pixels, dtype=dtype), random_classes(rng, 1, classes, pixels)
+    log_p, x_t = (
+        random_log_p(rng, 1, classes, pixels, dtype=dtype),
+        random_classes(rng, 1, classes, pixels),
+    )
     log_p[0, 0, :9] = -np.inf
     expected = truth.posterior(log_p, x_t, t).astype(np.float64)
     out = np.empty((1, classes + 1, pixels), dtype)
@@ -179,7 +207,19 @@ def test_where_nothing_is_left_of_the_clean_classes(rng, t, dtype):
     if dtype == np.float32:
         guided = np.empty_like(drawn)
         _native.guided_step_gumbel(
-            classes, alpha_bar, gamma_bar, t, t - 1, None, log_p, 1.0, 2.0, -np.inf, x_t, uniforms, guided
+            classes,
+            alpha_bar,
+            gamma_bar,
+            t,
+            t - 1,
+            None,
+            log_p,
+            1.0,
+            2.0,
+            -np.inf,
+            x_t,
+            uniforms,
+            guided,
         )
         np.testing.assert_array_equal(guided, drawn)
 

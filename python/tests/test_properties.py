@@ -16,12 +16,18 @@ FLOATS = [np.float16, np.float32, np.float64]
 
 
 def posteriors_agree(scheduler, arguments, others):
-    """Sums over classes may be taken in another order for another layout, so that the last bit differs."""
-    np.testing.assert_allclose(scheduler.q_posterior(*others), scheduler.q_posterior(*arguments), rtol=1e-6, atol=1e-6)
+    """Sums over classes may be taken in another order for another layout, so that the last bit
+    differs.
+    """
+    np.testing.assert_allclose(
+        scheduler.q_posterior(*others), scheduler.q_posterior(*arguments), rtol=1e-6, atol=1e-6
+    )
 
 
 def padded(array, axis, step, offset):
-    """A view equal to `array` whose elements lie `step` apart along one axis, the rest of that memory being junk."""
+    """A view equal to `array` whose elements lie `step` apart along one axis, the rest of that
+    memory being junk.
+    """
     shape = list(array.shape)
     shape[axis] = shape[axis] * abs(step) + offset
     memory = np.full(shape, 101, array.dtype)
@@ -42,7 +48,9 @@ def layouts(draw, rank):
     kind = draw(st.sampled_from(["plain", "axes", "padded", "offset"]))
     if kind == "axes":
         order = draw(st.permutations(range(rank)))
-        return lambda array: np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))
+        return lambda array: np.ascontiguousarray(array.transpose(order)).transpose(
+            np.argsort(order)
+        )
     if kind == "padded":
         axis, step = draw(st.integers(0, rank - 1)), draw(st.sampled_from([-3, -2, -1, 2, 3]))
         offset = draw(st.integers(0, 3))
@@ -76,7 +84,9 @@ small = st.integers(1, 3)
     sample_dtype=st.sampled_from(INTEGERS),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_step(method, batch, classes, pixels, t, model_layout, sample_layout, model_dtype, sample_dtype, seed):
+def test_step(
+    method, batch, classes, pixels, t, model_layout, sample_layout, model_dtype, sample_dtype, seed
+):
     rng = np.random.default_rng(seed)
     scheduler = VQDiffusionScheduler(classes + 1, sampling_method=method)
     log_p = random_log_p(rng, batch, classes, pixels, dtype=model_dtype)
@@ -114,15 +124,24 @@ def test_functions_of_a_tensor_and_a_grid(
     other_log_p, other_x_t = model_layout(log_p), sample_layout(x_t.astype(sample_dtype))
     posteriors_agree(scheduler, (log_p, x_t, t), (other_log_p, other_x_t, t))
     np.testing.assert_array_equal(
-        scheduler.apply_cumulative_transitions(other_log_p, t - 1), scheduler.apply_cumulative_transitions(log_p, t - 1)
+        scheduler.apply_cumulative_transitions(other_log_p, t - 1),
+        scheduler.apply_cumulative_transitions(log_p, t - 1),
     )
-    np.testing.assert_array_equal(scheduler.q_sample(other_x_t, t, seed), scheduler.q_sample(x_t, t, seed))
-    np.testing.assert_array_equal(vqdiffusion.gumbel_noised(other_log_p, seed), vqdiffusion.gumbel_noised(log_p, seed))
+    np.testing.assert_array_equal(
+        scheduler.q_sample(other_x_t, t, seed), scheduler.q_sample(x_t, t, seed)
+    )
+    np.testing.assert_array_equal(
+        vqdiffusion.gumbel_noised(other_log_p, seed), vqdiffusion.gumbel_noised(log_p, seed)
+    )
     log_onehot = vqdiffusion.index_to_log_onehot(x_t, classes + 1)
-    np.testing.assert_array_equal(vqdiffusion.index_to_log_onehot(other_x_t, classes + 1), log_onehot)
+    np.testing.assert_array_equal(
+        vqdiffusion.index_to_log_onehot(other_x_t, classes + 1), log_onehot
+    )
     for cumulative in (False, True):
         rows = [
-            scheduler.log_Q_t_transitioning_to_known_class(t=t, x_t=x, log_onehot_x_t=one, cumulative=cumulative)
+            scheduler.log_Q_t_transitioning_to_known_class(
+                t=t, x_t=x, log_onehot_x_t=one, cumulative=cumulative
+            )
             for x, one in ((x_t, log_onehot), (other_x_t, model_layout(log_onehot)))
         ]
         np.testing.assert_array_equal(*rows)
@@ -131,7 +150,10 @@ def test_functions_of_a_tensor_and_a_grid(
 @pytest.mark.parametrize("method", ["inverse_cdf", "gumbel"])
 @fixed
 @given(
-    axes=st.sets(st.integers(0, 2)), x_axes=st.sets(st.integers(0, 1)), t=st.integers(0, 99), seed=st.integers(0, 99)
+    axes=st.sets(st.integers(0, 2)),
+    x_axes=st.sets(st.integers(0, 1)),
+    t=st.integers(0, 99),
+    seed=st.integers(0, 99),
 )
 @example(axes={0, 1, 2}, x_axes={0, 1}, t=50, seed=0)
 def test_broadcast_views(method, axes, x_axes, t, seed):
@@ -151,7 +173,8 @@ def test_broadcast_views(method, axes, x_axes, t, seed):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_memory_with_the_classes_last_is_read_in_place(rng, dtype):
-    # (batch, pixels, classes) in memory, as many denoisers leave it, viewed as (batch, classes, pixels).
+    # (batch, pixels, classes) in memory, as many denoisers leave it, viewed as (batch, classes,
+    # pixels).
     memory = random_log_p(rng, 2, 33, 50, dtype=dtype).transpose(0, 2, 1).copy()
     memory.flags.writeable = False
     x_t = random_classes(rng, 2, 33, 50)
@@ -184,7 +207,9 @@ class WithDLPack:
         return self.array.__dlpack_device__()
 
 
-@pytest.mark.parametrize("wrap", [np.ndarray.tolist, WithArray, WithDLPack, memoryview, lambda a: a.view(np.recarray)])
+@pytest.mark.parametrize(
+    "wrap", [np.ndarray.tolist, WithArray, WithDLPack, memoryview, lambda a: a.view(np.recarray)]
+)
 def test_other_array_likes(rng, wrap):
     scheduler = VQDiffusionScheduler(6)
     log_p, x_t = random_log_p(rng, 2, 5, 9, dtype=np.float64), random_classes(rng, 2, 5, 9)
@@ -194,7 +219,9 @@ def test_other_array_likes(rng, wrap):
     np.testing.assert_array_equal(
         scheduler.q_posterior(wrap(log_p), wrap(x_t), 60), scheduler.q_posterior(log_p, x_t, 60)
     )
-    np.testing.assert_array_equal(scheduler.q_sample(wrap(x_t), 60, 1), scheduler.q_sample(x_t, 60, 1))
+    np.testing.assert_array_equal(
+        scheduler.q_sample(wrap(x_t), 60, 1), scheduler.q_sample(x_t, 60, 1)
+    )
 
 
 class Elsewhere:
@@ -206,7 +233,10 @@ class Elsewhere:
 
 def test_an_array_that_cannot_be_read(rng):
     scheduler, x_t = VQDiffusionScheduler(6), random_classes(rng, 2, 5, 9)
-    with pytest.raises(TypeError, match="model_output could not be read as an array: can't convert a tensor on cuda:0"):
+    with pytest.raises(
+        TypeError,
+        match="model_output could not be read as an array: can't convert a tensor on cuda:0",
+    ):
         scheduler.step(Elsewhere(), 60, x_t)
     with pytest.raises(TypeError, match="sample could not be read as an array"):
         scheduler.step(random_log_p(rng, 2, 5, 9), 60, Elsewhere())

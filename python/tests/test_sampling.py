@@ -1,7 +1,8 @@
 """Both samplers draw from the posterior, the forward process from eq. 8.
 
-Chi-square tests here have fixed seeds. Each fails for a correct sampler with probability 1e-6 at most, and there are
-fewer than 200: a false-alarm rate below 2e-4 for the whole file, for each new choice of seeds.
+Chi-square tests here have fixed seeds. Each fails for a correct sampler with probability 1e-6 at
+most, and there are fewer than 200: a false-alarm rate below 2e-4 for the whole file, for each new
+choice of seeds.
 """
 
 import numpy as np
@@ -13,16 +14,24 @@ from vqdiffusion import VQDiffusionScheduler, _native
 
 METHODS = ["inverse_cdf", "gumbel"]
 FALSE_ALARM = 1e-6
-# With the usual schedule a pixel is hardly ever substituted (K β̄ = 1e-6); with the other one often.
+# With the usual schedule a pixel is hardly ever substituted (K β̄ = 1e-6); with the other one
+# often.
 SCHEDULES = {
     "usual": DEFAULTS,
-    "substituting": {"alpha_cum_start": 0.9, "alpha_cum_end": 0.1, "gamma_cum_start": 0.02, "gamma_cum_end": 0.6},
+    "substituting": {
+        "alpha_cum_start": 0.9,
+        "alpha_cum_end": 0.1,
+        "gamma_cum_start": 0.02,
+        "gamma_cum_end": 0.6,
+    },
 }
 PIXELS = 200_000
 
 
 def one_column(log_p, x, pixels):
-    """A batch of one row whose pixels are all alike: the model output, without the memory for it, and the sample."""
+    """A batch of one row whose pixels are all alike: the model output, without the memory for it,
+    and the sample.
+    """
     return np.broadcast_to(log_p[None, :, None], (1, len(log_p), pixels)), np.full((1, pixels), x)
 
 
@@ -45,7 +54,9 @@ def test_step_draws_from_the_posterior(method, schedule, num_vec_classes, t):
         assert chi_square_p_value(counts, probabilities) > FALSE_ALARM / 3
 
 
-@pytest.mark.parametrize("method, rare, pixels", [("inverse_cdf", 1e-5, 4_000_000), ("gumbel", 1e-4, 500_000)])
+@pytest.mark.parametrize(
+    "method, rare, pixels", [("inverse_cdf", 1e-5, 4_000_000), ("gumbel", 1e-4, 500_000)]
+)
 @pytest.mark.parametrize("t, x", [(0, 9), (1, 9), (60, 9), (60, 3)])
 def test_rare_classes(method, rare, pixels, t, x):
     rng = np.random.default_rng([t, x])
@@ -63,8 +74,8 @@ def test_rare_classes(method, rare, pixels, t, x):
 @pytest.mark.parametrize("num_vec_classes", [2, 3, 18])
 @pytest.mark.parametrize("t", [0, 1, 40, 99])
 def test_inverse_cdf_on_an_even_grid_of_uniforms(rng, schedule, num_vec_classes, t):
-    # No chance here: the uniforms that lead to a class make up a few intervals, which an even grid measures to within
-    # a point for each of their ends.
+    # No chance here: the uniforms that lead to a class make up a few intervals, which an even grid
+    # measures to within a point for each of their ends.
     classes, points = num_vec_classes - 1, 1_000_000
     scheduler = VQDiffusionScheduler(num_vec_classes, **SCHEDULES[schedule])
     truth = Reference(num_vec_classes, **SCHEDULES[schedule])
@@ -73,7 +84,9 @@ def test_inverse_cdf_on_an_even_grid_of_uniforms(rng, schedule, num_vec_classes,
     for x in {classes, int(log_p.argmax()), int(log_p.argmin())}:
         model_output, sample = one_column(log_p, x, points)
         drawn = np.empty((1, points), np.int64)
-        _native.step_inverse_cdf(*scheduler._schedule, t, t - 1, model_output, sample, uniforms, drawn)
+        _native.step_inverse_cdf(
+            *scheduler._schedule, t, t - 1, model_output, sample, uniforms, drawn
+        )
         expected = truth.step_probabilities(model_output[..., :1], sample, t)[0, :, 0] * points
         assert np.abs(np.bincount(drawn[0], minlength=num_vec_classes) - expected).max() < 5
 
@@ -119,7 +132,13 @@ def test_at_timestep_0_the_mask_is_never_drawn_and_the_sample_not_read(rng, meth
     log_p = random_log_p(rng, 2, 3, 5000)
     drawn = [
         scheduler.step(log_p, 0, sample, generator=8).prev_sample
-        for sample in (None, np.full((2, 5000), 3), np.zeros((2, 5000), int), np.array([[-7.5]]), "nothing at all")
+        for sample in (
+            None,
+            np.full((2, 5000), 3),
+            np.zeros((2, 5000), int),
+            np.array([[-7.5]]),
+            "nothing at all",
+        )
     ]
     assert drawn[0].min() >= 0 and drawn[0].max() < 3
     for other in drawn[1:]:
@@ -132,11 +151,21 @@ def test_the_output(rng, method):
     log_p, x_t = random_log_p(rng, 2, 5, 9), random_classes(rng, 2, 5, 9)
     out = scheduler.step(log_p, 30, x_t, generator=1)
     again = scheduler.step(log_p, timestep=30, sample=x_t, generator=1, return_dict=False)
-    assert type(out) is vqdiffusion.VQDiffusionSchedulerOutput and type(again) is tuple and len(again) == 1
+    assert (
+        type(out) is vqdiffusion.VQDiffusionSchedulerOutput
+        and type(again) is tuple
+        and len(again) == 1
+    )
     assert out.prev_sample.dtype == np.int64 and out.prev_sample.shape == (2, 9)
-    assert out.prev_sample.flags.owndata and out.prev_sample.flags.c_contiguous and out.prev_sample.flags.writeable
+    assert (
+        out.prev_sample.flags.owndata
+        and out.prev_sample.flags.c_contiguous
+        and out.prev_sample.flags.writeable
+    )
     np.testing.assert_array_equal(out.prev_sample, again[0])
-    assert not np.shares_memory(out.prev_sample, again[0]) and not np.shares_memory(out.prev_sample, x_t)
+    assert not np.shares_memory(out.prev_sample, again[0]) and not np.shares_memory(
+        out.prev_sample, x_t
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -147,7 +176,9 @@ def test_the_number_of_threads_changes_nothing(rng, method, num_threads_restored
     for threads in (1, 2, 7, 0):
         vqdiffusion.set_num_threads(threads)
         assert vqdiffusion.get_num_threads() == threads
-        results.append((scheduler.step(log_p, 20, x_t, 3).prev_sample, scheduler.q_posterior(log_p, x_t, 20)))
+        results.append(
+            (scheduler.step(log_p, 20, x_t, 3).prev_sample, scheduler.q_posterior(log_p, x_t, 20))
+        )
     for tokens, posterior in results[1:]:
         np.testing.assert_array_equal(tokens, results[0][0])
         np.testing.assert_array_equal(posterior, results[0][1])
@@ -157,10 +188,18 @@ def test_the_number_of_threads_reaches_every_call(rng, monkeypatch, num_threads_
     log_p, x = random_log_p(rng, 2, 5, 9), random_classes(rng, 2, 5, 9)
     onehot = vqdiffusion.index_to_log_onehot(x, 6)
     seen = {}
-    names = ["step_gumbel", "step_inverse_cdf", "plan_inverse_cdf", "complete_inverse_cdf", "check_model_output"]
+    names = [
+        "step_gumbel",
+        "step_inverse_cdf",
+        "plan_inverse_cdf",
+        "complete_inverse_cdf",
+        "check_model_output",
+    ]
     names += ["q_posterior", "q_sample", "apply_cumulative_transitions"]
     for name in [*names, "log_transition_rows", "index_to_log_onehot", "gumbel_noised"]:
-        monkeypatch.setattr(_native, name, lambda *arguments, name=name: seen.__setitem__(name, arguments[-1]))
+        monkeypatch.setattr(
+            _native, name, lambda *arguments, name=name: seen.__setitem__(name, arguments[-1])
+        )
     vqdiffusion.set_num_threads(3)
     VQDiffusionScheduler(6, sampling_method="gumbel").step(log_p, 20, x)
     scheduler = VQDiffusionScheduler(6)
@@ -169,7 +208,9 @@ def test_the_number_of_threads_reaches_every_call(rng, monkeypatch, num_threads_
     scheduler.q_posterior(log_p, x, 20)
     scheduler.q_sample(x, 20)
     scheduler.apply_cumulative_transitions(log_p, 20)
-    scheduler.log_Q_t_transitioning_to_known_class(t=20, x_t=x, log_onehot_x_t=onehot, cumulative=True)
+    scheduler.log_Q_t_transitioning_to_known_class(
+        t=20, x_t=x, log_onehot_x_t=onehot, cumulative=True
+    )
     vqdiffusion.index_to_log_onehot(x, 6)
     vqdiffusion.gumbel_noised(log_p, None)
     assert len(seen) == 11 and set(seen.values()) == {3}
@@ -197,7 +238,9 @@ def test_q_sample_with_a_timestep_for_each_row(rng):
     for row in range(4):
         alone = scheduler.q_sample(x_0[row : row + 1], int(t[row]), generator=row + 1)
         np.testing.assert_array_equal(together[row], alone[0])
-    np.testing.assert_array_equal(together, scheduler.q_sample(x_0, t.tolist(), generator=[1, 2, 3, 4]))
+    np.testing.assert_array_equal(
+        together, scheduler.q_sample(x_0, t.tolist(), generator=[1, 2, 3, 4])
+    )
     assert (together[x_0 == 17] == 17).all()
 
 
@@ -207,13 +250,18 @@ def test_gumbel_noised(rng, shape, dtype):
     logits = np.asarray(rng.normal(size=shape), dtype)
     noised = vqdiffusion.gumbel_noised(logits, generator=9)
     uniforms = np.random.default_rng(9).random(shape, dtype=np.float32)
-    assert noised.shape == shape and noised.dtype == (np.float64 if dtype == np.float64 else np.float32)
+    assert noised.shape == shape and noised.dtype == (
+        np.float64 if dtype == np.float64 else np.float32
+    )
     # Near u = 1 float32 cannot hold log u to more digits than u itself has.
-    np.testing.assert_allclose(noised, logits + gumbel(uniforms.astype(np.float64)), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        noised, logits + gumbel(uniforms.astype(np.float64)), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_gumbel_noised_of_a_transposed_array(rng):
     logits = rng.normal(size=(4, 7, 3)).transpose(2, 0, 1)
     np.testing.assert_array_equal(
-        vqdiffusion.gumbel_noised(logits, 1), vqdiffusion.gumbel_noised(np.ascontiguousarray(logits), 1)
+        vqdiffusion.gumbel_noised(logits, 1),
+        vqdiffusion.gumbel_noised(np.ascontiguousarray(logits), 1),
     )

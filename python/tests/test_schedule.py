@@ -20,8 +20,20 @@ SCHEDULES = [
         "gamma_cum_start": 0.001,
         "gamma_cum_end": 0.8,
     },
-    {"num_vec_classes": 6, "alpha_cum_start": 1.0, "alpha_cum_end": 0.01, "gamma_cum_start": 0.0, "gamma_cum_end": 0.0},
-    {"num_vec_classes": 6, "alpha_cum_start": 0.9, "alpha_cum_end": 0.0, "gamma_cum_start": 0.1, "gamma_cum_end": 0.75},
+    {
+        "num_vec_classes": 6,
+        "alpha_cum_start": 1.0,
+        "alpha_cum_end": 0.01,
+        "gamma_cum_start": 0.0,
+        "gamma_cum_end": 0.0,
+    },
+    {
+        "num_vec_classes": 6,
+        "alpha_cum_start": 0.9,
+        "alpha_cum_end": 0.0,
+        "gamma_cum_start": 0.1,
+        "gamma_cum_end": 0.75,
+    },
 ]
 TABLES = ["log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct"]
 
@@ -31,14 +43,21 @@ def test_tables(arguments):
     scheduler, truth = VQDiffusionScheduler(**arguments), Reference(**arguments)
     with np.errstate(divide="ignore"):
         expected = [
-            np.log(getattr(truth, name)) for name in ("alpha", "beta", "gamma", "alpha_bar", "beta_bar", "gamma_bar")
+            np.log(getattr(truth, name))
+            for name in ("alpha", "beta", "gamma", "alpha_bar", "beta_bar", "gamma_bar")
         ]
     for name, values in zip(TABLES, expected, strict=True):
         table = getattr(scheduler, name)
-        assert table.dtype == np.float32 and table.shape == (truth.steps + name.startswith("log_cumprod"),)
-        # β and γ come from differences of float64 numbers: where those are small, digits are lost, 1e-9 at the worst.
+        assert table.dtype == np.float32 and table.shape == (
+            truth.steps + name.startswith("log_cumprod"),
+        )
+        # β and γ come from differences of float64 numbers: where those are small, digits are lost,
+        # 1e-9 at the worst.
         np.testing.assert_allclose(
-            table, values.astype(np.float64), rtol=1.2e-7, atol=1e-8 if "b" in name or "c" in name else 0
+            table,
+            values.astype(np.float64),
+            rtol=1.2e-7,
+            atol=1e-8 if "b" in name or "c" in name else 0,
         )
     assert [getattr(scheduler, name)[-1] for name in TABLES[3:]] == [0, -np.inf, -np.inf]
 
@@ -68,12 +87,17 @@ def test_schedule_functions(steps):
 
 
 def test_a_schedule_without_substitutions_has_no_nan():
-    # ᾱ = 1 - γ̄: rounding makes β and β̄ about -1e-16 here and there, whose logarithm must not come out as NaN.
+    # ᾱ = 1 - γ̄: rounding makes β and β̄ about -1e-16 here and there, whose logarithm must not come
+    # out as NaN.
     rng = np.random.default_rng(3)
     for _ in range(200):
         start, end = np.sort(rng.uniform(size=2))
         scheduler = VQDiffusionScheduler(
-            18, alpha_cum_start=1 - start, alpha_cum_end=1 - end, gamma_cum_start=start, gamma_cum_end=end
+            18,
+            alpha_cum_start=1 - start,
+            alpha_cum_end=1 - end,
+            gamma_cum_start=start,
+            gamma_cum_end=end,
         )
         for name in TABLES:
             assert not np.isnan(getattr(scheduler, name)).any()
@@ -113,7 +137,9 @@ def test_apply_cumulative_transitions(rng, dtype):
             expected[:, :9] += truth.beta_bar[t].astype(np.float64) * (1 - total[:, None])
             expected[:, 9] = matrix[9, 0]
             expected = np.log(expected)
-        assert out.shape == (3, 10, 5) and out.dtype == (np.float64 if dtype == np.float64 else np.float32)
+        assert out.shape == (3, 10, 5) and out.dtype == (
+            np.float64 if dtype == np.float64 else np.float32
+        )
         np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
 
 
@@ -121,7 +147,9 @@ def test_index_to_log_onehot(rng):
     x = rng.integers(0, 6, (3, 11)).astype(np.uint8)
     out = vqdiffusion.index_to_log_onehot(x, 6)
     assert out.dtype == np.float32 and out.shape == (3, 6, 11)
-    np.testing.assert_array_equal(out, np.where(np.arange(6)[:, None] == x[:, None], 0, np.float32(LOG_ZERO)))
+    np.testing.assert_array_equal(
+        out, np.where(np.arange(6)[:, None] == x[:, None], 0, np.float32(LOG_ZERO))
+    )
 
 
 def test_timesteps():
@@ -145,7 +173,9 @@ def test_timesteps_out_of_range(steps):
     assert scheduler.num_inference_steps is None and len(scheduler.timesteps) == 100
 
 
-@pytest.mark.parametrize("steps", [2.5, 3.0, True, np.True_, np.float64(4), "5", None, [6], np.array([1.0])])
+@pytest.mark.parametrize(
+    "steps", [2.5, 3.0, True, np.True_, np.float64(4), "5", None, [6], np.array([1.0])]
+)
 def test_timesteps_of_another_type(steps):
     scheduler = VQDiffusionScheduler(18)
     with pytest.raises(TypeError, match="num_inference_steps must be an integer"):

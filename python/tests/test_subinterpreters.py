@@ -1,5 +1,6 @@
-"""The native module in isolated subinterpreters, each with a GIL of its own. NumPy cannot be loaded there, so arrays of
-the standard library are passed."""
+"""The native module in isolated subinterpreters, each with a GIL of its own. NumPy cannot be loaded
+there, so arrays of the standard library are passed.
+"""
 
 import os
 import re
@@ -13,7 +14,8 @@ import pytest
 
 from vqdiffusion import _native
 
-# Run in each subinterpreter: a chain whose tokens are counted, from the whole model output and by a plan.
+# Run in each subinterpreter: a chain whose tokens are counted, from the whole model output and by a
+# plan.
 STEPS = """
 from array import array
 from importlib.machinery import ExtensionFileLoader
@@ -24,9 +26,13 @@ native = module_from_spec(spec_from_loader({name!r}, loader))
 loader.exec_module(native)
 
 K, N, T = 4, 300, 10
-schedule = K, array("d", [0.9 - 0.08 * t for t in range(T)]), array("d", [0.05 + 0.09 * t for t in range(T)])
-log_p = memoryview(array("f", [-1 - (k + n) % 3 for k in range(K) for n in range(N)])).cast("B").cast("f", (1, K, N))
-uniforms = memoryview(array("d", [(37 * n % 300) / 300 for n in range(N)])).cast("B").cast("d", (1, N))
+alpha = array("d", [0.9 - 0.08 * t for t in range(T)])
+gamma = array("d", [0.05 + 0.09 * t for t in range(T)])
+schedule = K, alpha, gamma
+log_p = array("f", [-1 - (k + n) % 3 for k in range(K) for n in range(N)])
+log_p = memoryview(log_p).cast("B").cast("f", (1, K, N))
+uniforms = array("d", [(37 * n % 300) / 300 for n in range(N)])
+uniforms = memoryview(uniforms).cast("B").cast("d", (1, N))
 noise = array("f", [(97 * i % 1511) / 1511 for i in range((K + 1) * N)])
 noise = memoryview(noise).cast("B").cast("f", (1, K + 1, N))
 
@@ -85,14 +91,21 @@ if failures:
 
 
 def find_python(version):
-    """An interpreter of this version with the module that makes subinterpreters, on PATH or among those of pyenv."""
+    """An interpreter of this version with the module that makes subinterpreters, on PATH or among
+    those of pyenv.
+    """
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     found = [shutil.which(f"python{version}")]
     found += sorted(pyenv.glob(f"versions/{version}.*/bin/python{version}"), reverse=True)
     module = "_interpreters" if version == "3.13" else "_xxsubinterpreters"
     for python in filter(None, found):
         try:
-            if subprocess.run([python, "-c", f"import {module}"], capture_output=True, timeout=60).returncode == 0:
+            if (
+                subprocess.run(
+                    [python, "-c", f"import {module}"], capture_output=True, timeout=60
+                ).returncode
+                == 0
+            ):
                 return python
         except (OSError, subprocess.TimeoutExpired):
             pass
@@ -102,7 +115,11 @@ def find_python(version):
 @pytest.mark.parametrize("version", ["3.12", "3.13"])
 def test_isolated_subinterpreters(version, tmp_path):
     stable = ".abi3." in _native._module.__file__
-    python = find_python(version) if stable or sys.version_info[:2] == tuple(map(int, version.split("."))) else None
+    python = (
+        find_python(version)
+        if stable or sys.version_info[:2] == tuple(map(int, version.split(".")))
+        else None
+    )
     if python is None:
         pytest.skip(f"there is no Python {version} that the module can be loaded into")
     programs, results = [], []
@@ -113,7 +130,9 @@ def test_isolated_subinterpreters(version, tmp_path):
         programs[i].write_text(STEPS.format(**values, result=str(results[i])))
     (tmp_path / "program.py").write_text(textwrap.dedent(PROGRAM))
     command = [python, str(tmp_path / "program.py"), *map(str, programs)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120
+    )
     assert done.returncode == 0, done.stdout
     tokens = {result.read_text() for result in results}
     assert len(tokens) == 1 and re.fullmatch(r"\[\[[0-4, ]+\]\]", tokens.pop())

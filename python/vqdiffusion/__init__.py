@@ -1,4 +1,6 @@
-"""The VQ-Diffusion scheduler (Gu et al. 2021, arXiv 2111.14822) on NumPy arrays, computed by a native module."""
+"""The VQ-Diffusion scheduler (Gu et al. 2021, arXiv 2111.14822) on NumPy arrays, computed by a
+native module.
+"""
 
 from . import _native
 from .functional import gumbel_noised, index_to_log_onehot

@@ -7,7 +7,9 @@ from .demo import cli
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m vqdiffusion", description="The VQ-Diffusion scheduler.")
+    parser = argparse.ArgumentParser(
+        prog="python -m vqdiffusion", description="The VQ-Diffusion scheduler."
+    )
     parser.add_argument("--version", action="version", version=f"vqdiffusion {__version__}")
     cli.add_parser(parser.add_subparsers(title="commands", metavar="COMMAND", required=True))
     arguments = parser.parse_args()

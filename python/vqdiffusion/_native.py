@@ -1,7 +1,8 @@
-"""The native module for this machine's CPU: its functions, as _native.pyi and vqdiffusion.h describe them.
+"""The native module for this machine's CPU: its functions, as _native.pyi and vqdiffusion.h
+describe them.
 
-The module is compiled once for each CPU level. The highest level that this machine can run is used, or the one named in
-the environment variable VQDIFFUSION_CPU.
+The module is compiled once for each CPU level. The highest level that this machine can run is used,
+or the one named in the environment variable VQDIFFUSION_CPU.
 """
 
 import os
@@ -26,7 +27,9 @@ def _select():
     choices = [level for level in built if level in lowest.supported_cpus()]
     wanted = os.environ.get("VQDIFFUSION_CPU") or choices[-1]
     if wanted not in choices:
-        raise ImportError(f"VQDIFFUSION_CPU must be one of {', '.join(choices)} on this machine, not {wanted!r}.")
+        raise ImportError(
+            f"VQDIFFUSION_CPU must be one of {', '.join(choices)} on this machine, not {wanted!r}."
+        )
     return import_module(_name(wanted))
 
 

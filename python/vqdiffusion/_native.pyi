@@ -1,18 +1,23 @@
-"""The native module: one function for each function of vqdiffusion.h, over any object with the buffer protocol.
+"""The native module: one function for each function of vqdiffusion.h, over any object with the
+buffer protocol.
 
-Every function releases the GIL while it works, fills the arrays passed as outputs (C-contiguous, writable, of exactly
-the stated shape and dtype) and returns None unless stated. Errors: ValueError, TypeError or MemoryError with a sentence
-that names the argument, what was expected and what came; no output has been written then.
+Every function releases the GIL while it works, fills the arrays passed as outputs (C-contiguous,
+writable, of exactly the stated shape and dtype) and returns None unless stated. Errors: ValueError,
+TypeError or MemoryError with a sentence that names the argument, what was expected and what came;
+no output has been written then.
 
-Floating arrays are float16, float32, float64, or bfloat16 by its bits in an array of numpy.dtype([("bfloat16", "u2")]).
+Floating arrays are float16, float32, float64, or bfloat16 by its bits in an array of
+numpy.dtype([("bfloat16", "u2")]).
 
-`schedule` stands for the three leading arguments num_classes (K, without the mask), alpha_cumulative and
-gamma_cumulative (float64, (T,)).
+`schedule` stands for the three leading arguments num_classes (K, without the mask),
+alpha_cumulative and gamma_cumulative (float64, (T,)).
 """
 
 from typing import Any
 
-from typing_extensions import Buffer  # in every type checker; collections.abc has it from Python 3.12 on
+from typing_extensions import (
+    Buffer,
+)  # in every type checker; collections.abc has it from Python 3.12 on
 
 cpu: str
 """The CPU level this module was compiled for, such as "x86-64-v3"."""
@@ -27,7 +32,9 @@ def alpha_schedules(
 def gamma_schedules(
     num_timesteps: int, start: float, end: float, gamma: Buffer, gamma_cumulative: Buffer, /
 ) -> None: ...
-def schedule_check(num_classes: int, alpha_cumulative: Buffer, gamma_cumulative: Buffer, /) -> None: ...
+def schedule_check(
+    num_classes: int, alpha_cumulative: Buffer, gamma_cumulative: Buffer, /
+) -> None: ...
 def schedule_logs(
     num_classes: int,
     alpha_cumulative: Buffer,
@@ -77,7 +84,9 @@ def apply_cumulative_transitions(
     num_threads: int = 0,
     /,
 ) -> None: ...
-def index_to_log_onehot(x: Buffer, num_classes: int, out: Buffer, num_threads: int = 0, /) -> None: ...
+def index_to_log_onehot(
+    x: Buffer, num_classes: int, out: Buffer, num_threads: int = 0, /
+) -> None: ...
 def step_gumbel(
     num_classes: int,
     alpha_cumulative: Buffer,
@@ -91,10 +100,12 @@ def step_gumbel(
     num_threads: int = 0,
     /,
 ) -> None:
-    """`uniforms` is one of: an array (B, K + 1, N), at t = 0 (B, K, N), of float32 or float64; a writable uint32 array
-    (625,), the words of an MT19937 engine and how many of them have been given out since the last twist, or the uint8
-    array (5056,) that torch.Generator.get_state() gives on the CPU, advanced as torch.rand would; a
-    numpy.random.BitGenerator, whose lock the caller must hold."""
+    """`uniforms` is one of: an array (B, K + 1, N), at t = 0 (B, K, N), of float32 or float64; a
+    writable uint32 array (625,), the words of an MT19937 engine and how many of them have been
+    given out since the last twist, or the uint8 array (5056,) that torch.Generator.get_state()
+    gives on the CPU, advanced as torch.rand would; a numpy.random.BitGenerator, whose lock the
+    caller must hold.
+    """
 
 def step_inverse_cdf(
     num_classes: int,
@@ -146,11 +157,15 @@ def q_sample(
     num_threads: int = 0,
     /,
 ) -> None: ...
-def gumbel_noised(logits: Buffer, uniforms: Buffer, out: Buffer, num_threads: int = 0, /) -> None: ...
+def gumbel_noised(
+    logits: Buffer, uniforms: Buffer, out: Buffer, num_threads: int = 0, /
+) -> None: ...
 def guide(
     log_p_uncond: Buffer, log_p_cond: Buffer, scale: float, out: Buffer, num_threads: int = 0, /
 ) -> None: ...
-def truncate(log_p: Buffer, rate: float, floor: float, out: Buffer, num_threads: int = 0, /) -> None: ...
+def truncate(
+    log_p: Buffer, rate: float, floor: float, out: Buffer, num_threads: int = 0, /
+) -> None: ...
 def guided_step_gumbel(
     num_classes: int,
     alpha_cumulative: Buffer,

@@ -1,4 +1,6 @@
-"""Checks of what only Python can see: the kinds of objects that callers pass. The native module checks the rest."""
+"""Checks of what only Python can see: the kinds of objects that callers pass. The native module
+checks the rest.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def as_int(value: SupportsIndex, name: str, low: int, high: int = _INT64_MAX) ->
         except TypeError:
             raise TypeError(f"{name} must be an integer, not {_kind(value)} {value!r}") from None
     if not low <= value <= high:
-        limits = f"at least {low}" if high == _INT64_MAX and value < low else f"from {low} to {high}"
+        limits = (
+            f"at least {low}" if high == _INT64_MAX and value < low else f"from {low} to {high}"
+        )
         raise ValueError(f"{name} must be {limits}, not {as_digits(value)}")
     return value
 
@@ -94,7 +98,9 @@ def as_tensor(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     """`as_array` of something with the axes (batch, classes, pixels)."""
     array = as_array(value, name)
     if array.ndim != 3:
-        raise ValueError(f"{name} must have the 3 axes (batch, classes, pixels), not shape {array.shape}")
+        raise ValueError(
+            f"{name} must have the 3 axes (batch, classes, pixels), not shape {array.shape}"
+        )
     return array
 
 
@@ -110,20 +116,26 @@ def check_given(sample: Any) -> None:
     """Refuses None for a sample at t = 0, where it is mostly not read."""
     if sample is None:
         raise ValueError(
-            "sample must not be None at timestep 0 of a schedule with β̄_0 = 0, where the pixels that show a class keep it"
+            "sample must not be None at timestep 0 of a schedule with β̄_0 = 0, where the pixels "
+            "that show a class keep it"
         )
 
 
 def as_timesteps(value: Any, name: str, batch: int, last: int) -> npt.NDArray[np.int64]:
-    """One timestep from 0 to `last` for each of `batch` rows, from one for all or an array of one for each."""
+    """One timestep from 0 to `last` for each of `batch` rows, from one for all or an array of one
+    for each.
+    """
     array = as_array(value, name)
     if array.ndim == 0:
         return np.broadcast_to(np.int64(as_int(value, name, 0, last)), batch)
     if array.dtype.kind not in "iu":
-        raise TypeError(f"{name} must be an integer or an array of integers, not dtype {array.dtype}")
+        raise TypeError(
+            f"{name} must be an integer or an array of integers, not dtype {array.dtype}"
+        )
     if array.shape != (batch,):
         raise ValueError(
-            f"{name} must be an integer or have one entry for each of {batch} rows, not shape {array.shape}"
+            f"{name} must be an integer or have one entry for each of {batch} rows, not shape "
+            f"{array.shape}"
         )
     entries = array[:1] if array.strides == (0,) else array  # of which there may be any number
     if batch and not (0 <= entries.min() and entries.max() <= last):

@@ -14,7 +14,8 @@ import numpy as np
 from .stored_array import restored, stored
 from .whole_file import write_whole
 
-# Keywords that loaders of this family take for a model hub. Nothing is downloaded here, so they have nothing to change.
+# Keywords that loaders of this family take for a model hub. Nothing is downloaded here, so they
+# have nothing to change.
 _HUB_KEYWORDS = frozenset(
     ("cache_dir", "force_download", "local_dir", "local_dir_use_symlinks", "local_files_only")
     + ("proxies", "revision", "token", "user_agent")
@@ -34,7 +35,8 @@ class FrozenConfig(dict[str, Any]):
 
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError(
-            "a scheduler's configuration is read-only; make another scheduler with from_config(config, key=value)"
+            "a scheduler's configuration is read-only; make another scheduler with "
+            "from_config(config, key=value)"
         )
 
     __setattr__ = __delattr__ = __setitem__ = __delitem__ = __ior__ = _refuse
@@ -45,39 +47,53 @@ class FrozenConfig(dict[str, Any]):
 
 
 class Configurable:
-    """What loads and saves a class by the arguments of its `__init__`, which that leaves in `_config`."""
+    """What loads and saves a class by the arguments of its `__init__`, which that leaves in
+    `_config`.
+    """
 
     config_name = "scheduler_config.json"
     _config: FrozenConfig
 
     @property
     def config(self) -> FrozenConfig:
-        """The arguments this was made with and what else its file held, by item and by attribute; read-only."""
+        """The arguments this was made with and what else its file held, by item and by attribute;
+        read-only.
+        """
         return self._config
 
     @overload
     @classmethod
     def from_config(
-        cls: type[Self], config: Mapping[str, Any], return_unused_kwargs: Literal[False] = False, **kwargs: Any
+        cls: type[Self],
+        config: Mapping[str, Any],
+        return_unused_kwargs: Literal[False] = False,
+        **kwargs: Any,
     ) -> Self: ...
     @overload
     @classmethod
     def from_config(
-        cls: type[Self], config: Mapping[str, Any], return_unused_kwargs: Literal[True], **kwargs: Any
+        cls: type[Self],
+        config: Mapping[str, Any],
+        return_unused_kwargs: Literal[True],
+        **kwargs: Any,
     ) -> tuple[Self, dict[str, Any]]: ...
     @classmethod
     def from_config(
-        cls: type[Self], config: Mapping[str, Any], return_unused_kwargs: bool = False, **kwargs: Any
+        cls: type[Self],
+        config: Mapping[str, Any],
+        return_unused_kwargs: bool = False,
+        **kwargs: Any,
     ) -> Self | tuple[Self, dict[str, Any]]:
         """Make a scheduler from a configuration.
 
         Parameters
         ----------
         config : mapping
-            Such as `scheduler.config` or what `load_config` returns. Entries that are no argument of the class are kept
-            in the new scheduler's `config` and are saved with it.
+            Such as `scheduler.config` or what `load_config` returns. Entries that are no argument
+            of the class are kept in the new scheduler's `config` and are saved with it.
         return_unused_kwargs : bool
-            Whether to return also a dict of the entries and keywords that are no argument of the class.
+            Whether to return also a dict of the entries and keywords that are no argument of the
+            class.
         **kwargs
             Arguments of the class, which go before the entries of `config`.
 
@@ -88,8 +104,8 @@ class Configurable:
         Warns
         -----
         UserWarning
-            When an entry or a keyword is no argument of the class, unless it begins with an underscore or is returned
-            as unused.
+            When an entry or a keyword is no argument of the class, unless it begins with an
+            underscore or is returned as unused.
 
         Raises
         ------
@@ -98,14 +114,22 @@ class Configurable:
         """
         if not isinstance(config, Mapping):
             raise TypeError(
-                f"config must be a mapping, not {type(config).__name__}; from_pretrained reads a file or a folder"
+                f"config must be a mapping, not {type(config).__name__}; from_pretrained reads a "
+                "file or a folder"
             )
-        # Diffusers notes there which of the other entries hold default values; nothing follows from it.
+        # Diffusers notes there which of the other entries hold default values; nothing follows from
+        # it.
         entries = {key: value for key, value in config.items() if key != "_use_default_values"}
-        names = [name for name in inspect.signature(cls).parameters if name in entries or name in kwargs]
+        names = [
+            name for name in inspect.signature(cls).parameters if name in entries or name in kwargs
+        ]
         arguments = {name: kwargs.pop(name) if name in kwargs else entries[name] for name in names}
         extra = {key: value for key, value in entries.items() if key not in arguments}
-        required = [name for name, one in inspect.signature(cls).parameters.items() if one.default is one.empty]
+        required = [
+            name
+            for name, one in inspect.signature(cls).parameters.items()
+            if one.default is one.empty
+        ]
         for name in required:
             if name not in arguments:
                 raise ValueError(f"config must hold {name!r}, got only {sorted(map(str, config))}")
@@ -114,7 +138,10 @@ class Configurable:
         unknown = [*extra, *([] if return_unused_kwargs else kwargs)]
         named = [str(key) for key in unknown if not str(key).startswith("_")]
         if named:
-            warnings.warn(f"{cls.__name__} has no argument {', '.join(named)}: without effect here", stacklevel=2)
+            warnings.warn(
+                f"{cls.__name__} has no argument {', '.join(named)}: without effect here",
+                stacklevel=2,
+            )
         if "_class_name" in extra:
             extra["_class_name"] = cls.__name__
         made.__dict__["_config"] = FrozenConfig({**made._config, **extra})
@@ -135,9 +162,11 @@ class Configurable:
         pretrained_model_name_or_path : str or os.PathLike
             A folder that holds `scheduler_config.json`, or a JSON file. Nothing is downloaded.
         return_unused_kwargs, return_commit_hash : bool
-            Whether to return also the keywords that are not for loading, and a commit hash, which is None.
+            Whether to return also the keywords that are not for loading, and a commit hash, which
+            is None.
         **kwargs
-            `subfolder` names a folder inside the folder, looked into first; keywords for a model hub are ignored.
+            `subfolder` names a folder inside the folder, looked into first; keywords for a model
+            hub are ignored.
 
         Returns
         -------
@@ -153,7 +182,11 @@ class Configurable:
         config = _read(_find(os.fspath(pretrained_model_name_or_path), subfolder, cls.config_name))
         if not (return_unused_kwargs or return_commit_hash):
             return config
-        return (config,) + ((unused,) if return_unused_kwargs else ()) + ((None,) if return_commit_hash else ())
+        return (
+            (config,)
+            + ((unused,) if return_unused_kwargs else ())
+            + ((None,) if return_commit_hash else ())
+        )
 
     @overload
     @classmethod
@@ -205,7 +238,9 @@ class Configurable:
         )
         return cls.from_config(config, return_unused_kwargs, **kwargs)  # type: ignore[call-overload, no-any-return]
 
-    def save_config(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
+    def save_config(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
         """Write `scheduler_config.json` into a folder, which is made if need be.
 
         The file is written whole, or is as before when an exception is raised.
@@ -226,7 +261,9 @@ class Configurable:
         os.makedirs(save_directory, exist_ok=True)
         write_whole(os.path.join(save_directory, self.config_name), text)
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
+    ) -> None:
         """The same as `save_config`."""
         self.save_config(save_directory, push_to_hub, **kwargs)
 
@@ -255,14 +292,18 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    raise TypeError(f"a configuration entry of type {type(value).__name__} cannot be written as JSON")
+    raise TypeError(
+        f"a configuration entry of type {type(value).__name__} cannot be written as JSON"
+    )
 
 
 def _find(path: str, subfolder: str | None, name: str) -> str:
     if os.path.isfile(path):
         return path
     if not os.path.isdir(path):
-        raise FileNotFoundError(f"{path!r} is neither a folder nor a file, and nothing is downloaded from a model hub")
+        raise FileNotFoundError(
+            f"{path!r} is neither a folder nor a file, and nothing is downloaded from a model hub"
+        )
     for folder in ([os.path.join(path, subfolder)] if subfolder is not None else []) + [path]:
         if os.path.isfile(os.path.join(folder, name)):
             return os.path.join(folder, name)
@@ -275,11 +316,15 @@ def _read(path: str) -> dict[str, Any]:
         try:
             config = json.load(file)
         except ValueError as error:  # not JSON, or not UTF-8
-            raise OSError(f"the configuration file {path!r} does not hold valid JSON: {error}") from error
+            raise OSError(
+                f"the configuration file {path!r} does not hold valid JSON: {error}"
+            ) from error
         except RecursionError:
             raise OSError(
                 f"the configuration file {path!r} is nested too deeply to be read"
             ) from None
     if not isinstance(config, dict):
-        raise OSError(f"the configuration file {path!r} must hold a JSON object, not {type(config).__name__}")
+        raise OSError(
+            f"the configuration file {path!r} must hold a JSON object, not {type(config).__name__}"
+        )
     return config

@@ -41,17 +41,21 @@ def index_to_log_onehot(x: npt.ArrayLike, num_classes: int) -> npt.NDArray[np.fl
     return out
 
 
-def gumbel_noised(logits: npt.ArrayLike, generator: GeneratorLike) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
-    """Logits with Gumbel noise: logits - log(-log(u + 1e-30) + 1e-30), whose argmax draws from softmax(logits).
+def gumbel_noised(
+    logits: npt.ArrayLike, generator: GeneratorLike
+) -> npt.NDArray[np.float32] | npt.NDArray[np.float64]:
+    """Logits with Gumbel noise: logits - log(-log(u + 1e-30) + 1e-30), whose argmax draws from
+    softmax(logits).
 
-    The noise lies in [-4.24, 16.64], since u has 24 bits: classes rarer than about 1e-7 are drawn too seldom.
+    The noise lies in [-4.24, 16.64], since u has 24 bits: classes rarer than about 1e-7 are drawn
+    too seldom.
 
     Parameters
     ----------
     logits : array of float16, float32 or float64, any shape
     generator : GeneratorLike
-        As in `VQDiffusionScheduler.step`; a list holds one generator for each entry of the first axis. One float32
-        uniform is drawn for each element, in memory order.
+        As in `VQDiffusionScheduler.step`; a list holds one generator for each entry of the first
+        axis. One float32 uniform is drawn for each element, in memory order.
 
     Returns
     -------
@@ -63,17 +67,21 @@ def gumbel_noised(logits: npt.ArrayLike, generator: GeneratorLike) -> npt.NDArra
     TypeError
         If `logits` is not floating or `generator` is none of its kinds.
     ValueError
-        If `logits` holds NaN or +inf, or a list of generators has the wrong length. The generators are left as they
-        were.
+        If `logits` holds NaN or +inf, or a list of generators has the wrong length. The generators
+        are left as they were.
     """
     array = as_array(logits, "logits")
-    out: npt.NDArray[Any] = np.empty(array.shape, np.float64 if array.dtype == np.float64 else np.float32)
+    out: npt.NDArray[Any] = np.empty(
+        array.shape, np.float64 if array.dtype == np.float64 else np.float32
+    )
     states: States = []
     put_back = starmap(setattr, states)
     try:
         uniforms = draw_uniforms(generator, array.shape, states, np.float32)
         flat = (1, 1, array.size)
-        _native.gumbel_noised(array.reshape(flat), uniforms.reshape(flat), out.reshape(flat), threads._num_threads)
+        _native.gumbel_noised(
+            array.reshape(flat), uniforms.reshape(flat), out.reshape(flat), threads._num_threads
+        )
         return out
     except BaseException:
         list(put_back)

@@ -34,8 +34,9 @@ GeneratorLike = OneGenerator | Sequence[OneGenerator]  # a list or a tuple
 # Arguments of `setattr`: a bit generator, "state", and what that was.
 States = list[tuple[BitGenerator, str, Any]]
 
-# What None draws from. It is seeded by the operating system, nobody can read or seed it, and a forked child gets one of
-# its own; seeding afresh at every call would take longer than a small step.
+# What None draws from. It is seeded by the operating system, nobody can read or seed it, and a
+# forked child gets one of its own; seeding afresh at every call would take longer than a small
+# step.
 _unseeded = default_rng()
 
 # The threads that hold the lock of a bit generator in `_draw_locked`.
@@ -69,7 +70,8 @@ def _as_generator(generator: OneGenerator) -> Generator:
         return default_rng(int(generator))
     kind = type(generator)
     raise TypeError(
-        "generator must be None, an int, a SeedSequence, BitGenerator, Generator or RandomState of numpy.random, "
+        "generator must be None, an int, a SeedSequence, BitGenerator, Generator or RandomState of "
+        "numpy.random, "
         f"or a list with one of these for each batch row, not {kind.__module__}.{kind.__qualname__}"
     )
 
@@ -80,7 +82,8 @@ def _as_generators(generator: GeneratorLike, shape: tuple[int, ...]) -> Generato
         return _as_generator(generator)  # type: ignore[arg-type]
     if shape[:1] != (len(generator),):
         raise ValueError(
-            f"generator as a list must hold one for each batch row, not {len(generator)} for the shape {shape}"
+            f"generator as a list must hold one for each batch row, not {len(generator)} for the "
+            f"shape {shape}"
         )
     return [_as_generator(one) for one in generator]
 
@@ -91,10 +94,12 @@ def draw_noise(
     draw: Callable[[slice, Any], None],
     states: States,
 ) -> None:
-    """Call `draw(rows, source)` for all batch rows at once, or for each row where each has a generator of its own.
+    """Call `draw(rows, source)` for all batch rows at once, or for each row where each has a
+    generator of its own.
 
-    `source` is what the native module draws the uniforms of Gumbel noise from, those that `Generator.random` would give
-    as float32, without their ever being stored. `states` receives what undoes the draws.
+    `source` is what the native module draws the uniforms of Gumbel noise from, those that
+    `Generator.random` would give as float32, without their ever being stored. `states` receives
+    what undoes the draws.
     """
     generators = generator if type(generator) is Generator else _as_generators(generator, shape)
     if isinstance(generators, Generator):
@@ -118,7 +123,8 @@ def draw_uniforms(
     Parameters
     ----------
     generator : GeneratorLike
-        One source for the whole array, or a list or tuple of sources, of which number i fills row i.
+        One source for the whole array, or a list or tuple of sources, of which number i fills row
+        i.
     shape : tuple of int
         Batch rows first.
     states : States
@@ -140,7 +146,8 @@ def draw_uniforms(
 
 
 def _remember(generator: Generator, states: States) -> None:
-    # Other threads may draw from `_unseeded` meanwhile: putting it back would hand them the same numbers twice.
+    # Other threads may draw from `_unseeded` meanwhile: putting it back would hand them the same
+    # numbers twice.
     if generator is not _unseeded:
         bit_generator = generator.bit_generator
         states.append((bit_generator, "state", bit_generator.state))
@@ -150,8 +157,8 @@ def _remember(generator: Generator, states: States) -> None:
 # signal, may leave an entry behind.
 def _draw_locked(generator: Generator, draw: Callable[[slice, Any], None], rows: slice) -> None:
     bit_generator, thread = generator.bit_generator, get_ident()
-    # A signal handler or a finalizer that runs inside the block below would wait for itself: NumPy's
-    # lock is not reentrant before NumPy 2.4.
+    # A signal handler or a finalizer that runs inside the block below would wait for itself:
+    # NumPy's lock is not reentrant before NumPy 2.4.
     if _drawing.get(bit_generator) == thread:
         if generator is not _unseeded:
             raise RuntimeError(

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 @dataclass(eq=False)
 class VQDiffusionSchedulerOutput:
-    """The result of `VQDiffusionScheduler.step`, with its field also as `out["prev_sample"]` and `out[0]`.
+    """The result of `VQDiffusionScheduler.step`, with its field also as `out["prev_sample"]` and
+    `out[0]`.
 
     Attributes
     ----------

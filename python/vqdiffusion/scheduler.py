@@ -1,4 +1,6 @@
-"""The VQ-Diffusion scheduler on NumPy arrays. Equation numbers are those of Gu et al. 2021, arXiv 2111.14822."""
+"""The VQ-Diffusion scheduler on NumPy arrays. Equation numbers are those of Gu et al. 2021, arXiv
+2111.14822.
+"""
 
 from __future__ import annotations
 
@@ -34,11 +36,13 @@ _SAMPLING_METHODS = ("inverse_cdf", "gumbel")
 
 
 class VQDiffusionScheduler(Configurable):
-    """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep earlier.
+    """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep
+    earlier.
 
-    The forward process of eq. 7 replaces a pixel's class by any one other class with probability β_t, or by the mask
-    with probability γ_t, and keeps it otherwise. K is the number of classes without the mask, whose index is K; T is
-    the number of training timesteps; B is the number of batch rows and N that of pixels in each.
+    The forward process of eq. 7 replaces a pixel's class by any one other class with probability
+    β_t, or by the mask with probability γ_t, and keeps it otherwise. K is the number of classes
+    without the mask, whose index is K; T is the number of training timesteps; B is the number of
+    batch rows and N that of pixels in each.
 
     Attributes are read-only, arrays included, and assigning one raises AttributeError. Only public
     methods can be overridden, in a subclass or on an instance; a subclass may also have attributes
@@ -70,7 +74,8 @@ class VQDiffusionScheduler(Configurable):
     log_at, log_bt, log_ct : numpy.ndarray of float32, shape (T,)
         log α_t, log β_t and log γ_t of the single step t-1 → t.
     log_cumprod_at, log_cumprod_bt, log_cumprod_ct : numpy.ndarray of float32, shape (T + 1,)
-        log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf and -inf.
+        log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf
+        and -inf.
     timesteps : numpy.ndarray of int64
         The timesteps of the chain, falling to 0.
     num_inference_steps : int or None
@@ -81,8 +86,8 @@ class VQDiffusionScheduler(Configurable):
     TypeError
         If an argument is not of the stated type.
     ValueError
-        If an argument is out of its range, or the schedule is no Markov chain: γ̄ must never fall, ᾱ / (1 - γ̄) never
-        rise and ᾱ + γ̄ never exceed 1.
+        If an argument is out of its range, or the schedule is no Markov chain: γ̄ must never fall,
+        ᾱ / (1 - γ̄) never rise and ᾱ + γ̄ never exceed 1.
     """
 
     order = 1
@@ -114,7 +119,10 @@ class VQDiffusionScheduler(Configurable):
         sampling_method: str = "inverse_cdf",
     ) -> None:
         if sampling_method not in _SAMPLING_METHODS:
-            raise ValueError(f"sampling_method must be one of {', '.join(_SAMPLING_METHODS)}, not {sampling_method!r}")
+            raise ValueError(
+                f"sampling_method must be one of {', '.join(_SAMPLING_METHODS)}, not "
+                f"{sampling_method!r}"
+            )
         config = FrozenConfig(
             num_vec_classes=as_int(num_vec_classes, "num_vec_classes", 2, MOST_CLASSES + 1),
             num_train_timesteps=as_int(
@@ -127,9 +135,14 @@ class VQDiffusionScheduler(Configurable):
             sampling_method=sampling_method,
         )
         steps, classes = config.num_train_timesteps, config.num_vec_classes - 1
-        # In float64, as the noise is defined: the tables below are for readers, and too coarse to compute with.
-        alpha_cumulative = alpha_schedules(steps, config.alpha_cum_start, config.alpha_cum_end)[1][:steps]
-        gamma_cumulative = gamma_schedules(steps, config.gamma_cum_start, config.gamma_cum_end)[1][:steps]
+        # In float64, as the noise is defined: the tables below are for readers, and too coarse to
+        # compute with.
+        alpha_cumulative = alpha_schedules(steps, config.alpha_cum_start, config.alpha_cum_end)[1][
+            :steps
+        ]
+        gamma_cumulative = gamma_schedules(steps, config.gamma_cum_start, config.gamma_cum_end)[1][
+            :steps
+        ]
         schedule = classes, alpha_cumulative, gamma_cumulative
         _native.schedule_check(*schedule)
 
@@ -244,9 +257,9 @@ class VQDiffusionScheduler(Configurable):
         Parameters
         ----------
         model_output : array of float16, float32 or float64, shape (B, K, N)
-            Log-probabilities of each class of the clean grid. They may be -inf, and a column need not sum to one. Any
-            strides. With a plan also of shape (K, M): the columns of the M needed pixels, in the order of
-            `plan.needed`.
+            Log-probabilities of each class of the clean grid. They may be -inf, and a column need
+            not sum to one. Any strides. With a plan also of shape (K, M): the columns of the M
+            needed pixels, in the order of `plan.needed`.
         timestep : int, NumPy integer or integer array of one element
             t, 0 … T - 1.
         sample : array of any integer dtype, shape (B, N)
@@ -255,21 +268,23 @@ class VQDiffusionScheduler(Configurable):
             it may be None: the model output itself is drawn from, so that the mask is never
             returned. Where β̄_0 = 0 it is read there too, and the pixels that show a class keep it.
             A chain that ends at another timestep may return masks.
-        generator : None, int, SeedSequence, BitGenerator, Generator or RandomState, or a list or tuple of these
-            None draws unpredictably. An int or a SeedSequence stands for `numpy.random.default_rng(seed)`, made anew at
-            every call: the same seed at every step of a chain would draw the same noise at every step and spoil the
-            samples, so make one Generator and pass that. A list holds one for each batch row; row i then gets what a
-            batch of that row alone with generator i would. "inverse_cdf" draws B * N float64 uniforms, "gumbel"
-            B * (K + 1) * N float32 ones (at t = 0 B * K * N), in memory order.
+        generator : None, int, SeedSequence, BitGenerator, Generator, RandomState, or list of these
+            None draws unpredictably. An int or a SeedSequence stands for
+            `numpy.random.default_rng(seed)`, made anew at every call: the same seed at every step
+            of a chain would draw the same noise at every step and spoil the samples, so make one
+            Generator and pass that. A list holds one for each batch row; row i then gets what a
+            batch of that row alone with generator i would. "inverse_cdf" draws B * N float64
+            uniforms, "gumbel" B * (K + 1) * N float32 ones (at t = 0 B * K * N), in memory order.
         return_dict : bool
             Whether to return an object rather than a tuple of one array.
         plan : StepPlan, optional
-            What `plan` has returned for this timestep and sample. The step then draws no random numbers and gives what
-            it would have given with the generator that the plan was made with.
+            What `plan` has returned for this timestep and sample. The step then draws no random
+            numbers and gives what it would have given with the generator that the plan was made
+            with.
         check_finite : bool
-            Whether to read all of `model_output` and to refuse NaN, +inf and columns of nothing but -inf anywhere.
-            "inverse_cdf" reads only the columns that it needs, and what is in the others goes unseen; "gumbel" always
-            reads everything.
+            Whether to read all of `model_output` and to refuse NaN, +inf and columns of nothing but
+            -inf anywhere. "inverse_cdf" reads only the columns that it needs, and what is in the
+            others goes unseen; "gumbel" always reads everything.
 
         Returns
         -------
@@ -279,14 +294,15 @@ class VQDiffusionScheduler(Configurable):
         Raises
         ------
         TypeError
-            If `timestep` is a bool or a float, `model_output` not floating, `sample` not of an integer dtype, an array
-            not in the machine's byte order, or `generator` none of its kinds.
+            If `timestep` is a bool or a float, `model_output` not floating, `sample` not of an
+            integer dtype, an array not in the machine's byte order, or `generator` none of its
+            kinds.
         ValueError
-            If shapes disagree, `timestep` is outside the schedule, a class is out of range, what is read of
-            `model_output` holds NaN or +inf or a column of nothing but -inf, a list of generators has the wrong length,
-            or `plan` is given with a generator or was made for another step; if `sample` is None at
-            t = 0 where it is read. After any error the generators are in the state in which they
-            came.
+            If shapes disagree, `timestep` is outside the schedule, a class is out of range, what is
+            read of `model_output` holds NaN or +inf or a column of nothing but -inf, a list of
+            generators has the wrong length, or `plan` is given with a generator or was made for
+            another step; if `sample` is None at t = 0 where it is read. After any error the
+            generators are in the state in which they came.
         RuntimeError
             If a signal handler or a finalizer draws from a generator that the interrupted call is
             drawing from.
@@ -314,7 +330,8 @@ class VQDiffusionScheduler(Configurable):
         warn_of_probabilities(model_output, "model_output")
         schedule = self._schedule
         if t and _posterior_is_overridden(self):
-            # Drawn from as the last step draws from the model output, with the mask as one more class.
+            # Drawn from as the last step draws from the model output, with the mask as one more
+            # class.
             model_output = overrides.posterior(self, model_output, t, sample)
             schedule, t = (self.num_embed, *overrides.ANY_NOISE), 0
         if check_finite and not self._gumbel:
@@ -329,7 +346,9 @@ class VQDiffusionScheduler(Configurable):
                 def draw(rows: slice, source: Any) -> None:
                     x, x_t = model_output[rows], None if grid is None else grid[rows]
                     out = prev_sample[rows]
-                    _native.step_gumbel(*schedule, t, t - 1, x, x_t, source, out, threads._num_threads)
+                    _native.step_gumbel(
+                        *schedule, t, t - 1, x, x_t, source, out, threads._num_threads
+                    )
 
                 draw_noise(generator, (batch,), draw, states)
             else:
@@ -383,7 +402,8 @@ class VQDiffusionScheduler(Configurable):
         floor: SupportsFloat = -70.0,
         return_dict: bool = True,
     ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
-        """Draw x_{t-1} from a model's output with and without its condition: guidance, truncation and `step` in one.
+        """Draw x_{t-1} from a model's output with and without its condition: guidance, truncation
+        and `step` in one.
 
         The sample is, class for class, that of::
 
@@ -391,15 +411,16 @@ class VQDiffusionScheduler(Configurable):
             log_p = vqdiffusion.truncate(log_p, truncation_rate, floor)
             scheduler.step(log_p, timestep, sample, generator)
 
-        but where the kept mass meets the rate to within the rounding of its float32 sum, and one class more or less is kept.
-        It takes less time and memory; with "inverse_cdf" only the columns that the uniforms make necessary are guided and
-        truncated.
+        but where the kept mass meets the rate to within the rounding of its float32 sum, and one
+        class more or less is kept. It takes less time and memory; with "inverse_cdf" only the
+        columns that the uniforms make necessary are guided and truncated.
 
         Parameters
         ----------
         log_p_uncond : array of float16, float32 or float64, shape (B, K, N), or None
-            The model's log-probabilities without the condition. None for no guidance, which is what pipelines do at
-            scales of 1 and below; `log_p_cond` is then truncated as it is, not normalised before.
+            The model's log-probabilities without the condition. None for no guidance, which is what
+            pipelines do at scales of 1 and below; `log_p_cond` is then truncated as it is, not
+            normalised before.
         log_p_cond : array of the same dtype and shape
             Those with the condition.
         timestep, sample, generator, return_dict
@@ -430,7 +451,9 @@ class VQDiffusionScheduler(Configurable):
         batch, _, pixels = cond.shape
         check_classes(cond, self._num_classes, "log_p_cond")
         if uncond is not None and uncond.shape != cond.shape:
-            raise ValueError(f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}")
+            raise ValueError(
+                f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}"
+            )
         numbers = (
             as_float(guidance_scale, "guidance_scale"),
             as_float(truncation_rate, "truncation_rate"),
@@ -448,7 +471,16 @@ class VQDiffusionScheduler(Configurable):
             u, x_t = None if uncond is None else uncond[rows], None if grid is None else grid[rows]
             step = _native.guided_step_gumbel if self._gumbel else _native.guided_step_inverse_cdf
             step(
-                *self._schedule, t, t - 1, u, cond[rows], *numbers, x_t, source, prev_sample[rows], threads._num_threads
+                *self._schedule,
+                t,
+                t - 1,
+                u,
+                cond[rows],
+                *numbers,
+                x_t,
+                source,
+                prev_sample[rows],
+                threads._num_threads,
             )
 
         states: States = []
@@ -463,11 +495,15 @@ class VQDiffusionScheduler(Configurable):
             list(put_back)
             raise
 
-    def plan(self, timestep: SupportsIndex, sample: npt.ArrayLike, generator: GeneratorLike = None) -> StepPlan:
-        """Draw the random numbers of the coming step and tell which pixels it needs the model output of.
+    def plan(
+        self, timestep: SupportsIndex, sample: npt.ArrayLike, generator: GeneratorLike = None
+    ) -> StepPlan:
+        """Draw the random numbers of the coming step and tell which pixels it needs the model
+        output of.
 
-        Most pixels "inverse_cdf" decides by their uniform alone, whatever the model says. A model whose output layer
-        costs much may run it on the others only, 2 to 3 in a hundred in the middle of a default chain::
+        Most pixels "inverse_cdf" decides by their uniform alone, whatever the model says. A model
+        whose output layer costs much may run it on the others only, 2 to 3 in a hundred in the
+        middle of a default chain::
 
             plan = scheduler.plan(t, sample, generator)
             log_p = log_softmax(output_layer(hidden[plan.needed])).T  # (M, D) to (K, M)
@@ -485,8 +521,9 @@ class VQDiffusionScheduler(Configurable):
         Returns
         -------
         StepPlan
-            With it, `step` returns what it would have returned with `generator`. Where the columns are given in another
-            memory layout than there, sums over classes may round in another way, to the same effect as for any layout.
+            With it, `step` returns what it would have returned with `generator`. Where the columns
+            are given in another memory layout than there, sums over classes may round in another
+            way, to the same effect as for any layout.
 
         Raises
         ------
@@ -494,7 +531,10 @@ class VQDiffusionScheduler(Configurable):
             As in `step`; ValueError also with "gumbel" and with overrides, which need every pixel.
         """
         if self._gumbel:
-            raise ValueError("plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of every pixel")
+            raise ValueError(
+                "plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of "
+                "every pixel"
+            )
         if _posterior_is_overridden(self):
             raise ValueError("plan needs the scheduler's own posterior: overrides see all pixels")
         t = as_int(timestep, "timestep", 0, self._num_timesteps - 1)
@@ -505,7 +545,9 @@ class VQDiffusionScheduler(Configurable):
         try:
             u = draw_uniforms(generator, grid.shape, states)
             read = self._read(grid, t)
-            _native.plan_inverse_cdf(*self._schedule, t, t - 1, read, u, needed, threads._num_threads)
+            _native.plan_inverse_cdf(
+                *self._schedule, t, t - 1, read, u, needed, threads._num_threads
+            )
             kept = grid.copy()
             for array in (needed, kept, u):
                 array.flags.writeable = False
@@ -524,7 +566,9 @@ class VQDiffusionScheduler(Configurable):
         check_finite: bool,
     ) -> npt.NDArray[np.int64]:
         if self._gumbel:
-            raise ValueError("plan must be None with sampling_method 'gumbel', which draws other random numbers")
+            raise ValueError(
+                "plan must be None with sampling_method 'gumbel', which draws other random numbers"
+            )
         if _posterior_is_overridden(self):
             raise ValueError("plan must be None where the scheduler's posterior is overridden")
         grid = self._read(plan.sample, t)
@@ -546,7 +590,8 @@ class VQDiffusionScheduler(Configurable):
             draw = _native.complete_inverse_cdf
         else:
             raise ValueError(
-                f"model_output must have shape ({batch}, {self._num_classes}, {pixels}), or ({self._num_classes}, "
+                f"model_output must have shape ({batch}, {self._num_classes}, {pixels}), or "
+                f"({self._num_classes}, "
                 f"{np.count_nonzero(plan.needed)}) for the needed pixels alone, not {x.shape}"
             )
         prev_sample = np.empty((batch, pixels), np.int64)
@@ -561,7 +606,9 @@ class VQDiffusionScheduler(Configurable):
             check_given(sample)
         return as_array(sample, "sample")
 
-    def q_posterior(self, log_p_x_0: npt.ArrayLike, x_t: npt.ArrayLike, t: SupportsIndex) -> FloatArray:
+    def q_posterior(
+        self, log_p_x_0: npt.ArrayLike, x_t: npt.ArrayLike, t: SupportsIndex
+    ) -> FloatArray:
         """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
 
         Eq. 5 turns it into q(x_t | x_{t-1}) Σ_{x_0} q(x_{t-1} | x_0) p(x_0) / q(x_t | x_0). It is
@@ -580,9 +627,9 @@ class VQDiffusionScheduler(Configurable):
         Returns
         -------
         numpy.ndarray, shape (B, K + 1, N)
-            float64 when `log_p_x_0` is float64, else float32. What is impossible because x_t is not masked (x_{t-1}
-            masked) has log 1e-30 for the logarithm of that zero, and a finite value; what is impossible at t = 0 is
-            -inf.
+            float64 when `log_p_x_0` is float64, else float32. What is impossible because x_t is not
+            masked (x_{t-1} masked) has log 1e-30 for the logarithm of that zero, and a finite
+            value; what is impossible at t = 0 is -inf.
 
         Raises
         ------
@@ -600,9 +647,15 @@ class VQDiffusionScheduler(Configurable):
         return out
 
     def log_Q_t_transitioning_to_known_class(
-        self, *, t: SupportsIndex, x_t: npt.ArrayLike, log_onehot_x_t: npt.ArrayLike, cumulative: bool
+        self,
+        *,
+        t: SupportsIndex,
+        x_t: npt.ArrayLike,
+        log_onehot_x_t: npt.ArrayLike,
+        cumulative: bool,
     ) -> FloatArray:
-        """The row of the transition matrix of eq. 7 that leads to each pixel's observed class, in logarithms.
+        """The row of the transition matrix of eq. 7 that leads to each pixel's observed class, in
+        logarithms.
 
         Parameters
         ----------
@@ -618,9 +671,10 @@ class VQDiffusionScheduler(Configurable):
         Returns
         -------
         numpy.ndarray
-            When `cumulative`, log q(x_t | x_0 = j) for the K classes j that clean data can have, shape (B, K, N); else
-            log q(x_t | x_{t-1} = j) for the K + 1 classes, shape (B, K + 1, N), its last row that of `log_onehot_x_t`.
-            float64 when `log_onehot_x_t` is float64, else float32.
+            When `cumulative`, log q(x_t | x_0 = j) for the K classes j that clean data can have,
+            shape (B, K, N); else log q(x_t | x_{t-1} = j) for the K + 1 classes, shape (B, K + 1,
+            N), its last row that of `log_onehot_x_t`. float64 when `log_onehot_x_t` is float64,
+            else float32.
 
         Raises
         ------
@@ -633,11 +687,14 @@ class VQDiffusionScheduler(Configurable):
         x_t = as_array(x_t, "x_t")
         cumulative = bool(cumulative)
         out = _empty(log_onehot_x_t, self._num_classes + (not cumulative))
-        _native.log_transition_rows(*self._schedule, t, cumulative, x_t, log_onehot_x_t, out, threads._num_threads)
+        _native.log_transition_rows(
+            *self._schedule, t, cumulative, x_t, log_onehot_x_t, out, threads._num_threads
+        )
         return out
 
     def apply_cumulative_transitions(self, q: npt.ArrayLike, t: SupportsIndex) -> FloatArray:
-        """Carry a distribution over classes from clean data to t: log(ᾱ_t e^q + β̄_t), and log γ̄_t for the mask.
+        """Carry a distribution over classes from clean data to t: log(ᾱ_t e^q + β̄_t), and log γ̄_t
+        for the mask.
 
         That is exact for a normalised `q`.
 
@@ -670,7 +727,8 @@ class VQDiffusionScheduler(Configurable):
     ) -> npt.NDArray[np.int64]:
         """Draw x_t from the forward process q(x_t | x_0), eq. 8.
 
-        A class stays with probability ᾱ_t + β̄_t, becomes any one other class with β̄_t and the mask with γ̄_t.
+        A class stays with probability ᾱ_t + β̄_t, becomes any one other class with β̄_t and the
+        mask with γ̄_t.
 
         Parameters
         ----------

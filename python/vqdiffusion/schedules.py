@@ -12,7 +12,8 @@ from .arguments import MOST_TIMESTEPS, as_float, as_int
 def alpha_schedules(
     num_diffusion_timesteps: int, alpha_cum_start: float = 0.99999, alpha_cum_end: float = 0.000009
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The probabilities that a pixel keeps its class: α for one step and ᾱ from clean data on, ᾱ falling linearly.
+    """The probabilities that a pixel keeps its class: α for one step and ᾱ from clean data on, ᾱ
+    falling linearly.
 
     Parameters
     ----------
@@ -34,7 +35,10 @@ def alpha_schedules(
         If an argument has the wrong type or is out of its range.
     """
     steps = as_int(num_diffusion_timesteps, "num_diffusion_timesteps", 2, MOST_TIMESTEPS)
-    start, end = as_float(alpha_cum_start, "alpha_cum_start"), as_float(alpha_cum_end, "alpha_cum_end")
+    start, end = (
+        as_float(alpha_cum_start, "alpha_cum_start"),
+        as_float(alpha_cum_end, "alpha_cum_end"),
+    )
     alpha, alpha_cumulative = np.empty(steps), np.empty(steps + 1)
     _native.alpha_schedules(steps, start, end, alpha, alpha_cumulative)
     return alpha, alpha_cumulative
@@ -43,7 +47,8 @@ def alpha_schedules(
 def gamma_schedules(
     num_diffusion_timesteps: int, gamma_cum_start: float = 0.000009, gamma_cum_end: float = 0.99999
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """The probabilities that a pixel becomes masked: γ for one step and γ̄ from clean data on, γ̄ rising linearly.
+    """The probabilities that a pixel becomes masked: γ for one step and γ̄ from clean data on, γ̄
+    rising linearly.
 
     Parameters
     ----------
@@ -65,7 +70,10 @@ def gamma_schedules(
         If an argument has the wrong type or is out of its range.
     """
     steps = as_int(num_diffusion_timesteps, "num_diffusion_timesteps", 2, MOST_TIMESTEPS)
-    start, end = as_float(gamma_cum_start, "gamma_cum_start"), as_float(gamma_cum_end, "gamma_cum_end")
+    start, end = (
+        as_float(gamma_cum_start, "gamma_cum_start"),
+        as_float(gamma_cum_end, "gamma_cum_end"),
+    )
     gamma, gamma_cumulative = np.empty(steps), np.empty(steps + 1)
     _native.gamma_schedules(steps, start, end, gamma, gamma_cumulative)
     return gamma, gamma_cumulative

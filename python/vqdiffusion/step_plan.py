@@ -11,15 +11,17 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class StepPlan:
-    """What a scheduler's `plan` gives and its `step` takes: which pixels the coming step needs the model output of.
+    """What a scheduler's `plan` gives and its `step` takes: which pixels the coming step needs the
+    model output of.
 
-    Arrays are NumPy's or torch's, as the scheduler's are. A plan holds no resources; it may be kept, and used again for
-    the same tokens.
+    Arrays are NumPy's or torch's, as the scheduler's are. A plan holds no resources; it may be
+    kept, and used again for the same tokens.
 
     Attributes
     ----------
     needed : array of bool, shape (B, N)
-        Where the model output is needed; `hidden[plan.needed]` are those pixels of an array (B, N, D), row by row.
+        Where the model output is needed; `hidden[plan.needed]` are those pixels of an array (B, N,
+        D), row by row.
     timestep : int, or a list of one for each batch row
         t.
     sample : array of an integer dtype, shape (B, N)
@@ -35,7 +37,11 @@ class StepPlan:
     _schedule: tuple[Any, ...] = field(repr=False)
 
     def check(
-        self, schedule: tuple[Any, ...], timestep: int | list[int], generator: Any, same_sample: Callable[[], bool]
+        self,
+        schedule: tuple[Any, ...],
+        timestep: int | list[int],
+        generator: Any,
+        same_sample: Callable[[], bool],
     ) -> None:
         """Refuses a step that is not the one planned.
 
@@ -47,10 +53,20 @@ class StepPlan:
             If the schedule, the timestep or the sample is another, or a generator is given.
         """
         if generator is not None:
-            raise ValueError("generator must be None where a plan is given: the plan has drawn the random numbers")
+            raise ValueError(
+                "generator must be None where a plan is given: the plan has drawn the random "
+                "numbers"
+            )
         if timestep != self.timestep:
-            raise ValueError(f"plan must be for timestep {timestep}, but was made for timestep {self.timestep}")
-        if schedule is not self._schedule and not all(map(np.array_equal, schedule, self._schedule)):
-            raise ValueError("plan must come from a scheduler with the same classes and noise, but its were others")
+            raise ValueError(
+                f"plan must be for timestep {timestep}, but was made for timestep {self.timestep}"
+            )
+        if schedule is not self._schedule and not all(
+            map(np.array_equal, schedule, self._schedule)
+        ):
+            raise ValueError(
+                "plan must come from a scheduler with the same classes and noise, but its were "
+                "others"
+            )
         if not same_sample():
             raise ValueError("plan must be for the sample that is passed, but was made for another")

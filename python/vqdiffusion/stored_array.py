@@ -1,4 +1,6 @@
-"""Arrays in a pickle as plain values: NumPy 2 pickles its arrays in a way that NumPy before 1.26 cannot load."""
+"""Arrays in a pickle as plain values: NumPy 2 pickles its arrays in a way that NumPy before 1.26
+cannot load.
+"""
 
 from __future__ import annotations
 

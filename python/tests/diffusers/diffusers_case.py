@@ -7,7 +7,16 @@ from vqdiffusion.diffusers import VQDiffusionScheduler as Ours
 
 TABLES = ("log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct")
 
-__all__ = ["TABLES", "Ours", "Reference", "both", "generator", "random_classes", "random_log_p", "same_cells"]
+__all__ = [
+    "TABLES",
+    "Ours",
+    "Reference",
+    "both",
+    "generator",
+    "random_classes",
+    "random_log_p",
+    "same_cells",
+]
 
 
 def both(classes, *args, **kwargs):

@@ -1,5 +1,6 @@
-"""Whatever torch's default device is, a scheduler and what it computes on CPU tensors stay on the CPU,
-as with diffusers."""
+"""Whatever torch's default device is, a scheduler and what it computes on CPU tensors stay on the
+CPU, as with diffusers.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Arrays of other frameworks in the NumPy class: by `__dlpack__` on the CPU, or refused with a sentence."""
+"""Arrays of other frameworks in the NumPy class: by `__dlpack__` on the CPU, or refused with a
+sentence.
+"""
 
 import numpy as np
 import pytest
@@ -37,7 +39,9 @@ def case():
 
 
 @pytest.mark.parametrize(
-    "kind", [lambda x: x, lambda x: Foreign(x.numpy()), Foreign], ids=["torch", "numpy's", "torch's"]
+    "kind",
+    [lambda x: x, lambda x: Foreign(x.numpy()), Foreign],
+    ids=["torch", "numpy's", "torch's"],
 )
 def test_arrays_with_dlpack(case, kind):
     scheduler, log_p, x = case
@@ -49,7 +53,9 @@ def test_arrays_with_dlpack(case, kind):
     if isinstance(kind(log_p), torch.Tensor):  # for which vqdiffusion.torch has both functions
         return
     assert np.array_equal(truncate(kind(log_p), 0.5), truncate(log_p.numpy(), 0.5))
-    assert np.array_equal(guide(kind(log_p), kind(log_p), 2), guide(log_p.numpy(), log_p.numpy(), 2))
+    assert np.array_equal(
+        guide(kind(log_p), kind(log_p), 2), guide(log_p.numpy(), log_p.numpy(), 2)
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""As test_absorbing.py, for the class of diffusers: natively, and by the torch formulas where the default dtype is
-float16."""
+"""As test_absorbing.py, for the class of diffusers: natively, and by the torch formulas where the
+default dtype is float16.
+"""
 
 import pytest
 import torch
@@ -11,7 +12,12 @@ WAYS += [("inverse_cdf", "planned"), ("inverse_cdf", "columns")]
 
 
 def absorbing(classes, method):
-    ends = {"alpha_cum_start": 0.95, "alpha_cum_end": 0.001, "gamma_cum_start": 0.05, "gamma_cum_end": 0.999}
+    ends = {
+        "alpha_cum_start": 0.95,
+        "alpha_cum_end": 0.001,
+        "gamma_cum_start": 0.05,
+        "gamma_cum_end": 0.999,
+    }
     return Ours(classes + 1, 16, **ends, sampling_method=method)
 
 
@@ -25,7 +31,9 @@ def one_step(scheduler, way, log_p, t, sample, random):
     if way == "each row":
         return scheduler.step(log_p, [t] * len(sample), sample, random).prev_sample
     if way == "guided":
-        return scheduler.guided_step(log_p, 1.5 * log_p, t, sample, random, truncation_rate=0.95).prev_sample
+        return scheduler.guided_step(
+            log_p, 1.5 * log_p, t, sample, random, truncation_rate=0.95
+        ).prev_sample
     plan = scheduler.plan(t, sample, random)
     assert bool((sample[plan.needed] == scheduler.mask_class).all())
     columns = log_p.transpose(1, 2)[plan.needed].T if way == "columns" else log_p
@@ -52,7 +60,9 @@ def test_no_token_changes_once_revealed(method, way, default):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("classes", [1, 5, 1100])
 def test_masked_pixels_are_drawn_from_the_model_output(classes, method, default):
-    """With the uniforms of a step over masked pixels alone, as many as ever; from 1024 classes on by lists."""
+    """With the uniforms of a step over masked pixels alone, as many as ever; from 1024 classes on
+    by lists.
+    """
     torch.set_default_dtype(default)
     scheduler = absorbing(classes, method)
     log_p = random_log_p(2, classes, 37)
@@ -66,7 +76,9 @@ def test_masked_pixels_are_drawn_from_the_model_output(classes, method, default)
         torch.rand(2, classes, 37, generator=plain)
     else:
         torch.rand(2, 37, generator=plain, dtype=torch.float64)
-    assert torch.equal(one.get_state(), plain.get_state()) and torch.equal(other.get_state(), plain.get_state())
+    assert torch.equal(one.get_state(), plain.get_state()) and torch.equal(
+        other.get_state(), plain.get_state()
+    )
 
 
 @pytest.mark.parametrize("default", [torch.float32, torch.float16])
@@ -79,7 +91,9 @@ def test_rows_at_the_last_step_beside_others(method, default):
     generators = [generator(seed) for seed in range(3)]
     drawn = scheduler.step(log_p, [0, 7, 0], sample, generators).prev_sample
     for row, t in enumerate([0, 7, 0]):
-        alone = scheduler.step(log_p[row : row + 1], t, sample[row : row + 1], generator(row)).prev_sample
+        alone = scheduler.step(
+            log_p[row : row + 1], t, sample[row : row + 1], generator(row)
+        ).prev_sample
         assert torch.equal(drawn[row], alone[0])
     shown = sample < 5
     assert torch.equal(drawn[shown], sample[shown])
@@ -122,7 +136,9 @@ def test_the_sample_is_read(method, default):
 @pytest.mark.parametrize("default", [torch.float32, torch.float16])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_schedule_that_begins_clean(method, default):
-    """ᾱ_0 = 1: what pixels show at t = 0 is clean already. One that is masked all the same is drawn."""
+    """ᾱ_0 = 1: what pixels show at t = 0 is clean already. One that is masked all the same is
+    drawn.
+    """
     torch.set_default_dtype(default)
     scheduler = Ours(6, 10, 1.0, 1e-5, 0.0, 0.99, sampling_method=method)
     log_p, sample = random_log_p(2, 5, 70), torch.randint(0, 6, (2, 70))
@@ -139,8 +155,8 @@ def test_compiled_and_vmapped():
         return scheduler.step(x.unsqueeze(0), 0, x_t.unsqueeze(0)).prev_sample[0]
 
     drawn = torch.func.vmap(step, randomness="different")(log_p, sample)
-    compiled = torch.compile(
-        lambda x, x_t: scheduler.step(x, 0, x_t).prev_sample, backend="eager"
-    )(log_p, sample)
+    compiled = torch.compile(lambda x, x_t: scheduler.step(x, 0, x_t).prev_sample, backend="eager")(
+        log_p, sample
+    )
     for tokens in (drawn, compiled):
         assert torch.equal(tokens[sample < 5], sample[sample < 5]) and bool((tokens < 5).all())

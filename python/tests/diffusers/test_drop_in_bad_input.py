@@ -1,4 +1,6 @@
-"""Where the reference is wrong or silent: a clear error, or what was meant. Each beside what the reference does."""
+"""Where the reference is wrong or silent: a clear error, or what was meant. Each beside what the
+reference does.
+"""
 
 import numpy as np
 import pytest
@@ -30,7 +32,9 @@ def every_call(ours, log_p, t, x):
     return [
         lambda: ours.step(log_p, t, x),
         lambda: ours.q_posterior(log_p, x, t),
-        lambda: ours.log_Q_t_transitioning_to_known_class(t=t, x_t=x, log_onehot_x_t=onehot, cumulative=True),
+        lambda: ours.log_Q_t_transitioning_to_known_class(
+            t=t, x_t=x, log_onehot_x_t=onehot, cumulative=True
+        ),
         lambda: ours.apply_cumulative_transitions(log_p, t),
     ]
 
@@ -62,7 +66,8 @@ def test_minus_one_is_clean_data_where_the_reference_has_it_so(ours, case):
 
 
 @pytest.mark.parametrize(
-    "t", [1.0, 0.5, True, "7", None, np.True_, np.float32(3), torch.tensor(3.0), torch.tensor(True), 1j]
+    "t",
+    [1.0, 0.5, True, "7", None, np.True_, np.float32(3), torch.tensor(3.0), torch.tensor(True), 1j],
 )
 def test_timesteps_that_are_no_integers(ours, case, t):
     for call in every_call(ours, case[0], t, case[1]):
@@ -124,7 +129,9 @@ def test_schedules_that_are_no_chain(arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"num_vec_classes": 5.0}, {"num_train_timesteps": True}, {"alpha_cum_end": "1"}], ids=str
+    "arguments",
+    [{"num_vec_classes": 5.0}, {"num_train_timesteps": True}, {"alpha_cum_end": "1"}],
+    ids=str,
 )
 def test_arguments_of_the_wrong_type(arguments):
     with pytest.raises(TypeError, match=next(iter(arguments))):
@@ -132,11 +139,21 @@ def test_arguments_of_the_wrong_type(arguments):
 
 
 def test_a_schedule_without_exchange_of_classes_works():
-    """ᾱ + γ̄ = 1: the reference's tables hold NaN through rounding, and it samples token 0 everywhere."""
-    ends = {"alpha_cum_start": 0.97, "alpha_cum_end": 0.01, "gamma_cum_start": 1 - 0.97, "gamma_cum_end": 1 - 0.01}
+    """ᾱ + γ̄ = 1: the reference's tables hold NaN through rounding, and it samples token 0
+    everywhere.
+    """
+    ends = {
+        "alpha_cum_start": 0.97,
+        "alpha_cum_end": 0.01,
+        "gamma_cum_start": 1 - 0.97,
+        "gamma_cum_end": 1 - 0.01,
+    }
     reference, ours = Reference(K + 1, T, **ends), Ours(K + 1, T, **ends)
     assert reference.log_cumprod_bt.isnan().any() and reference.log_bt.isnan().any()
-    assert not any(getattr(ours, name).isnan().any() for name in ("log_bt", "log_cumprod_bt", "log_at", "log_ct"))
+    assert not any(
+        getattr(ours, name).isnan().any()
+        for name in ("log_bt", "log_cumprod_bt", "log_at", "log_ct")
+    )
     log_p = random_log_p(2, K, 400)
     x = torch.full((2, 400), K)
     for t in range(T - 1, -1, -1):
@@ -230,7 +247,9 @@ def test_model_outputs_of_other_dtypes(ours, dtype):
             call(log_p, 7, x)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.complex64, torch.bfloat16, torch.float8_e4m3fn])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bool, torch.complex64, torch.bfloat16, torch.float8_e4m3fn]
+)
 def test_samples_of_other_dtypes(ours, case, dtype):
     log_p, x = case
     with pytest.raises(TypeError, match="integer"):

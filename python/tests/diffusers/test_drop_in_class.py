@@ -19,7 +19,9 @@ import vqdiffusion.diffusers
 def test_it_is_a_scheduler_of_diffusers():
     assert issubclass(Ours, SchedulerMixin) and issubclass(Ours, ConfigMixin)
     assert not issubclass(Ours, torch.nn.Module)
-    assert Ours.config_name == "scheduler_config.json" and Ours.order == 1 and Ours._compatibles == []
+    assert (
+        Ours.config_name == "scheduler_config.json" and Ours.order == 1 and Ours._compatibles == []
+    )
     assert Ours(5).compatibles == Reference(5).compatibles
 
 
@@ -35,10 +37,13 @@ def test_the_defining_module_holds_the_mixin_that_the_pipeline_loader_asks_for()
     + ["apply_cumulative_transitions", "from_pretrained", "from_config", "save_pretrained"],
 )
 def test_signatures(name):
-    """Names, order, kinds and defaults of the reference's; what is ours comes after, keyword-only."""
+    """Names, order, kinds and defaults of the reference's; ours come after, keyword-only."""
 
     def parameters(cls):
-        return [(p.name, p.kind, p.default) for p in inspect.signature(getattr(cls, name)).parameters.values()]
+        return [
+            (p.name, p.kind, p.default)
+            for p in inspect.signature(getattr(cls, name)).parameters.values()
+        ]
 
     theirs, ours = parameters(Reference), parameters(Ours)
     assert ours[: len(theirs)] == theirs
@@ -67,7 +72,14 @@ def test_tables_of_random_schedules_are_bit_equal():
     for _ in range(200):
         start, end = rng.uniform(0.5, 0.9999), rng.uniform(1e-6, 0.4)
         masked_start, masked_end = rng.uniform(0, 1 - start), rng.uniform(0.5, 0.9) * (1 - end)
-        args = int(rng.integers(2, 5000)), int(rng.integers(2, 300)), start, end, masked_start, masked_end
+        args = (
+            int(rng.integers(2, 5000)),
+            int(rng.integers(2, 300)),
+            start,
+            end,
+            masked_start,
+            masked_end,
+        )
         try:
             ours = Ours(*args)
         except ValueError:  # no Markov chain
@@ -124,11 +136,15 @@ def test_copies_work_also_after_use(tmp_path):
 def test_output_is_the_reference_s_own_class():
     out = Ours(11).step(random_log_p(2, 10, 7), 5, random_classes(2, 10, 7))
     assert isinstance(out, BaseOutput) and type(out).__name__ == "VQDiffusionSchedulerOutput"
-    assert type(out) is type(Reference(11).step(random_log_p(2, 10, 7), 5, random_classes(2, 10, 7)))
+    assert type(out) is type(
+        Reference(11).step(random_log_p(2, 10, 7), 5, random_classes(2, 10, 7))
+    )
     assert torch.equal(out.prev_sample, out["prev_sample"]) and torch.equal(out.prev_sample, out[0])
 
 
-@pytest.mark.parametrize("steps, device", [(100, None), (25, None), (1, "cpu"), (100, torch.device("cpu"))])
+@pytest.mark.parametrize(
+    "steps, device", [(100, None), (25, None), (1, "cpu"), (100, torch.device("cpu"))]
+)
 def test_set_timesteps(steps, device):
     reference, ours = both(10)
     reference.set_timesteps(steps, device)
@@ -156,7 +172,8 @@ def test_tables_on_another_device_do_not_hinder_the_cpu():
 
 
 def test_import_vqdiffusion_imports_no_torch():
-    code = "import sys, vqdiffusion; assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
+    heavy = {"torch", "diffusers", "transformers"}
+    code = f"import sys, vqdiffusion; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -1,4 +1,6 @@
-"""Configurations pass between the reference, this class, the NumPy class, files and folders, in every direction."""
+"""Configurations pass between the reference, this class, the NumPy class, files and folders, in
+every direction.
+"""
 
 import copy
 import json
@@ -60,13 +62,17 @@ def test_the_file_is_the_reference_s_byte_for_byte(tmp_path):
     ):
         Reference(**arguments).save_config(tmp_path / "reference")
         Ours(**arguments).save_config(tmp_path / "ours")
-        reference, ours = (tmp_path / name / "scheduler_config.json" for name in ("reference", "ours"))
+        reference, ours = (
+            tmp_path / name / "scheduler_config.json" for name in ("reference", "ours")
+        )
         assert ours.read_bytes() == reference.read_bytes()
 
 
 @pytest.mark.parametrize("cls", [Reference, Ours])
 def test_arguments_by_position_survive_from_config(cls):
-    """diffusers takes arguments passed by position for defaults, and its own from_config then lacks them."""
+    """diffusers takes arguments passed by position for defaults, and its own from_config then lacks
+    them.
+    """
     scheduler = cls(33, 40, 0.99, 0.001, 0.002, 0.98)
     if cls is Reference:
         with pytest.raises(TypeError, match="num_vec_classes"):
@@ -87,11 +93,17 @@ def test_the_published_layout(tmp_path):
     (tmp_path / "scheduler").mkdir()
     (tmp_path / "scheduler" / "scheduler_config.json").write_text(PUBLISHED)
     scheduler = Ours.from_pretrained(tmp_path, subfolder="scheduler")
-    assert scheduler.num_embed == 4097 and scheduler.mask_class == 4096 and len(scheduler.timesteps) == 100
+    assert (
+        scheduler.num_embed == 4097
+        and scheduler.mask_class == 4096
+        and len(scheduler.timesteps) == 100
+    )
 
 
 def test_a_hub_name_goes_through_the_loader_of_diffusers(monkeypatch, tmp_path):
-    """With a name that is no folder, diffusers asks the hub's client for the file; this one answers from a folder."""
+    """With a name that is no folder, diffusers asks the hub's client for the file; this one answers
+    from a folder.
+    """
     (tmp_path / "scheduler_config.json").write_text(PUBLISHED)
     asked = []
 
@@ -100,13 +112,17 @@ def test_a_hub_name_goes_through_the_loader_of_diffusers(monkeypatch, tmp_path):
         return str(tmp_path / filename)
 
     monkeypatch.setattr(diffusers.configuration_utils, "hf_hub_download", download)
-    assert Ours.from_pretrained("microsoft/vq-diffusion-ithq", subfolder="scheduler").num_embed == 4097
+    assert (
+        Ours.from_pretrained("microsoft/vq-diffusion-ithq", subfolder="scheduler").num_embed == 4097
+    )
     assert asked == [("microsoft/vq-diffusion-ithq", "scheduler_config.json", "scheduler")]
 
 
 def test_keywords_go_before_the_file(tmp_path):
     Ours(**ARGUMENTS).save_pretrained(tmp_path)
-    scheduler, unused = Ours.from_pretrained(tmp_path, num_train_timesteps=7, other=1, return_unused_kwargs=True)
+    scheduler, unused = Ours.from_pretrained(
+        tmp_path, num_train_timesteps=7, other=1, return_unused_kwargs=True
+    )
     assert scheduler.config.num_train_timesteps == 7 and unused["other"] == 1
 
 
@@ -115,9 +131,14 @@ def test_our_option_is_written_only_where_it_is_not_the_default(tmp_path):
         assert "sampling_method" not in scheduler.to_json_string()
     scheduler = Ours(**ARGUMENTS, sampling_method="inverse_cdf")
     scheduler.save_pretrained(tmp_path)
-    assert json.loads(Path(tmp_path, "scheduler_config.json").read_text())["sampling_method"] == "inverse_cdf"
+    assert (
+        json.loads(Path(tmp_path, "scheduler_config.json").read_text())["sampling_method"]
+        == "inverse_cdf"
+    )
     assert Ours.from_pretrained(tmp_path).config.sampling_method == "inverse_cdf"
-    assert arguments_of(Reference.from_pretrained(tmp_path)) == ARGUMENTS  # with a warning of diffusers in its log
+    assert (
+        arguments_of(Reference.from_pretrained(tmp_path)) == ARGUMENTS
+    )  # with a warning of diffusers in its log
 
 
 @pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
@@ -174,13 +195,20 @@ def test_our_option_is_by_keyword_only():
 
 
 def test_the_numpy_class_and_this_one_read_each_other_s_files(tmp_path):
-    vqdiffusion.VQDiffusionScheduler(**ARGUMENTS, sampling_method="gumbel").save_pretrained(tmp_path / "numpy")
+    vqdiffusion.VQDiffusionScheduler(**ARGUMENTS, sampling_method="gumbel").save_pretrained(
+        tmp_path / "numpy"
+    )
     Ours(**ARGUMENTS, sampling_method="inverse_cdf").save_pretrained(tmp_path / "torch")
     scheduler = Ours.from_pretrained(tmp_path / "numpy")
     assert arguments_of(scheduler) == ARGUMENTS and scheduler.config.sampling_method == "gumbel"
     scheduler = vqdiffusion.VQDiffusionScheduler.from_pretrained(tmp_path / "torch")
-    assert arguments_of(scheduler) == ARGUMENTS and scheduler.config.sampling_method == "inverse_cdf"
-    assert arguments_of(Ours.from_config(vqdiffusion.VQDiffusionScheduler(**ARGUMENTS).config)) == ARGUMENTS
+    assert (
+        arguments_of(scheduler) == ARGUMENTS and scheduler.config.sampling_method == "inverse_cdf"
+    )
+    assert (
+        arguments_of(Ours.from_config(vqdiffusion.VQDiffusionScheduler(**ARGUMENTS).config))
+        == ARGUMENTS
+    )
 
 
 def test_numpy_numbers_become_plain_ones():

@@ -1,4 +1,6 @@
-"""The native module draws with the engines of torch's generators: the same uniforms, and the same state afterwards."""
+"""The native module draws with the engines of torch's generators: the same uniforms, and the same
+state afterwards.
+"""
 
 import threading
 import tracemalloc
@@ -24,7 +26,9 @@ def inputs(batch=BATCH, classes=CLASSES, pixels=PIXELS, seed=0):
 def given(scheduler, log_p, t, sample, uniforms):
     """The step on uniforms that were drawn before."""
     out = np.empty(sample.shape, np.int64)
-    _native.step_gumbel(*scheduler._schedule, t, t - 1, log_p.numpy(), sample.numpy(), uniforms.numpy(), out)
+    _native.step_gumbel(
+        *scheduler._schedule, t, t - 1, log_p.numpy(), sample.numpy(), uniforms.numpy(), out
+    )
     return torch.from_numpy(out)
 
 
@@ -57,7 +61,10 @@ def test_any_number_of_pixels(pixels):
     log_p, sample = inputs(3, 5, pixels)
     ours, theirs = torch.Generator().manual_seed(2), torch.Generator().manual_seed(2)
     uniforms = torch.rand((3, 6, pixels), generator=theirs)
-    assert torch.equal(scheduler.step(log_p, 40, sample, ours).prev_sample, given(scheduler, log_p, 40, sample, uniforms))
+    assert torch.equal(
+        scheduler.step(log_p, 40, sample, ours).prev_sample,
+        given(scheduler, log_p, 40, sample, uniforms),
+    )
     assert torch.equal(ours.get_state(), theirs.get_state())
 
 
@@ -77,7 +84,9 @@ def test_nothing_drawn_leaves_the_state_alone():
         if not seed_only:
             torch.rand(624, generator=generator)
         before = generator.get_state()
-        VQDiffusionScheduler(6).step(torch.zeros(1, 5, 0), 50, torch.zeros(1, 0, dtype=torch.int64), generator)
+        VQDiffusionScheduler(6).step(
+            torch.zeros(1, 5, 0), 50, torch.zeros(1, 0, dtype=torch.int64), generator
+        )
         assert torch.equal(generator.get_state(), before)
 
 
@@ -96,7 +105,10 @@ def test_timesteps_of_their_own_draw_in_turn():
     scheduler = VQDiffusionScheduler(CLASSES + 1)
     log_p, sample = inputs()
     together, apart = torch.Generator().manual_seed(5), torch.Generator().manual_seed(5)
-    rows = [scheduler.step(log_p[i : i + 1], t, sample[i : i + 1], apart).prev_sample for i, t in enumerate((0, 70))]
+    rows = [
+        scheduler.step(log_p[i : i + 1], t, sample[i : i + 1], apart).prev_sample
+        for i, t in enumerate((0, 70))
+    ]
     prev_sample = scheduler.step(log_p, torch.tensor([0, 70]), sample, together).prev_sample
     assert torch.equal(prev_sample, torch.cat(rows))
     assert torch.equal(together.get_state(), apart.get_state())
@@ -120,14 +132,18 @@ def test_a_generator_that_fails_does_not_keep_the_lock():
 
     log_p, sample = inputs()
     with pytest.raises(RuntimeError, match="no state"):
-        VQDiffusionScheduler(CLASSES + 1).step(log_p, 50, sample, [torch.default_generator, Failing()])
+        VQDiffusionScheduler(CLASSES + 1).step(
+            log_p, 50, sample, [torch.default_generator, Failing()]
+        )
     assert_free(module._global_lock)
 
 
 def assert_free(lock):
     """The lock is reentrant: only another thread can tell whether this one holds it."""
     taken = []
-    other = threading.Thread(target=lambda: taken.append(lock.acquire(blocking=False)) or lock.release())
+    other = threading.Thread(
+        target=lambda: taken.append(lock.acquire(blocking=False)) or lock.release()
+    )
     other.start()
     other.join()
     assert taken == [True]
@@ -138,7 +154,10 @@ def test_threads_never_draw_alike_from_the_global_generator():
     log_p, sample = inputs()
     steps, workers = 10, 4
     torch.manual_seed(0)
-    expected = {scheduler.step(log_p, 50, sample).prev_sample.numpy().tobytes() for _ in range(steps * workers)}
+    expected = {
+        scheduler.step(log_p, 50, sample).prev_sample.numpy().tobytes()
+        for _ in range(steps * workers)
+    }
     state = torch.get_rng_state()
     torch.manual_seed(0)
     drawn = set()

@@ -6,7 +6,12 @@ from diffusers_case import Ours, generator, random_classes, random_log_p
 
 K, N, T = 12, 9, 20
 METHODS = ("gumbel", "inverse_cdf")
-T_OF_ROWS = ([7, 7, 7, 7], [19, 0, 7, 0], torch.tensor([1, 19, 0, 3]), torch.tensor([0, 0, 0, 0], dtype=torch.uint8))
+T_OF_ROWS = (
+    [7, 7, 7, 7],
+    [19, 0, 7, 0],
+    torch.tensor([1, 19, 0, 3]),
+    torch.tensor([0, 0, 0, 0], dtype=torch.uint8),
+)
 
 
 @pytest.fixture(params=METHODS)
@@ -21,7 +26,9 @@ def case():
 
 def alone(ours, log_p, t, x, seeds):
     """Each row as a batch of its own with its own generator."""
-    return torch.cat([ours.step(log_p[i : i + 1], t[i], x[i : i + 1], seeds[i]).prev_sample for i in range(4)])
+    return torch.cat(
+        [ours.step(log_p[i : i + 1], t[i], x[i : i + 1], seeds[i]).prev_sample for i in range(4)]
+    )
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
@@ -94,16 +101,27 @@ def test_a_failed_call_advances_no_generator(case, number, native, method):
     ours, (log_p, x, t) = Ours(K + 1, T, sampling_method=method), case + (None,)
     log_p, t, x = list(broken(*case))[number]
     if method == "inverse_cdf" and native and not (t == 0 and log_p.isnan().any()):
-        log_p = torch.where(log_p.isfinite().all(1, keepdim=True), log_p, torch.nan)  # whatever columns are read
+        log_p = torch.where(
+            log_p.isfinite().all(1, keepdim=True), log_p, torch.nan
+        )  # whatever columns are read
         log_p[:, :, :] = torch.where(log_p.isnan().any(), torch.nan, log_p)
     if not native:
         torch.set_default_dtype(torch.bfloat16)
     for seeds in (generator(5), [generator(i) for i in range(4)], None):
-        used = [torch.default_generator] if seeds is None else seeds if isinstance(seeds, list) else [seeds]
+        used = (
+            [torch.default_generator]
+            if seeds is None
+            else seeds
+            if isinstance(seeds, list)
+            else [seeds]
+        )
         states = [one.get_state() for one in (*used, torch.default_generator)]
         with pytest.raises((ValueError, TypeError)):
             ours.step(log_p, t, x, seeds)
-        assert all(torch.equal(one.get_state(), state) for one, state in zip((*used, torch.default_generator), states))
+        assert all(
+            torch.equal(one.get_state(), state)
+            for one, state in zip((*used, torch.default_generator), states)
+        )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +154,9 @@ def test_inverse_cdf_draws_one_uniform_per_pixel(case):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_both_methods_draw_from_the_posterior(method):
-    """Frequencies of 60000 draws, each within 5 standard errors: false alarm below 1e-4 over 2 * 3 * 7 cells."""
+    """Frequencies of 60000 draws, each within 5 standard errors: false alarm below 1e-4 over 2 * 3
+    * 7 cells.
+    """
     ours, draws = Ours(7, T, sampling_method=method), 20_000
     log_p, x = random_log_p(1, 6, 3), torch.tensor([[6, 2, 0]])
     for t in (0, 1, 10):
@@ -144,6 +164,8 @@ def test_both_methods_draw_from_the_posterior(method):
         if t == 0:
             p = torch.cat((log_p.double(), torch.full((1, 1, 3), -torch.inf)), 1)
         p = p.softmax(1)[0]
-        tokens = ours.step(log_p.expand(draws, -1, -1), t, x.expand(draws, -1), generator(t)).prev_sample
+        tokens = ours.step(
+            log_p.expand(draws, -1, -1), t, x.expand(draws, -1), generator(t)
+        ).prev_sample
         counts = torch.nn.functional.one_hot(tokens, 7).sum(0).T
         assert ((counts / draws - p).abs() <= 5 * (p * (1 - p) / draws).sqrt() + 1e-12).all()

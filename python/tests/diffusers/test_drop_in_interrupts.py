@@ -1,6 +1,7 @@
-"""Interrupts of the drop-in, and calls by signal handlers and threads in the middle of another: every
-generator is as it was or the sample has been returned, no lock is held, and no two samples come from
-the same random numbers."""
+"""Interrupts of the drop-in, and calls by signal handlers and threads in the middle of another:
+every generator is as it was or the sample has been returned, no lock is held, and no two samples
+come from the same random numbers.
+"""
 
 import subprocess
 import sys

@@ -1,4 +1,6 @@
-"""`plan` of the drop-in: the same tokens and generators as a step without one, natively and by the torch formulas."""
+"""`plan` of the drop-in: the same tokens and generators as a step without one, natively and by the
+torch formulas.
+"""
 
 import copy
 import pickle
@@ -42,8 +44,14 @@ def test_a_planned_step_is_the_step(way, t, classes, pixels, dtype):
         assert given.shape == (classes, int(plan.needed.sum())) and plan.needed.dtype == torch.bool
         for model_output in (log_p, given, given.contiguous()):
             tokens = ours.step(model_output, t, x, plan=plan).prev_sample
-            assert tokens.dtype == torch.int64 and tokens.is_contiguous() and torch.equal(tokens, expected)
-    assert torch.equal(one.get_state(), other.get_state()) and torch.equal(torch.get_rng_state(), before)
+            assert (
+                tokens.dtype == torch.int64
+                and tokens.is_contiguous()
+                and torch.equal(tokens, expected)
+            )
+    assert torch.equal(one.get_state(), other.get_state()) and torch.equal(
+        torch.get_rng_state(), before
+    )
 
 
 @pytest.mark.parametrize("t", T_OF_ROWS, ids=str)
@@ -81,7 +89,11 @@ def test_lists_of_generators_and_the_global_one(t):
 
 @pytest.fixture
 def case():
-    return Ours(6, T, sampling_method="inverse_cdf"), random_log_p(2, 5, 300), random_classes(2, 5, 300)
+    return (
+        Ours(6, T, sampling_method="inverse_cdf"),
+        random_log_p(2, 5, 300),
+        random_classes(2, 5, 300),
+    )
 
 
 def test_a_plan_may_be_used_again_and_stored(case):
@@ -93,7 +105,9 @@ def test_a_plan_may_be_used_again_and_stored(case):
     for one in (plan, plan, copy.deepcopy(plan), pickle.loads(pickle.dumps(plan))):
         assert isinstance(one, StepPlan)
         for other in (ours, copy.deepcopy(ours)):
-            tokens = other.step(columns(log_p, one), torch.tensor(7), x_before, plan=one, return_dict=False)[0]
+            tokens = other.step(
+                columns(log_p, one), torch.tensor(7), x_before, plan=one, return_dict=False
+            )[0]
             assert torch.equal(tokens, expected)
 
 
@@ -103,7 +117,9 @@ def test_steps_that_were_not_planned(case):
     other_x[1, 299] = (other_x[1, 299] + 1) % 6
     given = columns(log_p, plan)
     for match, call in {
-        "generator must be None where a plan": lambda: ours.step(given, 7, x, generator(1), plan=plan),
+        "generator must be None where a plan": lambda: ours.step(
+            given, 7, x, generator(1), plan=plan
+        ),
         "plan must be for timestep 8, but": lambda: ours.step(given, 8, x, plan=plan),
         r"plan must be for timestep \[7, 8\]": lambda: ours.step(given, [7, 8], x, plan=plan),
         "plan must be for the sample": lambda: ours.step(given, 7, other_x, plan=plan),
@@ -113,9 +129,15 @@ def test_steps_that_were_not_planned(case):
         ),
         r"must have shape \(5, \d+\), not": lambda: ours.step(given[:, 1:], 7, x, plan=plan),
         "must have K = 5 classes, not 4 .* needed": lambda: ours.step(given[1:], 7, x, plan=plan),
-        r"must have shape \(batch, classes, pixels\) as planned": lambda: ours.step(log_p[:1], 7, x, plan=plan),
-        r"must have shape \(batch, classes, pixels\) as": lambda: ours.step(log_p[0, 0], 7, x, plan=plan),
-        "must be None with sampling_method 'gumbel'": lambda: Ours(6, T).step(log_p, 7, x, plan=plan),
+        r"must have shape \(batch, classes, pixels\) as planned": lambda: ours.step(
+            log_p[:1], 7, x, plan=plan
+        ),
+        r"must have shape \(batch, classes, pixels\) as": lambda: ours.step(
+            log_p[0, 0], 7, x, plan=plan
+        ),
+        "must be None with sampling_method 'gumbel'": lambda: Ours(6, T).step(
+            log_p, 7, x, plan=plan
+        ),
         "plan needs sampling_method 'inverse_cdf'": lambda: Ours(6, T).plan(7, x),
     }.items():
         state = torch.get_rng_state()

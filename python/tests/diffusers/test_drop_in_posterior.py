@@ -26,7 +26,9 @@ def test_posterior(classes, t):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("t", TIMESTEPS)
 def test_dtypes(dtype, t):
-    """At most float32 gives float32. In float64 the reference's tables are float32 still; ours are exact."""
+    """At most float32 gives float32. In float64 the reference's tables are float32 still; ours are
+    exact.
+    """
     reference, ours = both(17)
     log_p, x = random_log_p(2, 17, 37, dtype=dtype), random_classes(2, 17, 37)
     out = ours.q_posterior(log_p, x, t)
@@ -44,10 +46,16 @@ def test_float64_is_computed_in_float64():
 
 @pytest.mark.parametrize("t", TIMESTEPS)
 def test_not_normalised(t):
-    ours, log_p, x = Ours(18), random_log_p(2, 17, 37, dtype=torch.float64), random_classes(2, 17, 37)
+    ours, log_p, x = (
+        Ours(18),
+        random_log_p(2, 17, 37, dtype=torch.float64),
+        random_classes(2, 17, 37),
+    )
     log_p = log_p - 1.5
     out = ours.q_posterior(log_p, x, t)
-    reaching = out.masked_fill(torch.arange(18)[:, None].eq(17) & (x != 17).unsqueeze(1), -torch.inf)
+    reaching = out.masked_fill(
+        torch.arange(18)[:, None].eq(17) & (x != 17).unsqueeze(1), -torch.inf
+    )
     torch.testing.assert_close(reaching.logsumexp(1), log_p.logsumexp(1), atol=1e-9, rtol=0)
     same_cells(ours.q_posterior(log_p + 2, x, t), out + 2, absolute=1e-12, relative=1e-12)
 

@@ -1,4 +1,6 @@
-"""`step` beside the reference's: what it returns, what it accepts, and which random numbers it uses."""
+"""`step` beside the reference's: what it returns, what it accepts, and which random numbers it
+uses.
+"""
 
 import math
 
@@ -10,7 +12,16 @@ from diffusers_case import Ours, both, generator, random_classes, random_log_p
 from vqdiffusion import _native
 
 K, N, T = 12, 9, 20
-INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")  # of torch 2.3 and newer, all
+INTEGERS = (
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+)  # of torch 2.3 and newer, all
 
 
 @pytest.fixture
@@ -78,9 +89,14 @@ def test_what_is_returned(schedulers, t):
 
 @pytest.mark.parametrize("seed", [2, 3])  # which have such a pair
 def test_the_lowest_index_wins_ties(seed):
-    """Of equally probable classes the one with the largest uniform wins; 2²⁴ uniforms are enough for two to be equal."""
+    """Of equally probable classes the one with the largest uniform wins; 2²⁴ uniforms are enough
+    for two to be equal.
+    """
     classes, pixels = 2048, 8192
-    ours, log_p = Ours(classes + 1), torch.full((1, 1, 1), -math.log(classes)).expand(1, classes, pixels)
+    ours, log_p = (
+        Ours(classes + 1),
+        torch.full((1, 1, 1), -math.log(classes)).expand(1, classes, pixels),
+    )
     uniforms = torch.rand((1, classes, pixels), generator=generator(seed))
     largest = uniforms == uniforms.amax(1, keepdim=True)
     tied = largest.sum(1)[0] > 1
@@ -108,8 +124,20 @@ def test_the_last_step_ignores_the_sample_and_never_returns_the_mask(schedulers)
 
 @pytest.mark.parametrize(
     "t",
-    [7, np.int64(7), np.int8(7), np.array(7), np.array([7]), torch.tensor(7), torch.tensor([7]), torch.tensor([[7]])]
-    + [torch.tensor(7, dtype=dtype) for dtype in (torch.int8, torch.uint8, torch.int16, torch.int32)],
+    [
+        7,
+        np.int64(7),
+        np.int8(7),
+        np.array(7),
+        np.array([7]),
+        torch.tensor(7),
+        torch.tensor([7]),
+        torch.tensor([[7]]),
+    ]
+    + [
+        torch.tensor(7, dtype=dtype)
+        for dtype in (torch.int8, torch.uint8, torch.int16, torch.int32)
+    ],
 )
 def test_kinds_of_timesteps(schedulers, t):
     ours, log_p, x = schedulers[1], random_log_p(2, K, N), random_classes(2, K, N)
@@ -148,7 +176,9 @@ def test_empty_batches_and_grids(schedulers, batch, pixels, t):
     assert ours.q_posterior(log_p, x, t).shape == (batch, K + 1, pixels)
 
 
-@pytest.mark.parametrize("dtype", [getattr(torch, name) for name in INTEGERS if hasattr(torch, name)])
+@pytest.mark.parametrize(
+    "dtype", [getattr(torch, name) for name in INTEGERS if hasattr(torch, name)]
+)
 def test_samples_of_any_integer_dtype(schedulers, dtype):
     ours, log_p, x = schedulers[1], random_log_p(2, K, N), random_classes(2, K, N)
     expected = ours.step(log_p, 7, x, generator(1)).prev_sample
@@ -197,7 +227,11 @@ def test_the_memory_of_the_tensors_is_read_where_it_is(schedulers, monkeypatch, 
     seen, native = [], _native.step_gumbel
 
     def step_gumbel(*arguments):
-        seen.extend(array.ctypes.data for array in arguments if isinstance(array, np.ndarray) and array.ndim > 1)
+        seen.extend(
+            array.ctypes.data
+            for array in arguments
+            if isinstance(array, np.ndarray) and array.ndim > 1
+        )
         native(*arguments)
 
     monkeypatch.setattr(_native, "step_gumbel", step_gumbel)
@@ -221,7 +255,9 @@ def test_inference_mode_and_no_grad(schedulers):
     with torch.inference_mode():
         assert torch.equal(ours.step(log_p, 7, x, generator(1)).prev_sample, expected)
     with torch.no_grad():
-        assert torch.equal(ours.step(log_p.requires_grad_(), 7, x, generator(1)).prev_sample, expected)
+        assert torch.equal(
+            ours.step(log_p.requires_grad_(), 7, x, generator(1)).prev_sample, expected
+        )
 
 
 def test_a_whole_chain(schedulers):
@@ -240,10 +276,17 @@ def test_a_whole_chain(schedulers):
 
 
 def test_the_overhead_of_a_call_is_small(schedulers):
-    """Far below the reference's own 150 µs or so, on any machine; the best of many, so that other work is left out."""
+    """Far below the reference's own 150 µs or so, on any machine; the best of many, so that other
+    work is left out.
+    """
     from time import perf_counter
 
-    ours, log_p, x, t = schedulers[1], random_log_p(1, K, N), random_classes(1, K, N), torch.tensor(7)
+    ours, log_p, x, t = (
+        schedulers[1],
+        random_log_p(1, K, N),
+        random_classes(1, K, N),
+        torch.tensor(7),
+    )
     seconds = []
     for _ in range(300):
         start = perf_counter()

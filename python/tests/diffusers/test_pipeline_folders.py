@@ -22,7 +22,9 @@ STOCK, OURS = diffusers.VQDiffusionPipeline, VQDiffusionPipeline
 
 def images(pipe):
     pipe.set_progress_bar_config(disable=True)
-    return pipe("the cat", num_inference_steps=STEPS, generator=generator(1), output_type="np").images
+    return pipe(
+        "the cat", num_inference_steps=STEPS, generator=generator(1), output_type="np"
+    ).images
 
 
 @pytest.fixture(scope="module")
@@ -53,20 +55,27 @@ def test_save_and_load(folders, expected, cls, scheduler):
 def test_the_folder_names_the_module_to_import(folders):
     index = json.loads(Path(folders[Ours], "model_index.json").read_text())
     assert index["scheduler"] == ["vqdiffusion.diffusers", "VQDiffusionScheduler"]
-    files = [Path(folders[cls], "scheduler", "scheduler_config.json").read_bytes() for cls in (Reference, Ours)]
+    files = [
+        Path(folders[cls], "scheduler", "scheduler_config.json").read_bytes()
+        for cls in (Reference, Ours)
+    ]
     assert files[0] == files[1]
 
 
 def in_another_process(folder, statements):
     """What a process prints that has run these statements on the folder."""
-    program = f"import sys, warnings; warnings.simplefilter('ignore'); folder = sys.argv[1]\n{statements}"
+    program = (
+        f"import sys, warnings; warnings.simplefilter('ignore'); folder = sys.argv[1]\n{statements}"
+    )
     return subprocess.run(
         [sys.executable, "-c", program, str(folder)], check=True, capture_output=True, text=True
     ).stdout
 
 
 def test_in_a_fresh_process(folders):
-    """Our pipeline loads what was saved with either scheduler; for ours, its module has then been imported."""
+    """Our pipeline loads what was saved with either scheduler; for ours, its module has then been
+    imported.
+    """
     for scheduler in (Reference, Ours):
         output = in_another_process(
             folders[scheduler],
@@ -79,9 +88,14 @@ def test_in_a_fresh_process(folders):
 
 @pytest.mark.parametrize("imported", [True, False])
 def test_the_module_must_have_been_imported(tmp_path, imported):
-    """Before diffusers loads our scheduler from a folder; older versions of it import the module themselves."""
+    """Before diffusers loads our scheduler from a folder; older versions of it import the module
+    themselves.
+    """
     Ours(9).save_pretrained(tmp_path / "scheduler")
-    index = {"_class_name": "Pipeline", "scheduler": ["vqdiffusion.diffusers", "VQDiffusionScheduler"]}
+    index = {
+        "_class_name": "Pipeline",
+        "scheduler": ["vqdiffusion.diffusers", "VQDiffusionScheduler"],
+    }
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     output = in_another_process(
         tmp_path,

@@ -1,4 +1,6 @@
-"""Whole pipelines of diffusers' own models: the stock scheduler and pipeline beside ours, pixel for pixel."""
+"""Whole pipelines of diffusers' own models: the stock scheduler and pipeline beside ours, pixel for
+pixel.
+"""
 
 import copy
 
@@ -66,7 +68,10 @@ def assert_same(pipes, **arguments):
 @pytest.mark.parametrize("guidance_scale", [0, 1, 1.5, 5, 20])
 def test_guidance_and_truncation(stock, replacement, guidance_scale, truncation_rate):
     images, chain = assert_same(
-        (stock, replacement), guidance_scale=guidance_scale, truncation_rate=truncation_rate, num_images_per_prompt=2
+        (stock, replacement),
+        guidance_scale=guidance_scale,
+        truncation_rate=truncation_rate,
+        num_images_per_prompt=2,
     )
     assert images.shape == (4, 2 * SIDE, 2 * SIDE, 3) and images.std() > 0.01
     assert chain.shape == (STEPS, 4, SIDE * SIDE) and chain[-1].max() < CLASSES
@@ -74,11 +79,17 @@ def test_guidance_and_truncation(stock, replacement, guidance_scale, truncation_
 
 def test_the_cases_differ(stock):
     """Or the test above would compare the same image forty times."""
-    runs = [run(stock, guidance_scale=g, truncation_rate=r)[1] for g in (1, 1.5, 5, 20) for r in (1.0, 0.86, 0.3, 0)]
+    runs = [
+        run(stock, guidance_scale=g, truncation_rate=r)[1]
+        for g in (1, 1.5, 5, 20)
+        for r in (1.0, 0.86, 0.3, 0)
+    ]
     assert all(not torch.equal(a, b) for i, a in enumerate(runs) for b in runs[:i])
 
 
-@pytest.mark.parametrize("prompt, images", [("the cat", 1), ("the cat", 3), (PROMPTS, 1), (["the"] * 3, 2)])
+@pytest.mark.parametrize(
+    "prompt, images", [("the cat", 1), ("the cat", 3), (PROMPTS, 1), (["the"] * 3, 2)]
+)
 def test_prompts_and_images_per_prompt(stock, replacement, prompt, images):
     assert_same((stock, replacement), prompt=prompt, num_images_per_prompt=images)
 
@@ -127,10 +138,14 @@ def test_callbacks(stock, replacement, every):
 
 
 @pytest.mark.parametrize("guidance_scale, truncation_rate", [(1, 1.0), (5, 0.86), (5, 0)])
-def test_what_the_scheduler_is_sent(monkeypatch, stock, replacement, guidance_scale, truncation_rate):
-    """Floored log-probabilities, contiguous; and by our pipeline the same ones as by the stock pipeline, to rounding.
+def test_what_the_scheduler_is_sent(
+    monkeypatch, stock, replacement, guidance_scale, truncation_rate
+):
+    """Floored log-probabilities, contiguous; and by our pipeline the same ones as by the stock
+    pipeline, to rounding.
 
-    Our pipeline has our scheduler guide and truncate itself, but calls a `step` that is someone's own."""
+    Our pipeline has our scheduler guide and truncate itself, but calls a `step` that is someone's
+    own."""
     sent = []
     for pipe in (stock, replacement):
         step, calls = pipe.scheduler.step, []
@@ -146,16 +161,26 @@ def test_what_the_scheduler_is_sent(monkeypatch, stock, replacement, guidance_sc
     for theirs, ours in zip(*sent):
         torch.testing.assert_close(ours[0], theirs[0], atol=1e-4, rtol=0)
         assert all(log_p.is_contiguous() and log_p.min() >= -70 for log_p in (ours[0], theirs[0]))
-        assert all(t.shape == () and t.dtype == torch.int64 for t in (ours[1], theirs[1])) and ours[1] == theirs[1]
+        assert (
+            all(t.shape == () and t.dtype == torch.int64 for t in (ours[1], theirs[1]))
+            and ours[1] == theirs[1]
+        )
         assert ours[2].dtype == torch.int64 and torch.equal(ours[2], theirs[2])
 
 
 def test_pil_images_and_tuples(stock, replacement):
     for pipe in (stock, replacement):
-        (images,) = pipe("the cat", num_inference_steps=2, generator=generator(1), return_dict=False)
+        (images,) = pipe(
+            "the cat", num_inference_steps=2, generator=generator(1), return_dict=False
+        )
         assert type(images) is list and images[0].size == (2 * SIDE, 2 * SIDE)
-    pictures = [pipe("the", num_inference_steps=2, generator=generator(1)).images for pipe in (stock, replacement)]
-    assert [np.asarray(one).tolist() for one in pictures[0]] == [np.asarray(one).tolist() for one in pictures[1]]
+    pictures = [
+        pipe("the", num_inference_steps=2, generator=generator(1)).images
+        for pipe in (stock, replacement)
+    ]
+    assert [np.asarray(one).tolist() for one in pictures[0]] == [
+        np.asarray(one).tolist() for one in pictures[1]
+    ]
 
 
 def test_embeddings_that_are_not_learned():
@@ -174,7 +199,9 @@ def outcome(pipe):
     chain = []
     arguments = {"num_inference_steps": STEPS, "output_type": "np", "generator": generator(2)}
     try:
-        images = pipe(PROMPTS, callback=lambda i, t, latents: chain.append(latents.tolist()), **arguments).images
+        images = pipe(
+            PROMPTS, callback=lambda i, t, latents: chain.append(latents.tolist()), **arguments
+        ).images
     except (TypeError, RuntimeError) as error:
         return chain, str(error)
     assert np.isfinite(images).all()
@@ -183,8 +210,9 @@ def outcome(pipe):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions(replacement, dtype):
-    """Also the errors are the same: text encoders of old versions of transformers refuse float64. But the stock
-    pipeline cannot return what it has made in bfloat16, and ours can."""
+    """Also the errors are the same: text encoders of old versions of transformers refuse float64.
+    But the stock pipeline cannot return what it has made in bfloat16, and ours can.
+    """
     (stock_chain, stock_end), (chain, end) = (
         outcome(pipe.to(dtype)) for pipe in (pipeline(), copy.deepcopy(replacement))
     )
@@ -196,13 +224,20 @@ def test_other_precisions(replacement, dtype):
 
 
 def test_a_list_of_generators():
-    """Documented by the stock pipeline, and a TypeError there. Image i is what generator i alone would give."""
+    """Documented by the stock pipeline, and a TypeError there. Image i is what generator i alone
+    would give.
+    """
     pipe = use_in(pipeline())
     images, chain = run(pipe, generator=[generator(4), generator(5)], guidance_scale=1.0)
-    alone = [run(pipe, prompt=PROMPTS[i], generator=generator(4 + i), guidance_scale=1.0) for i in range(2)]
+    alone = [
+        run(pipe, prompt=PROMPTS[i], generator=generator(4 + i), guidance_scale=1.0)
+        for i in range(2)
+    ]
     assert torch.equal(chain, torch.cat([one[1] for one in alone], 1))
     for i in range(2):
-        np.testing.assert_allclose(images[i], alone[i][0][0], atol=1e-5)  # the decoder's roundings depend on the batch
+        np.testing.assert_allclose(
+            images[i], alone[i][0][0], atol=1e-5
+        )  # the decoder's roundings depend on the batch
     with pytest.raises(ValueError, match="one for each of 2 batch rows"):
         run(pipe, generator=[generator(4)])
 

@@ -1,7 +1,9 @@
-"""Seed for seed, the tokens of the reference: over two million sampled pixels, and every difference a proven near-tie.
+"""Seed for seed, the tokens of the reference: over two million sampled pixels, and every difference
+a proven near-tie.
 
-Both compute the same scores in float32 by different routes, so that two scores closer than their rounding errors may
-come out in either order. That is the only difference there may be, in fewer than one pixel in a million.
+Both compute the same scores in float32 by different routes, so that two scores closer than their
+rounding errors may come out in either order. That is the only difference there may be, in fewer
+than one pixel in a million.
 """
 
 import math
@@ -32,13 +34,20 @@ def layout(x, number):
 
 
 def exact_gap(reference, log_p, t, x, noise, row, pixel, tokens):
-    """By how much the first token's score exceeds the second's in float64, and what roundings could make of it."""
+    """By how much the first token's score exceeds the second's in float64, and what roundings could
+    make of it.
+    """
     log_p, x = log_p[row : row + 1, :, pixel : pixel + 1], x[row : row + 1, pixel : pixel + 1]
-    exact = Ours.from_config(reference.config).q_posterior(log_p.double(), x, t) if t else log_p.double()
+    exact = (
+        Ours.from_config(reference.config).q_posterior(log_p.double(), x, t)
+        if t
+        else log_p.double()
+    )
     noise = -torch.log(-torch.log(noise[row, :, pixel].double() + 1e-30) + 1e-30)
     scores = exact[0, :, 0] + noise
     first, second = tokens
-    # The reference adds up some eight float32 logarithms, each of which may reach the size of log 1e-30.
+    # The reference adds up some eight float32 logarithms, each of which may reach the size of log
+    # 1e-30.
     rounding = 8 * 2**-24 * max(abs(math.log(1e-30)), scores[[first, second]].abs().max().item())
     return (scores[first] - scores[second]).item(), rounding
 
@@ -52,7 +61,9 @@ def test_tokens_are_those_of_the_reference():
         for t in timesteps:
             for repeat in range(2):
                 seed += 1
-                log_p = random_log_p(batch, classes, width, (0.3, 3, 12)[seed % 3], dtypes[seed % 5])
+                log_p = random_log_p(
+                    batch, classes, width, (0.3, 3, 12)[seed % 3], dtypes[seed % 5]
+                )
                 log_p = layout(log_p, seed % 3)
                 x = random_classes(batch, classes, width, (0, 0.5, 1)[seed % 3])
                 one, other = generator(seed), generator(seed)
@@ -82,7 +93,12 @@ def test_chains_are_those_of_the_reference():
             scheduler.set_timesteps(25)
             for t in scheduler.timesteps:
                 # A stand-in for a denoiser: depends on the neighbours, so that errors would spread.
-                log_p = (weights[:, x] + weights[:, x.roll(1, 1)]).transpose(0, 1).log_softmax(1).clamp(min=-70)
+                log_p = (
+                    (weights[:, x] + weights[:, x.roll(1, 1)])
+                    .transpose(0, 1)
+                    .log_softmax(1)
+                    .clamp(min=-70)
+                )
                 x = scheduler.step(log_p, t, x, seed).prev_sample
             chains.append(x)
         assert torch.equal(*chains)

@@ -1,4 +1,6 @@
-"""`vqdiffusion.torch.VQDiffusionScheduler`: the drop-in without diffusers, with the NumPy class's files."""
+"""`vqdiffusion.torch.VQDiffusionScheduler`: the drop-in without diffusers, with the NumPy class's
+files.
+"""
 
 import copy
 import pickle
@@ -99,7 +101,9 @@ def test_what_the_constructor_fixes_cannot_be_assigned():
     assert ours.num_embed == K + 1
 
 
-@pytest.mark.parametrize("change", [{"sampling_method": "no"}, {"num_vec_classes": 1}, {"gamma_cum_end": 2.0}])
+@pytest.mark.parametrize(
+    "change", [{"sampling_method": "no"}, {"num_vec_classes": 1}, {"gamma_cum_end": 2.0}]
+)
 def test_bad_arguments(change):
     with pytest.raises(ValueError, match=next(iter(change))):
         VQDiffusionScheduler(**{"num_vec_classes": K + 1, "num_train_timesteps": T, **change})
@@ -108,7 +112,9 @@ def test_bad_arguments(change):
 def test_guidance_of_arrays_refuses_tensors():
     tensor = random_log_p(2, K, N)
     for pair in ((tensor, tensor.numpy()), (tensor.numpy(), tensor)):
-        with pytest.raises(TypeError, match="^log_p_(un)?cond must be.*vqdiffusion.torch.guide takes"):
+        with pytest.raises(
+            TypeError, match="^log_p_(un)?cond must be.*vqdiffusion.torch.guide takes"
+        ):
             vqdiffusion.guide(*pair, 2.0)
     with pytest.raises(TypeError, match="^log_p must be.*vqdiffusion.torch.truncate takes"):
         vqdiffusion.truncate(tensor, 0.9)

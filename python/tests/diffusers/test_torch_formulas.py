@@ -1,4 +1,6 @@
-"""The torch formulation: where autograd, vmap, torch.compile or another device is in force; beside the reference's."""
+"""The torch formulation: where autograd, vmap, torch.compile or another device is in force; beside
+the reference's.
+"""
 
 import pytest
 import torch
@@ -16,7 +18,12 @@ TIMESTEPS = (0, 1, 7, T - 1)
 SCHEDULES = {
     "default": {},
     "carried at first": {"alpha_cum_start": 1.0, "gamma_cum_start": 0.0},
-    "absorbing": {"alpha_cum_start": 0.875, "alpha_cum_end": 0.125, "gamma_cum_start": 0.125, "gamma_cum_end": 0.875},
+    "absorbing": {
+        "alpha_cum_start": 0.875,
+        "alpha_cum_end": 0.125,
+        "gamma_cum_start": 0.125,
+        "gamma_cum_end": 0.875,
+    },
     "masking at the end only": {"gamma_cum_start": 0.0, "gamma_cum_end": 0.5},
 }
 
@@ -41,7 +48,9 @@ def test_values_are_those_of_the_native_module(schedule, dtype):
     ours = Ours(K + 1, T, **schedule)
     log_p, x = random_log_p(3, K, 50, dtype=dtype), random_classes(3, K, 50)
     for t in range(T):
-        x_t = x if t or schedule.get("gamma_cum_start") != 0 else x.clamp(max=K - 1)  # no masks where there are none
+        x_t = (
+            x if t or schedule.get("gamma_cum_start") != 0 else x.clamp(max=K - 1)
+        )  # no masks where there are none
         out = ours.q_posterior(log_p.clone().requires_grad_(), x_t, t)
         assert out.requires_grad
         tight = 1e-9 if dtype == torch.float64 else 1e-5
@@ -52,7 +61,9 @@ def test_values_are_those_of_the_native_module(schedule, dtype):
 def test_gradients_are_those_of_the_reference(case, t):
     (reference, ours), (log_p, x) = both(K, T), case
     weights = torch.randn(2, K + 1, 6, dtype=torch.float64)
-    functions = [finite_sum(lambda z, s=s: s.q_posterior(z, x, t), weights) for s in (ours, reference)]
+    functions = [
+        finite_sum(lambda z, s=s: s.q_posterior(z, x, t), weights) for s in (ours, reference)
+    ]
     torch.testing.assert_close(*(grad(f)(log_p) for f in functions), atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(*(hessian(f)(log_p) for f in functions), atol=1e-6, rtol=1e-6)
     leaves = [log_p.clone().requires_grad_() for _ in functions]
@@ -81,7 +92,9 @@ def test_derivatives_to_second_order_are_those_of_differences(case, schedule, t)
 def test_derivatives_are_finite_at_log_zero(case, schedule, value, dtype):
     ours, (log_p, x) = Ours(K + 1, T, **schedule), case
     log_p = log_p.to(dtype)
-    log_p[0, 0, 0] = log_p[0, 1, 0] = log_p[0, 3, 1] = log_p[1, 4, 2] = value  # shown classes, and others
+    log_p[0, 0, 0] = log_p[0, 1, 0] = log_p[0, 3, 1] = log_p[1, 4, 2] = (
+        value  # shown classes, and others
+    )
     for t in range(1, T):
         z = log_p.clone().requires_grad_()
         out = ours.q_posterior(z, x, t)
@@ -108,7 +121,9 @@ def test_jacobians_by_reverse_and_forward_mode_agree(case):
     ours, (log_p, x) = Ours(K + 1, T), case
     for t in TIMESTEPS:
         finite = ours.q_posterior(log_p, x, t).isfinite()
-        reverse, forward = (jacobian(lambda z: ours.q_posterior(z, x, t))(log_p) for jacobian in (jacrev, jacfwd))
+        reverse, forward = (
+            jacobian(lambda z: ours.q_posterior(z, x, t))(log_p) for jacobian in (jacrev, jacfwd)
+        )
         torch.testing.assert_close(reverse[finite], forward[finite], atol=1e-12, rtol=1e-12)
 
 
@@ -118,12 +133,16 @@ def test_the_two_parts_have_gradients_too(case):
     for cumulative in (True, False):
         jacobians = [
             jacrev(
-                lambda z: s.log_Q_t_transitioning_to_known_class(t=7, x_t=x, log_onehot_x_t=z, cumulative=cumulative)
+                lambda z: s.log_Q_t_transitioning_to_known_class(
+                    t=7, x_t=x, log_onehot_x_t=z, cumulative=cumulative
+                )
             )(onehot)
             for s in (ours, reference)
         ]
         torch.testing.assert_close(*jacobians, atol=1e-5, rtol=1e-5)
-    jacobians = [jacrev(lambda z: s.apply_cumulative_transitions(z, 7))(log_p) for s in (ours, reference)]
+    jacobians = [
+        jacrev(lambda z: s.apply_cumulative_transitions(z, 7))(log_p) for s in (ours, reference)
+    ]
     torch.testing.assert_close(*jacobians, atol=1e-6, rtol=1e-6)
 
 
@@ -136,7 +155,9 @@ def test_vmap(case, in_dims):
         for i in range(2):
             one = [a[i] if dim == 0 else a for a, dim in zip(many, in_dims)]
             same_cells(out[i], ours.q_posterior(*one, t), absolute=1e-9)
-        tokens = vmap(lambda a, b: ours.step(a, t, b).prev_sample, in_dims, randomness="different")(*many)
+        tokens = vmap(lambda a, b: ours.step(a, t, b).prev_sample, in_dims, randomness="different")(
+            *many
+        )
         assert tokens.shape == (2, *x.shape) and tokens.dtype == torch.int64
 
 
@@ -146,7 +167,9 @@ def test_vmap_over_nothing_draws_several_times(case, dtype, method):
     """Here the random numbers alone are vmap's."""
     ours, log_p, x = Ours(K + 1, T, sampling_method=method), case[0].to(dtype), case[1]
     for t in (0, 7):
-        tokens = vmap(lambda _: ours.step(log_p, t, x).prev_sample, randomness="different")(torch.zeros(50))
+        tokens = vmap(lambda _: ours.step(log_p, t, x).prev_sample, randomness="different")(
+            torch.zeros(50)
+        )
         assert tokens.shape == (50, *x.shape) and (tokens != tokens[:1]).any()
 
 
@@ -171,12 +194,18 @@ def test_one_timestep_per_row(case):
     ours, (log_p, x) = Ours(K + 1, T), case
     out = ours.q_posterior(log_p.requires_grad_(), x, torch.tensor([0, 7])).detach()
     for i, t in enumerate((0, 7)):
-        same_cells(out[i : i + 1], ours.q_posterior(log_p.detach()[i : i + 1], x[i : i + 1], t), absolute=1e-9)
+        same_cells(
+            out[i : i + 1],
+            ours.q_posterior(log_p.detach()[i : i + 1], x[i : i + 1], t),
+            absolute=1e-9,
+        )
 
 
 @pytest.mark.parametrize("classes", [1, 16, 256])
 def test_gumbel_tokens_are_those_of_the_reference(classes):
-    """The formulas that an accelerator runs, here on the CPU. Their roundings differ; near-ties are rare."""
+    """The formulas that an accelerator runs, here on the CPU. Their roundings differ; near-ties are
+    rare.
+    """
     reference, ours = both(classes)
     for t in (1, 30, 99):
         log_p, x = random_log_p(4, classes, 1000), random_classes(4, classes, 1000)
@@ -186,13 +215,22 @@ def test_gumbel_tokens_are_those_of_the_reference(classes):
         assert torch.equal(torch_formulas.gumbel_argmax(classes_part, mask, noise), expected)
 
 
-ROUNDED = {"alpha_cum_start": 0.97, "alpha_cum_end": 0.01, "gamma_cum_start": 1 - 0.97, "gamma_cum_end": 1 - 0.01}
+ROUNDED = {
+    "alpha_cum_start": 0.97,
+    "alpha_cum_end": 0.01,
+    "gamma_cum_start": 1 - 0.97,
+    "gamma_cum_end": 1 - 0.01,
+}
 
 
-@pytest.mark.parametrize("schedule", [*SCHEDULES.values(), ROUNDED], ids=[*SCHEDULES, "absorbing but for roundings"])
+@pytest.mark.parametrize(
+    "schedule", [*SCHEDULES.values(), ROUNDED], ids=[*SCHEDULES, "absorbing but for roundings"]
+)
 @pytest.mark.parametrize("classes", [1, 2, 5, 70])
 def test_inverse_cdf_has_the_tokens_of_the_native_module(schedule, classes):
-    """The same uniforms, on a comb that meets every branch, need the same columns and lead to the same tokens."""
+    """The same uniforms, on a comb that meets every branch, need the same columns and lead to the
+    same tokens.
+    """
     ours = Ours(classes + 1, T, sampling_method="inverse_cdf", **schedule)
     log_p = random_log_p(1, classes, 1, dtype=torch.float64)[0, :, 0]
     comb = torch.linspace(0, 1 - 2**-53, 2000, dtype=torch.float64)
@@ -207,10 +245,18 @@ def test_inverse_cdf_has_the_tokens_of_the_native_module(schedule, classes):
             arrays = (one.numpy() for one in (x, grid, u, native))
             _native.step_inverse_cdf(*ours._schedule, t, t - 1, *arrays)
             x_t = torch_inverse_cdf.shown(ours._law, grid, t, u)
-            assert torch.equal(torch_inverse_cdf.inverse_cdf(ours._law, x, x_t, t, u), native), (t, shown)
+            assert torch.equal(torch_inverse_cdf.inverse_cdf(ours._law, x, x_t, t, u), native), (
+                t,
+                shown,
+            )
             needed = torch.empty(u.shape, dtype=torch.bool)
-            _native.plan_inverse_cdf(*ours._schedule, t, t - 1, *(one.numpy() for one in (grid, u, needed)))
-            assert torch.equal(torch_inverse_cdf.decide(ours._law, x_t, t, u)[1], needed), (t, shown)
+            _native.plan_inverse_cdf(
+                *ours._schedule, t, t - 1, *(one.numpy() for one in (grid, u, needed))
+            )
+            assert torch.equal(torch_inverse_cdf.decide(ours._law, x_t, t, u)[1], needed), (
+                t,
+                shown,
+            )
 
 
 def test_inverse_cdf_at_its_ends():
@@ -232,7 +278,9 @@ def test_meta_tensors(method, dtype):
     x = torch.empty(2, 6, device="meta", dtype=torch.int64)
     for t in (0, 7, [0, 7]):
         out = ours.step(log_p, t, x).prev_sample
-        assert out.shape == (2, 6) and out.dtype == torch.int64 and out.is_meta and out.is_contiguous()
+        assert (
+            out.shape == (2, 6) and out.dtype == torch.int64 and out.is_meta and out.is_contiguous()
+        )
         out = ours.q_posterior(log_p, x, t)
         assert out.shape == (2, K + 1, 6) and out.is_meta
         assert out.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
@@ -252,7 +300,22 @@ def test_compile():
     """In one graph, for every timestep, as an int and as a tensor, and its gradients."""
     (reference, ours), log_p, x = both(K, T), random_log_p(2, K, 30), random_classes(2, K, 30)
     compiled = torch.compile(ours.q_posterior, fullgraph=True)
-    for t in (5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 0, torch.tensor(5), torch.tensor(6), torch.tensor(0)):
+    for t in (
+        5,
+        6,
+        7,
+        8,
+        9,
+        10,
+        11,
+        12,
+        13,
+        14,
+        0,
+        torch.tensor(5),
+        torch.tensor(6),
+        torch.tensor(0),
+    ):
         same_cells(compiled(log_p, x, t), reference.q_posterior(log_p, x, t))
     gradients = []
     for f in (compiled, reference.q_posterior):
@@ -264,8 +327,12 @@ def test_compile():
 
 def test_compiled_step_has_the_tokens_of_the_reference():
     (reference, ours), log_p, x = both(K, T), random_log_p(2, K, 300), random_classes(2, K, 300)
-    with torch._inductor.config.patch(fallback_random=True):  # torch.rand as it is outside of torch.compile
-        compiled = torch.compile(lambda a, t, b: ours.step(a, t, b, return_dict=False)[0], fullgraph=True)
+    with torch._inductor.config.patch(
+        fallback_random=True
+    ):  # torch.rand as it is outside of torch.compile
+        compiled = torch.compile(
+            lambda a, t, b: ours.step(a, t, b, return_dict=False)[0], fullgraph=True
+        )
         for t in (7, 8, 0):
             torch.manual_seed(t)
             expected, state = reference.step(log_p, t, x).prev_sample, torch.get_rng_state()

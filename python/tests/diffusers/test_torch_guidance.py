@@ -1,4 +1,6 @@
-"""`guide` and `truncate` on torch tensors: the native functions where memory is at hand, else the same rules in torch."""
+"""`guide` and `truncate` on torch tensors: the native functions where memory is at hand, else the
+same rules in torch.
+"""
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 def log_probabilities(seed, dtype=torch.float32):
     random = torch.Generator().manual_seed(seed)
-    return torch.log_softmax(4 * torch.randn(2, 40, 35, generator=random, dtype=torch.float64), dim=1).to(dtype)
+    return torch.log_softmax(
+        4 * torch.randn(2, 40, 35, generator=random, dtype=torch.float64), dim=1
+    ).to(dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -26,7 +30,9 @@ def test_native(dtype, turned):
     assert guided.dtype == wide
     torch.testing.assert_close(guided, expected, rtol=1e-6, atol=1e-5)
     kept = vqdiffusion.torch.truncate(uncond, 0.8, -70)
-    np.testing.assert_array_equal(kept.numpy(), vqdiffusion.truncate(uncond.to(wide).numpy(), 0.8, -70))
+    np.testing.assert_array_equal(
+        kept.numpy(), vqdiffusion.truncate(uncond.to(wide).numpy(), 0.8, -70)
+    )
 
 
 def test_by_torch_where_autograd_records():
@@ -53,13 +59,19 @@ def test_compile(dtype):
     def guided(u, c):
         return vqdiffusion.torch.truncate(vqdiffusion.torch.guide(u, c, 2.5), 0.8, -70)
 
-    torch.testing.assert_close(torch.compile(guided, fullgraph=True)(uncond, cond), guided(uncond, cond))
+    torch.testing.assert_close(
+        torch.compile(guided, fullgraph=True)(uncond, cond), guided(uncond, cond)
+    )
 
 
 def test_vmap():
     uncond, cond = (log_probabilities(seed).repeat(3, 1, 1, 1) for seed in (0, 1))
-    guided = torch.func.vmap(lambda u, c: vqdiffusion.torch.truncate(vqdiffusion.torch.guide(u, c, 2.5), 0.8, -70))(uncond, cond)
-    expected = vqdiffusion.torch.truncate(vqdiffusion.torch.guide(uncond[0], cond[0], 2.5), 0.8, -70)
+    guided = torch.func.vmap(
+        lambda u, c: vqdiffusion.torch.truncate(vqdiffusion.torch.guide(u, c, 2.5), 0.8, -70)
+    )(uncond, cond)
+    expected = vqdiffusion.torch.truncate(
+        vqdiffusion.torch.guide(uncond[0], cond[0], 2.5), 0.8, -70
+    )
     torch.testing.assert_close(guided, expected.expand(3, -1, -1, -1))
 
 
@@ -94,23 +106,57 @@ def spoilt(x, value, where=(1, slice(None), 4)):
 
 GUIDE_ERRORS = {
     "dtype": (TypeError, "log_p_cond", lambda x: vqdiffusion.torch.guide(x, x.double(), 2)),
-    "integers": (TypeError, "float16, bfloat16", lambda x: vqdiffusion.torch.guide(x.detach().long(), x, 2)),
-    "shape": (ValueError, "log_p_cond must have shape", lambda x: vqdiffusion.torch.guide(x, x[:, :, :1], 2)),
-    "axes": (ValueError, "log_p_uncond must have the 3 axes", lambda x: vqdiffusion.torch.guide(x[0], x[0], 2)),
+    "integers": (
+        TypeError,
+        "float16, bfloat16",
+        lambda x: vqdiffusion.torch.guide(x.detach().long(), x, 2),
+    ),
+    "shape": (
+        ValueError,
+        "log_p_cond must have shape",
+        lambda x: vqdiffusion.torch.guide(x, x[:, :, :1], 2),
+    ),
+    "axes": (
+        ValueError,
+        "log_p_uncond must have the 3 axes",
+        lambda x: vqdiffusion.torch.guide(x[0], x[0], 2),
+    ),
     "scale": (ValueError, "scale", lambda x: vqdiffusion.torch.guide(x, x, torch.inf)),
-    "a NaN": (ValueError, "log_p_cond.*NaN", lambda x: vqdiffusion.torch.guide(x, spoilt(x, torch.nan, (1, 3, 4)), 2)),
-    "+inf": (ValueError, "log_p_uncond.*inf", lambda x: vqdiffusion.torch.guide(spoilt(x, torch.inf, (1, 3, 4)), x, 2)),
+    "a NaN": (
+        ValueError,
+        "log_p_cond.*NaN",
+        lambda x: vqdiffusion.torch.guide(x, spoilt(x, torch.nan, (1, 3, 4)), 2),
+    ),
+    "+inf": (
+        ValueError,
+        "log_p_uncond.*inf",
+        lambda x: vqdiffusion.torch.guide(spoilt(x, torch.inf, (1, 3, 4)), x, 2),
+    ),
     "no mass": (ValueError, "-inf", lambda x: vqdiffusion.torch.guide(spoilt(x, -torch.inf), x, 2)),
     "no common class": (
         ValueError,
         "-inf",
         lambda x: vqdiffusion.torch.guide(
-            spoilt(x, -torch.inf, (0, slice(0, 20))), spoilt(x, -torch.inf, (0, slice(20, None))) + 0 * x, 2
+            spoilt(x, -torch.inf, (0, slice(0, 20))),
+            spoilt(x, -torch.inf, (0, slice(20, None))) + 0 * x,
+            2,
         ),
     ),
-    "truncated axes": (ValueError, "log_p must have the 3 axes", lambda x: vqdiffusion.torch.truncate(x[0], 0.5)),
-    "truncated NaN": (ValueError, "log_p.*NaN", lambda x: vqdiffusion.torch.truncate(x + torch.nan, 0.5)),
-    "truncated without mass": (ValueError, "-inf", lambda x: vqdiffusion.torch.truncate(x - torch.inf, 0.5)),
+    "truncated axes": (
+        ValueError,
+        "log_p must have the 3 axes",
+        lambda x: vqdiffusion.torch.truncate(x[0], 0.5),
+    ),
+    "truncated NaN": (
+        ValueError,
+        "log_p.*NaN",
+        lambda x: vqdiffusion.torch.truncate(x + torch.nan, 0.5),
+    ),
+    "truncated without mass": (
+        ValueError,
+        "-inf",
+        lambda x: vqdiffusion.torch.truncate(x - torch.inf, 0.5),
+    ),
     "rate": (ValueError, "rate", lambda x: vqdiffusion.torch.truncate(x, torch.nan)),
     "floor": (ValueError, "floor", lambda x: vqdiffusion.torch.truncate(x, 0.5, torch.nan)),
 }

@@ -1,4 +1,6 @@
-"""As test_guidance_extremes.py, on tensors: the native functions, the torch formulas and the guided step."""
+"""As test_guidance_extremes.py, on tensors: the native functions, the torch formulas and the guided
+step.
+"""
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ SCALES = [-2.0, 0.5, 1.0, 5.0, 2.0**60]
 
 
 def with_low(dtype, where):
-    """Two inputs with classes of the lowest number in one, in the other or in both, and the same with -inf there."""
+    """Two inputs with classes of the lowest number in one, in the other or in both, and the same
+    with -inf there.
+    """
     inputs = [log_probabilities(seed, dtype) for seed in (0, 1)]
     places = torch.rand(2, 6, 35) < 0.6
     chosen = {"uncond": inputs[:1], "cond": inputs[1:], "both": inputs}[where]
@@ -45,8 +49,12 @@ def test_guided_step_of_the_lowest_number(dtype, method, default):
     scheduler = Ours(41, sampling_method=method)
     sample = torch.randint(0, 41, (2, 35))
     for t in (50, 0):
-        expected = scheduler.guided_step(*plain, t, sample, generator(3), truncation_rate=0.9).prev_sample
-        drawn = scheduler.guided_step(*given, t, sample, generator(3), truncation_rate=0.9).prev_sample
+        expected = scheduler.guided_step(
+            *plain, t, sample, generator(3), truncation_rate=0.9
+        ).prev_sample
+        drawn = scheduler.guided_step(
+            *given, t, sample, generator(3), truncation_rate=0.9
+        ).prev_sample
         assert torch.equal(drawn, expected)
 
 
@@ -60,7 +68,10 @@ def test_numbers_that_overflow_are_named(dtype, recorded):
     spoilt_uncond[1, :, 33] = great
     for args, name in (((uncond, spoilt_cond), "cond"), ((spoilt_uncond, cond), "uncond")):
         args[0].requires_grad_(recorded)
-        with pytest.raises(ValueError, match=f"^log_p_{name} must hold numbers that guidance at this scale keeps finite"):
+        with pytest.raises(
+            ValueError,
+            match=f"^log_p_{name} must hold numbers that guidance at this scale keeps finite",
+        ):
             vqdiffusion.torch.guide(*args, 5.0)
 
 
@@ -74,6 +85,9 @@ def test_a_scale_beyond_all_numbers(recorded):
 @pytest.mark.parametrize("recorded", [False, True])
 def test_no_classes(recorded):
     x = torch.zeros(2, 0, 3, requires_grad=recorded)
-    for call in (lambda: vqdiffusion.torch.guide(x, x, 2.0), lambda: vqdiffusion.torch.truncate(x, 0.5)):
+    for call in (
+        lambda: vqdiffusion.torch.guide(x, x, 2.0),
+        lambda: vqdiffusion.torch.truncate(x, 0.5),
+    ):
         with pytest.raises(ValueError, match="^log_p"):
             call()

@@ -1,4 +1,6 @@
-"""`guided_step` on torch tensors: what guide, truncate and step give in turn, by the native module and by torch."""
+"""`guided_step` on torch tensors: what guide, truncate and step give in turn, by the native module
+and by torch.
+"""
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 def in_turn(scheduler, uncond, cond, t, sample, source, rate=0.86):
     log_p = cond if uncond is None else vqdiffusion.torch.guide(uncond, cond, 3.0)
-    return scheduler.step(vqdiffusion.torch.truncate(log_p, rate, -70), t, sample, source).prev_sample
+    return scheduler.step(
+        vqdiffusion.torch.truncate(log_p, rate, -70), t, sample, source
+    ).prev_sample
 
 
 def at_once(scheduler, uncond, cond, t, sample, source, rate=0.86):
@@ -42,7 +46,11 @@ def test_the_same_as_in_turn(method, dtype, guided):
 def test_generators_of_each_row_and_the_global_one(method):
     torch.manual_seed(0)
     scheduler = Ours(81, sampling_method=method)
-    uncond, cond, sample = random_log_p(2, 80, 300), random_log_p(2, 80, 300), random_classes(2, 80, 300)
+    uncond, cond, sample = (
+        random_log_p(2, 80, 300),
+        random_log_p(2, 80, 300),
+        random_classes(2, 80, 300),
+    )
     result = at_once(scheduler, uncond, cond, 3, sample, [generator(1), generator(2)])
     for row in range(2):
         one = slice(row, row + 1)
@@ -58,7 +66,11 @@ def test_by_torch():
     """With 16-bit uniforms, which the native module does not take, and where there is no memory."""
     torch.manual_seed(0)
     scheduler = Ours(81)
-    uncond, cond, sample = random_log_p(2, 80, 30), random_log_p(2, 80, 30), random_classes(2, 80, 30)
+    uncond, cond, sample = (
+        random_log_p(2, 80, 30),
+        random_log_p(2, 80, 30),
+        random_classes(2, 80, 30),
+    )
     torch.set_default_dtype(torch.bfloat16)
     try:
         expected = in_turn(scheduler, uncond, cond, 3, sample, generator(1))
@@ -73,7 +85,11 @@ def test_by_torch():
 def test_errors_leave_generators_alone():
     torch.manual_seed(0)
     scheduler = Ours(81)
-    uncond, cond, sample = random_log_p(2, 80, 30), random_log_p(2, 80, 30), random_classes(2, 80, 30)
+    uncond, cond, sample = (
+        random_log_p(2, 80, 30),
+        random_log_p(2, 80, 30),
+        random_classes(2, 80, 30),
+    )
     spoilt = cond.clone()
     spoilt[1, 5, 7] = torch.nan
     source = generator(1)

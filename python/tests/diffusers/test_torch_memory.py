@@ -1,5 +1,6 @@
-"""Which tensors the native module is handed the memory of: it holds exactly their elements, or the tensor is left to
-torch's formulas."""
+"""Which tensors the native module is handed the memory of: it holds exactly their elements, or the
+tensor is left to torch's formulas.
+"""
 
 import numpy as np
 import pytest
@@ -87,7 +88,9 @@ def test_bfloat16_as_its_bits(needs_gradients):
     tensor = X.bfloat16().requires_grad_(needs_gradients)
     result = numpy_view(tensor, "x")
     assert result.dtype.names == ("bfloat16",) and result.ctypes.data == tensor.data_ptr()
-    np.testing.assert_array_equal(result["bfloat16"], tensor.detach().view(torch.int16).numpy().view(np.uint16))
+    np.testing.assert_array_equal(
+        result["bfloat16"], tensor.detach().view(torch.int16).numpy().view(np.uint16)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

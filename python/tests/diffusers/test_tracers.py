@@ -1,5 +1,6 @@
-"""Under torch's modes: what records a call gets a graph that is right for other input, and other modes
-change nothing."""
+"""Under torch's modes: what records a call gets a graph that is right for other input, and other
+modes change nothing.
+"""
 
 import pytest
 import torch

@@ -1,7 +1,8 @@
-"""The tests a user of diffusers' scheduler would write, run with the class swapped and nothing else.
+"""The tests a user of diffusers' scheduler would write, run with the class swapped and nothing
+else.
 
-The wheels of diffusers hold no tests of their own; these follow the way its users work with schedulers: loops, saving
-and loading, changed configurations, outputs, dtypes.
+The wheels of diffusers hold no tests of their own; these follow the way its users work with
+schedulers: loops, saving and loading, changed configurations, outputs, dtypes.
 """
 
 import inspect
@@ -16,7 +17,8 @@ import vqdiffusion.diffusers
 
 
 @pytest.fixture(
-    params=[diffusers.VQDiffusionScheduler, vqdiffusion.diffusers.VQDiffusionScheduler], ids=["theirs", "ours"]
+    params=[diffusers.VQDiffusionScheduler, vqdiffusion.diffusers.VQDiffusionScheduler],
+    ids=["theirs", "ours"],
 )
 def scheduler_class(request):
     return request.param
@@ -41,7 +43,9 @@ def dummy_sample(num_vec_classes):
 def dummy_model(num_vec_classes):
     def model(sample, t, *args):
         generator = torch.Generator().manual_seed(int(t) + 1)
-        logits = torch.rand((sample.shape[0], num_vec_classes - 1, sample.shape[1]), generator=generator)
+        logits = torch.rand(
+            (sample.shape[0], num_vec_classes - 1, sample.shape[1]), generator=generator
+        )
         return F.log_softmax(logits.double(), dim=1).float()
 
     return model
@@ -49,7 +53,8 @@ def dummy_model(num_vec_classes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"num_train_timesteps": n} for n in (2, 5, 100, 1000)] + [{"num_vec_classes": n} for n in (5, 100, 1000)],
+    [{"num_train_timesteps": n} for n in (2, 5, 100, 1000)]
+    + [{"num_vec_classes": n} for n in (5, 100, 1000)],
 )
 def test_saved_and_loaded_it_steps_the_same(scheduler_class, changes):
     config = get_scheduler_config(**changes)
@@ -60,7 +65,8 @@ def test_saved_and_loaded_it_steps_the_same(scheduler_class, changes):
         loaded = scheduler_class.from_pretrained(folder)
     t = scheduler.timesteps[0]
     outputs = [
-        one.step(model(sample, t), t, sample, generator=torch.manual_seed(0)).prev_sample for one in (scheduler, loaded)
+        one.step(model(sample, t), t, sample, generator=torch.manual_seed(0)).prev_sample
+        for one in (scheduler, loaded)
     ]
     assert torch.sum(torch.abs(outputs[0] - outputs[1])) < 1e-5
 
@@ -95,9 +101,15 @@ def test_step_shape(scheduler_class):
 def test_outputs_as_tuples_and_as_objects(scheduler_class):
     scheduler = scheduler_class(**get_scheduler_config(num_vec_classes=100))
     sample, model = dummy_sample(100), dummy_model(100)
-    pair = scheduler.step(model(sample, 5), 5, sample, return_dict=False, generator=torch.manual_seed(0))
+    pair = scheduler.step(
+        model(sample, 5), 5, sample, return_dict=False, generator=torch.manual_seed(0)
+    )
     output = scheduler.step(model(sample, 5), 5, sample, generator=torch.manual_seed(0))
-    assert isinstance(pair, tuple) and torch.equal(pair[0], output.prev_sample) and torch.equal(pair[0], output[0])
+    assert (
+        isinstance(pair, tuple)
+        and torch.equal(pair[0], output.prev_sample)
+        and torch.equal(pair[0], output[0])
+    )
     assert torch.equal(output.to_tuple()[0], pair[0]) and list(output.keys()) == ["prev_sample"]
 
 
@@ -123,7 +135,10 @@ def test_a_full_loop(scheduler_class):
 def test_both_classes_make_the_same_sample():
     samples = []
     for cls in (diffusers.VQDiffusionScheduler, vqdiffusion.diffusers.VQDiffusionScheduler):
-        scheduler, model = cls(**get_scheduler_config(num_vec_classes=65, num_train_timesteps=20)), dummy_model(65)
+        scheduler, model = (
+            cls(**get_scheduler_config(num_vec_classes=65, num_train_timesteps=20)),
+            dummy_model(65),
+        )
         generator = torch.manual_seed(0)
         sample = torch.full((2, 16), scheduler.mask_class)
         for t in scheduler.timesteps:
@@ -153,7 +168,11 @@ def test_the_tables(scheduler_class):
     scheduler = scheduler_class(**get_scheduler_config())
     assert scheduler.log_at.shape == scheduler.log_bt.shape == scheduler.log_ct.shape == (100,)
     assert scheduler.log_cumprod_at.shape == (101,)
-    total = scheduler.log_cumprod_at.exp() + 4096 * scheduler.log_cumprod_bt.exp() + scheduler.log_cumprod_ct.exp()
+    total = (
+        scheduler.log_cumprod_at.exp()
+        + 4096 * scheduler.log_cumprod_bt.exp()
+        + scheduler.log_cumprod_ct.exp()
+    )
     torch.testing.assert_close(total, torch.ones(101), atol=1e-5, rtol=0)
 
 
@@ -165,10 +184,14 @@ def test_equality_with_the_reference_s_functions(scheduler_class):
     sample, t = dummy_sample(65), torch.tensor(40)
     log_p, onehot = dummy_model(65)(sample, t), index_to_log_onehot(sample, 65)
     rows = [
-        scheduler.log_Q_t_transitioning_to_known_class(t=t, x_t=sample, log_onehot_x_t=onehot, cumulative=cumulative)
+        scheduler.log_Q_t_transitioning_to_known_class(
+            t=t, x_t=sample, log_onehot_x_t=onehot, cumulative=cumulative
+        )
         for cumulative in (True, False)
     ]
     q = log_p - rows[0]
     total = q.logsumexp(1, keepdim=True)
     by_hand = scheduler.apply_cumulative_transitions(q - total, t - 1) + rows[1] + total
-    torch.testing.assert_close(scheduler.q_posterior(log_p, sample, t), by_hand, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(
+        scheduler.q_posterior(log_p, sample, t), by_hand, atol=1e-4, rtol=1e-5
+    )

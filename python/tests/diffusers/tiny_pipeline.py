@@ -1,4 +1,6 @@
-"""A VQ-Diffusion pipeline of diffusers' own models, with small random weights and a tokenizer made on the spot."""
+"""A VQ-Diffusion pipeline of diffusers' own models, with small random weights and a tokenizer made
+on the spot.
+"""
 
 import json
 import sys
@@ -17,7 +19,14 @@ Embeddings = sys.modules[VQDiffusionPipeline.__module__].LearnedClassifierFreeSa
 def tokenizer():
     """Byte-pair encoding over single letters, with one merged word."""
     letters = [chr(c) for c in range(ord("!"), ord("~") + 1)]
-    words = [*letters, *(letter + "</w>" for letter in letters), "th", "the</w>", "<|startoftext|>", "<|endoftext|>"]
+    words = [
+        *letters,
+        *(letter + "</w>" for letter in letters),
+        "th",
+        "the</w>",
+        "<|startoftext|>",
+        "<|endoftext|>",
+    ]
     with tempfile.TemporaryDirectory() as folder:
         vocabulary, merges = Path(folder, "vocab.json"), Path(folder, "merges.txt")
         vocabulary.write_text(json.dumps({word: number for number, word in enumerate(words)}))
@@ -65,9 +74,15 @@ def components(learnable=True):
         norm_type="ada_norm",
     )
     with torch.no_grad():
-        transformer.out.weight.mul_(4)  # random weights alone give distributions too flat for truncation to matter
-        vqvae.quantize.embedding.weight.mul_(20)  # and codes too close for the images to tell them apart
-    embeddings = Embeddings(learnable=learnable, **({"hidden_size": 16, "length": TOKENS} if learnable else {}))
+        transformer.out.weight.mul_(
+            4
+        )  # random weights alone give distributions too flat for truncation to matter
+        vqvae.quantize.embedding.weight.mul_(
+            20
+        )  # and codes too close for the images to tell them apart
+    embeddings = Embeddings(
+        learnable=learnable, **({"hidden_size": 16, "length": TOKENS} if learnable else {})
+    )
     if learnable:
         torch.nn.init.normal_(embeddings.embeddings)
     return {
@@ -81,6 +96,9 @@ def components(learnable=True):
 
 def pipeline(cls=VQDiffusionPipeline, scheduler=VQDiffusionScheduler, learnable=True):
     """Always the same weights."""
-    made = cls(**components(learnable), scheduler=scheduler(num_vec_classes=CLASSES + 1, num_train_timesteps=STEPS))
+    made = cls(
+        **components(learnable),
+        scheduler=scheduler(num_vec_classes=CLASSES + 1, num_train_timesteps=STEPS),
+    )
     made.set_progress_bar_config(disable=True)
     return made

@@ -1,8 +1,10 @@
-"""Makes golden.npz: what the VQDiffusionScheduler of diffusers computes. Run with torch and diffusers installed:
+"""Makes golden.npz: what the VQDiffusionScheduler of diffusers computes. Run with torch and
+diffusers installed:
 
     python make_golden.py golden.npz
 
-Names in the file: <case>/<what>, where a case is a set of arguments of the class, kept as JSON under <case>/arguments.
+Names in the file: <case>/<what>, where a case is a set of arguments of the class, kept as JSON
+under <case>/arguments.
 """
 
 import json
@@ -44,7 +46,9 @@ def inputs(rng, classes):
 
 
 def step(scheduler, rng, log_p, t, x_t):
-    """The tokens, the uniforms behind them, and where the winner is so clear that float32 rounding cannot change it."""
+    """The tokens, the uniforms behind them, and where the winner is so clear that float32 rounding
+    cannot change it.
+    """
     drawn, rand = [], torch.rand
 
     def recorded(shape, **kwargs):
@@ -79,17 +83,25 @@ def main(path):
             out |= {f"{case}/log_p": log_p, f"{case}/x_t": x_t}
         if case in ("small", "two"):
             out[f"{case}/index_to_log_onehot"] = log_onehot
-            out[f"{case}/apply_cumulative_transitions/-1"] = scheduler.apply_cumulative_transitions(log_p, -1)
+            out[f"{case}/apply_cumulative_transitions/-1"] = scheduler.apply_cumulative_transitions(
+                log_p, -1
+            )
             steps = scheduler.config.num_train_timesteps
             out[f"{case}/alpha"], out[f"{case}/alpha_cumulative"] = module.alpha_schedules(steps)
             out[f"{case}/gamma"], out[f"{case}/gamma_cumulative"] = module.gamma_schedules(steps)
         for t in timesteps:
             out[f"{case}/q_posterior/{t}"] = scheduler.q_posterior(log_p, x_t, t)
             tokens, uniforms, clear = step(scheduler, rng, log_p, t, x_t)
-            out |= {f"{case}/tokens/{t}": tokens, f"{case}/uniforms/{t}": uniforms, f"{case}/clear/{t}": clear}
+            out |= {
+                f"{case}/tokens/{t}": tokens,
+                f"{case}/uniforms/{t}": uniforms,
+                f"{case}/clear/{t}": clear,
+            }
             if case == "large":
                 continue
-            out[f"{case}/apply_cumulative_transitions/{t}"] = scheduler.apply_cumulative_transitions(log_p, t)
+            out[f"{case}/apply_cumulative_transitions/{t}"] = (
+                scheduler.apply_cumulative_transitions(log_p, t)
+            )
             for kind, cumulative in (("single", False), ("cumulative", True)):
                 out[f"{case}/rows_{kind}/{t}"] = scheduler.log_Q_t_transitioning_to_known_class(
                     t=t, x_t=x_t, log_onehot_x_t=log_onehot, cumulative=cumulative

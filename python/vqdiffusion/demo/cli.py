@@ -13,9 +13,9 @@ import numpy as np
 from .generate import DEFAULT_GUIDANCE, Generated, generate
 
 _DESCRIPTION = """\
-Draws handwritten digits, 8 by 8 pixels of 17 grey levels, by discrete diffusion: every pixel starts as a mask, and at
-every step the denoiser says what each pixel could be and the scheduler draws the next, less noisy image. Writes a
-picture and, beside it, an animation.
+Draws handwritten digits, 8 by 8 pixels of 17 grey levels, by discrete diffusion: every pixel
+starts as a mask, and at every step the denoiser says what each pixel could be and the scheduler
+draws the next, less noisy image. Writes a picture and, beside it, an animation.
 """
 
 _PIXELS_ACROSS = 640  # about; the picture's width
@@ -31,22 +31,27 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what to draw, such as 2024 (default: a hundred digits, ten of each)",
     )
     parser.add_argument(
-        "--seed", type=_seed, default=0, metavar="N", help="the same seed gives the same picture (default: %(default)s)"
+        "--seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help="the same seed gives the same picture (default: %(default)s)",
     )
     parser.add_argument(
         "--steps",
         type=_steps,
         default=100,
         metavar="N",
-        help="1 to 100 (default: %(default)s). Fewer than 100 run the end of the noise schedule only, though the "
-        "pixels still start as masks: faster, and the digits are worse",
+        help="1 to 100 (default: %(default)s). Fewer than 100 run the end of the noise schedule "
+        "only, though the pixels still start as masks: faster, and the digits are worse",
     )
     parser.add_argument(
         "--guidance",
         type=_guidance,
         default=DEFAULT_GUIDANCE,
         metavar="G",
-        help="how strongly to insist on the digit asked for; up to 1 there is no guidance (default: %(default)s)",
+        help="how strongly to insist on the digit asked for; up to 1 there is no guidance "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--out",
@@ -78,20 +83,27 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
         steps=arguments.steps,
         guidance=arguments.guidance,
         generator=np.random.default_rng(arguments.seed),
-        progress=partial(tqdm, desc="denoising", unit="step", disable=None),  # None: no bar where nobody watches
+        progress=partial(
+            tqdm, desc="denoising", unit="step", disable=None
+        ),  # None: no bar where nobody watches
     )
     try:
         pictures.save_picture(arguments.out, made.digits, columns, scale)
         pictures.save_animation(animation, made.frames, columns, scale)
     except OSError as error:
-        parser.exit(1, f"{parser.prog}: cannot write {error.filename or arguments.out}: {error.strerror}\n")
+        parser.exit(
+            1, f"{parser.prog}: cannot write {error.filename or arguments.out}: {error.strerror}\n"
+        )
     _report(arguments, len(digits), made, animation)
 
 
 def _report(arguments: argparse.Namespace, count: int, made: Generated, animation: Path) -> None:
     what = f"{_plural(count, 'digit')} in {_plural(arguments.steps, 'step')}"
     print(f"{what}, guidance {arguments.guidance:g}, seed {arguments.seed}")
-    for name, seconds in (("denoiser", made.denoiser_seconds), ("scheduler", made.scheduler_seconds)):
+    for name, seconds in (
+        ("denoiser", made.denoiser_seconds),
+        ("scheduler", made.scheduler_seconds),
+    ):
         print(f"{name:<10} {seconds:8.3f} s {1e3 * seconds / arguments.steps:10.3f} ms a step")
     print(f"picture    {arguments.out}")
     print(f"animation  {animation}")

@@ -14,13 +14,16 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 
 LOG_FLOOR = -70.0
-"""Log-probabilities are floored here, as pipelines of this family do, so that no class is impossible."""
+"""Log-probabilities are floored here, as pipelines of this family do, so that no class is
+impossible.
+"""
 
 _ROWS_AT_ONCE = 25  # images in one pass: their activations stay in the processor's cache
 
 
 class DigitDenoiser:
-    """p(x_0 | x_t, digit) for 8×8 digits of 17 grey levels, 0 (paper) … 16 (ink); class 17 is the mask.
+    """p(x_0 | x_t, digit) for 8×8 digits of 17 grey levels, 0 (paper) … 16 (ink); class 17 is the
+    mask.
 
     The model loop that goes with it, without guidance::
 
@@ -35,7 +38,8 @@ class DigitDenoiser:
     Parameters
     ----------
     weights : mapping of str to array, optional
-        As `training/train_digits.py` writes them; by default those that come with the package. Computing is in float32.
+        As `training/train_digits.py` writes them; by default those that come with the package.
+        Computing is in float32.
     """
 
     num_classes = 17
@@ -44,19 +48,29 @@ class DigitDenoiser:
     null_label = 10  # stands for any digit
 
     def __init__(self, weights: Mapping[str, npt.ArrayLike] | None = None) -> None:
-        arrays = {name: np.asarray(array, np.float32) for name, array in (weights or _packaged_weights()).items()}
+        arrays = {
+            name: np.asarray(array, np.float32)
+            for name, array in (weights or _packaged_weights()).items()
+        }
         self._token, self._position = arrays["token"], arrays["position"]
         self._timestep, self._label = arrays["timestep"], arrays["label"]
         self._out = arrays["out"]
         self._blocks: list[_Block] = []
         while (prefix := f"blocks.{len(self._blocks)}.") + "qkv" in arrays:
-            own = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            own = {
+                name.removeprefix(prefix): array
+                for name, array in arrays.items()
+                if name.startswith(prefix)
+            }
             self._blocks.append(_Block(**own))
-        # Taken and freed at once. Until a larger block has been freed, glibc hands blocks as large as the activations
-        # back to the system and gets them anew at every layer, a third of the time: mallopt(3), M_MMAP_THRESHOLD.
+        # Taken and freed at once. Until a larger block has been freed, glibc hands blocks as large
+        # as the activations back to the system and gets them anew at every layer, a third of the
+        # time: mallopt(3), M_MMAP_THRESHOLD.
         np.empty(1 << 24, np.uint8)
 
-    def __call__(self, x_t: npt.NDArray[Any], t: SupportsIndex, labels: npt.ArrayLike) -> FloatArray:
+    def __call__(
+        self, x_t: npt.NDArray[Any], t: SupportsIndex, labels: npt.ArrayLike
+    ) -> FloatArray:
         """Log-probabilities of every class of the clean image.
 
         Parameters
@@ -97,14 +111,21 @@ class DigitDenoiser:
 
 
 class _Block:
-    """A transformer block: attention with a bias for each offset between two pixels, then a squared-ReLU layer.
+    """A transformer block: attention with a bias for each offset between two pixels, then a
+    squared-ReLU layer.
 
-    Queries and keys are normalised, so a score is at most √(width / heads) away from its bias, and the exponential
-    needs no maximum subtracted.
+    Queries and keys are normalised, so a score is at most √(width / heads) away from its bias, and
+    the exponential needs no maximum subtracted.
     """
 
     def __init__(
-        self, *, relative: FloatArray, qkv: FloatArray, attention_out: FloatArray, up: FloatArray, down: FloatArray
+        self,
+        *,
+        relative: FloatArray,
+        qkv: FloatArray,
+        attention_out: FloatArray,
+        up: FloatArray,
+        down: FloatArray,
     ) -> None:
         self.heads = len(relative)
         row, column = np.divmod(np.arange(64), 8)
@@ -139,7 +160,9 @@ def log_softmax(logits: FloatArray) -> FloatArray:
 
 
 def _product(x: FloatArray, weight: FloatArray) -> FloatArray:
-    """x @ weight, 16 pixels at a time: larger products make OpenBLAS use threads, and wait long on a busy machine."""
+    """x @ weight, 16 pixels at a time: larger products make OpenBLAS use threads, and wait long on
+    a busy machine.
+    """
     return (x.reshape(-1, 16, x.shape[-1]) @ weight).reshape(*x.shape[:-1], -1)
 
 
@@ -152,16 +175,23 @@ def _rms_norm(h: FloatArray) -> FloatArray:
 def _checked(
     values: npt.ArrayLike | SupportsIndex, name: str, shape: tuple[int | None, ...], highest: int
 ) -> npt.NDArray[Any]:
-    """`values` as an array of integers 0 … highest, of a shape in which None stands for any length."""
+    """`values` as an array of integers 0 … highest; None in `shape` stands for any length."""
     array: npt.NDArray[Any] = np.asarray(values)
-    fits = array.ndim == len(shape) and all(want in (None, got) for want, got in zip(shape, array.shape, strict=True))
+    fits = array.ndim == len(shape) and all(
+        want in (None, got) for want, got in zip(shape, array.shape, strict=True)
+    )
     if not fits or array.dtype.kind not in "iu":
-        raise ValueError(f"{name} must be integers of shape {shape}, got {array.dtype} of shape {array.shape}")
+        raise ValueError(
+            f"{name} must be integers of shape {shape}, got {array.dtype} of shape {array.shape}"
+        )
     if array.size and not (array.min() >= 0 and array.max() <= highest):
         raise ValueError(f"{name} must be in 0 ... {highest}, got {array.min()} ... {array.max()}")
     return array
 
 
 def _packaged_weights() -> dict[str, npt.NDArray[Any]]:
-    with resources.files(__package__).joinpath("digits.npz").open("rb") as file, np.load(file) as archive:
+    with (
+        resources.files(__package__).joinpath("digits.npz").open("rb") as file,
+        np.load(file) as archive,
+    ):
         return dict(archive)

@@ -51,10 +51,11 @@ def generate(
     digits : integer array, shape (B,)
         0 … 9 each, or `DigitDenoiser.null_label` for any digit.
     steps : int
-        Timesteps to visit: steps - 1 … 0. The noise schedule has 100; fewer are its end only, which expects partly
-        drawn images but gets masks.
+        Timesteps to visit: steps - 1 … 0. The noise schedule has 100; fewer are its end only, which
+        expects partly drawn images but gets masks.
     guidance : float
-        Scale of classifier-free guidance. Up to 1 the denoiser is asked once, for the digit; above, also for any digit.
+        Scale of classifier-free guidance. Up to 1 the denoiser is asked once, for the digit; above,
+        also for any digit.
     generator : numpy.random.Generator, optional
         By default one that is seeded unpredictably.
     denoiser : DigitDenoiser, optional

@@ -45,7 +45,9 @@ def draw(digits: npt.NDArray[np.int64], columns: int, scale: int) -> Image.Image
     return image
 
 
-def save_picture(path: str | PathLike[str], digits: npt.NDArray[np.int64], columns: int, scale: int) -> None:
+def save_picture(
+    path: str | PathLike[str], digits: npt.NDArray[np.int64], columns: int, scale: int
+) -> None:
     """Write `draw(digits, columns, scale)` to a PNG file."""
     draw(digits, columns, scale).save(path, format="PNG", optimize=True)
 
@@ -56,4 +58,6 @@ def save_animation(
     """Write the frames to a GIF file that plays for ever and rests on the last frame."""
     images = [draw(frame, columns, scale) for frame in frames]
     durations = [_MILLISECONDS] * (len(images) - 1) + [_MILLISECONDS_AT_THE_END]
-    images[0].save(path, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+    images[0].save(
+        path, format="GIF", save_all=True, append_images=images[1:], duration=durations, loop=0
+    )

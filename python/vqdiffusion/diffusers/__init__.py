@@ -1,10 +1,11 @@
-"""VQ-Diffusion for diffusers' pipelines: a scheduler, and a pipeline, that take the place of diffusers' own.
+"""VQ-Diffusion for diffusers' pipelines: a scheduler, and a pipeline, that take the place of
+diffusers' own.
 
     from vqdiffusion.diffusers import VQDiffusionScheduler
     pipe.scheduler = VQDiffusionScheduler.from_config(pipe.scheduler.config)
 
-A pipeline saved with this scheduler names this module in its model_index.json. diffusers loads such a pipeline only
-where this module has been imported before.
+A pipeline saved with this scheduler names this module in its model_index.json. diffusers loads such
+a pipeline only where this module has been imported before.
 
 Both also work with a diffusers that has no VQ-Diffusion of its own.
 """
@@ -19,7 +20,13 @@ from diffusers import SchedulerMixin
 
 from .scheduler import VQDiffusionScheduler, VQDiffusionSchedulerOutput
 
-__all__ = ["SchedulerMixin", "VQDiffusionPipeline", "VQDiffusionScheduler", "VQDiffusionSchedulerOutput", "use_in"]
+__all__ = [
+    "SchedulerMixin",
+    "VQDiffusionPipeline",
+    "VQDiffusionScheduler",
+    "VQDiffusionSchedulerOutput",
+    "use_in",
+]
 
 # The pipeline needs transformers, which takes seconds to import; the scheduler does not. diffusers'
 # loader looks up the last two here.

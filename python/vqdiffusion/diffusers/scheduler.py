@@ -1,4 +1,6 @@
-"""The scheduler for diffusers' pipelines: that of `vqdiffusion.torch` with diffusers' configuration and output."""
+"""The scheduler for diffusers' pipelines: that of `vqdiffusion.torch` with diffusers' configuration
+and output.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,14 @@ from .output import VQDiffusionSchedulerOutput
 
 
 class VQDiffusionScheduler(ReverseChain, SchedulerMixin, ConfigMixin):
-    """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep earlier, in the place of
-    `diffusers.VQDiffusionScheduler`: the same arguments, the same configuration file and, with the same generator, the
-    same samples.
+    """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep
+    earlier, in the place of `diffusers.VQDiffusionScheduler`: the same arguments, the same
+    configuration file and, with the same generator, the same samples.
 
-    K is the number of classes without the mask, whose index is K; T is the number of training timesteps; B is the
-    number of batch rows and N that of pixels in each. Tensors on the CPU are computed on by the native module, in their
-    own memory; on accelerators and under autograd, vmap and torch.compile torch formulas run in place.
+    K is the number of classes without the mask, whose index is K; T is the number of training
+    timesteps; B is the number of batch rows and N that of pixels in each. Tensors on the CPU are
+    computed on by the native module, in their own memory; on accelerators and under autograd, vmap
+    and torch.compile torch formulas run in place.
 
     A subclass or an object may override `q_posterior`, or the two functions that it is made of,
     `log_Q_t_transitioning_to_known_class` and `apply_cumulative_transitions`: a step then draws
@@ -36,9 +39,10 @@ class VQDiffusionScheduler(ReverseChain, SchedulerMixin, ConfigMixin):
     gamma_cum_start, gamma_cum_end : float
         γ̄, the probability that a pixel is masked, at t = 0 and at t = T - 1.
     sampling_method : {"gumbel", "inverse_cdf"}
-        How `step` draws. "gumbel" takes the argmax after adding Gumbel noise from one uniform per class and pixel, as
-        diffusers does. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform per pixel: exact for
-        the rarest classes, and faster. It is written to the configuration file only where it is not "gumbel".
+        How `step` draws. "gumbel" takes the argmax after adding Gumbel noise from one uniform per
+        class and pixel, as diffusers does. "inverse_cdf" inverts the cumulative distribution at one
+        53-bit uniform per pixel: exact for the rarest classes, and faster. It is written to the
+        configuration file only where it is not "gumbel".
 
     Keywords that begin with an underscore are kept in `config` and have no effect.
 
@@ -51,11 +55,11 @@ class VQDiffusionScheduler(ReverseChain, SchedulerMixin, ConfigMixin):
     log_at, log_bt, log_ct : torch.Tensor of float32, shape (T,)
         log α_t, log β_t and log γ_t of the single step t-1 → t.
     log_cumprod_at, log_cumprod_bt, log_cumprod_ct : torch.Tensor of float32, shape (T + 1,)
-        log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf and -inf.
-        The six tables may be replaced, or edited by functions of torch, for another schedule. Torch
-        formulas then use them as they are; where log β̄_t is -inf unmasked pixels are carried over.
-        torch.compile sees edits in place after the next call outside of it; those through `.data`
-        or a NumPy view are seen by the next `set_timesteps`.
+        log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf
+        and -inf. The six tables may be replaced, or edited by functions of torch, for another
+        schedule. Torch formulas then use them as they are; where log β̄_t is -inf unmasked pixels
+        are carried over. torch.compile sees edits in place after the next call outside of it; those
+        through `.data` or a NumPy view are seen by the next `set_timesteps`.
     timesteps : torch.Tensor of int64
         The timesteps of the chain, falling to 0.
     num_inference_steps : int or None
@@ -66,8 +70,8 @@ class VQDiffusionScheduler(ReverseChain, SchedulerMixin, ConfigMixin):
     TypeError
         If an argument is not of the stated type.
     ValueError
-        If an argument is out of its range, or the schedule is no Markov chain: γ̄ must never fall, ᾱ / (1 - γ̄) never
-        rise and ᾱ + γ̄ never exceed 1.
+        If an argument is out of its range, or the schedule is no Markov chain: γ̄ must never fall,
+        ᾱ / (1 - γ̄) never rise and ᾱ + γ̄ never exceed 1.
     """
 
     # The name that pipelines write down and look the class up by, and pickles too.
@@ -102,8 +106,12 @@ class VQDiffusionScheduler(ReverseChain, SchedulerMixin, ConfigMixin):
         self._make_chain(entries)
 
     @classmethod
-    def from_config(cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any) -> Any:
-        """Make a scheduler from a configuration, such as that of diffusers' class; see `ConfigMixin.from_config`."""
+    def from_config(
+        cls, config: Any = None, return_unused_kwargs: bool = False, **kwargs: Any
+    ) -> Any:
+        """Make a scheduler from a configuration, such as that of diffusers' class; see
+        `ConfigMixin.from_config`.
+        """
         if isinstance(config, dict):
             config = without_false_defaults(config, VQDiffusionScheduler.__init__)
         return super().from_config(config, return_unused_kwargs, **kwargs)

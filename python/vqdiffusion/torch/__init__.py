@@ -1,6 +1,6 @@
 """VQ-Diffusion on torch tensors, without diffusers: the scheduler, guidance and truncation.
 
-    from vqdiffusion.torch import VQDiffusionScheduler, guide, truncate
+from vqdiffusion.torch import VQDiffusionScheduler, guide, truncate
 """
 
 from .guidance import guide, truncate

@@ -62,21 +62,30 @@ def by_row(t: int | list[int], batch: int, name: str) -> list[tuple[slice, int]]
     if isinstance(t, int):
         return [(slice(None), t)]
     if len(t) != batch:
-        raise ValueError(f"{name} must be one timestep, or one for each of {batch} batch rows, not {len(t)}")
+        raise ValueError(
+            f"{name} must be one timestep, or one for each of {batch} batch rows, not {len(t)}"
+        )
     return [(slice(row, row + 1), one) for row, one in enumerate(t)]
 
 
 def as_generators(generator: Any, batch: int) -> Generator | list[Generator] | None:
-    """`generator` if it is None, a torch.Generator, or a list or tuple with one for each of `batch` rows."""
+    """`generator` if it is None, a torch.Generator, or a list or tuple with one for each of `batch`
+    rows.
+    """
     if generator is None or isinstance(generator, Generator):
         return generator
     if not isinstance(generator, (list, tuple)):
-        raise TypeError(f"generator must be None, a torch.Generator or a list of them, not {_kind(generator)}")
+        raise TypeError(
+            f"generator must be None, a torch.Generator or a list of them, not {_kind(generator)}"
+        )
     for one in generator:
         if not isinstance(one, Generator):
             raise TypeError(f"generator as a list must hold torch.Generators, not {_kind(one)}")
     if len(generator) != batch:
-        raise ValueError(f"generator as a list must hold one for each of {batch} batch rows, not {len(generator)}")
+        raise ValueError(
+            f"generator as a list must hold one for each of {batch} batch rows, not "
+            f"{len(generator)}"
+        )
     return list(generator)
 
 
@@ -104,7 +113,10 @@ def as_columns(x: Any, name: str, classes: int) -> Tensor:
     if x.ndim == 2 and x.shape[0] != classes:
         raise wrong_classes(tuple(x.shape), classes, name)
     if x.ndim != 2:
-        raise ValueError(f"{name} for the needed pixels alone must have shape ({classes}, M), not {tuple(x.shape)}")
+        raise ValueError(
+            f"{name} for the needed pixels alone must have shape ({classes}, M), not "
+            f"{tuple(x.shape)}"
+        )
     return x
 
 
@@ -114,7 +126,9 @@ def as_grid(grid: Any, name: str) -> Tensor:
     if grid.dtype.is_floating_point or grid.dtype.is_complex or grid.dtype is torch.bool:
         raise TypeError(f"{name} must be of an integer type, not {grid.dtype}")
     if grid.ndim != 2:
-        raise ValueError(f"{name} must have the 2 axes (batch, pixels), not shape {tuple(grid.shape)}")
+        raise ValueError(
+            f"{name} must have the 2 axes (batch, pixels), not shape {tuple(grid.shape)}"
+        )
     return grid
 
 
@@ -124,9 +138,13 @@ def as_grid_of(x: Tensor, grid: Any, name: str) -> Tensor:
     if grid.dtype.is_floating_point or grid.dtype.is_complex or grid.dtype is torch.bool:
         raise TypeError(f"{name} must be of an integer type, not {grid.dtype}")
     if grid.shape != (x.shape[0], x.shape[2]):
-        raise ValueError(f"{name} must have shape {(x.shape[0], x.shape[2])}, not {tuple(grid.shape)}")
+        raise ValueError(
+            f"{name} must have shape {(x.shape[0], x.shape[2])}, not {tuple(grid.shape)}"
+        )
     if grid.device != x.device:
-        raise ValueError(f"{name} must be on {x.device} as the log-probabilities are, not on {grid.device}")
+        raise ValueError(
+            f"{name} must be on {x.device} as the log-probabilities are, not on {grid.device}"
+        )
     return grid
 
 
@@ -143,7 +161,8 @@ def check_grid(grid: Tensor, name: str, classes: int) -> None:
     """Refuses classes outside 0 … `classes`, where values can be looked at."""
     if traced() or grid.numel() == 0:
         return
-    # torch compares few unsigned types. In int64 what does not fit is negative, and out of range too.
+    # torch compares few unsigned types. In int64 what does not fit is negative, and out of range
+    # too.
     low, high = grid.long().aminmax()
     try:
         if not bool((low < 0) | (high > classes)):
@@ -167,8 +186,13 @@ def check_drawable(total: Tensor, mask: Tensor | None, name: str) -> None:
         return
     row, _, pixel = impossible.nonzero()[0].tolist()
     if total[row, 0, pixel].isfinite():
-        raise ValueError(f"the schedule masks nothing at this timestep, but row {row}, pixel {pixel} is masked")
-    raise ValueError(f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel {pixel}")
+        raise ValueError(
+            f"the schedule masks nothing at this timestep, but row {row}, pixel {pixel} is masked"
+        )
+    raise ValueError(
+        f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel "
+        f"{pixel}"
+    )
 
 
 def check_columns(x: Tensor, name: str) -> None:
@@ -176,11 +200,15 @@ def check_columns(x: Tensor, name: str) -> None:
     bad = ~x.logsumexp(0).isfinite()
     if bool(bad.any()):
         column = int(bad.nonzero()[0])
-        raise ValueError(f"{name} must not hold NaN, +inf or a column of only -inf, but does in column {column}")
+        raise ValueError(
+            f"{name} must not hold NaN, +inf or a column of only -inf, but does in column {column}"
+        )
 
 
 def same_values(a: Tensor, b: Tensor) -> bool:
-    """Whether two integer tensors are equal; of values that cannot be looked at, whether their shapes are."""
+    """Whether two integer tensors are equal; of values that cannot be looked at, whether their
+    shapes are.
+    """
     if a.shape != b.shape or a.device != b.device:
         return False
     try:

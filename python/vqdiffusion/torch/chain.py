@@ -1,4 +1,6 @@
-"""What the schedulers on torch tensors share. Equation numbers are those of Gu et al. 2021, arXiv 2111.14822."""
+"""What the schedulers on torch tensors share. Equation numbers are those of Gu et al. 2021, arXiv
+2111.14822.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,16 @@ from .tables import HasTables
 from .view import numpy_view, numpy_view_of, traced
 
 _SAMPLING_METHODS = ("gumbel", "inverse_cdf")
-_FEW_DRAWS = 4096  # torch.rand takes less time for so many than the state of its generator takes to copy, both ways
+# torch.rand takes less time for so many than the state of its generator takes to copy, both ways
+_FEW_DRAWS = 4096
 
 
 class ReverseChain(HasTables):
-    """A noise schedule, its six tables and the steps along it: all of a scheduler but its configuration.
+    """A noise schedule, its six tables and the steps along it: all of a scheduler but its
+    configuration.
 
-    A subclass checks its arguments with `checked`, keeps them as its configuration and hands them to `_make_chain`.
+    A subclass checks its arguments with `checked`, keeps them as its configuration and hands them
+    to `_make_chain`.
     """
 
     config_name = "scheduler_config.json"
@@ -61,9 +66,14 @@ class ReverseChain(HasTables):
         vars(self).update(num_embed=classes, mask_class=classes - 1)
 
         self._gumbel = entries["sampling_method"] == "gumbel"
-        # In float64, as the noise is defined: the tables below are for readers, and too coarse to compute with.
-        alpha = alpha_schedules(steps, entries["alpha_cum_start"], entries["alpha_cum_end"])[1][:steps]
-        gamma = gamma_schedules(steps, entries["gamma_cum_start"], entries["gamma_cum_end"])[1][:steps]
+        # In float64, as the noise is defined: the tables below are for readers, and too coarse to
+        # compute with.
+        alpha = alpha_schedules(steps, entries["alpha_cum_start"], entries["alpha_cum_end"])[1][
+            :steps
+        ]
+        gamma = gamma_schedules(steps, entries["gamma_cum_start"], entries["gamma_cum_end"])[1][
+            :steps
+        ]
         self._schedule = classes - 1, alpha, gamma
         _native.schedule_check(*self._schedule)
         self._make_tables()
@@ -106,8 +116,7 @@ class ReverseChain(HasTables):
             # The usual answer of `_follow_tables` without a call, which costs 1 % with cold caches.
             and (
                 self._has_own_tables
-                if counter is not None
-                and (is_compiling() or counter._version == self._seen[1])
+                if counter is not None and (is_compiling() or counter._version == self._seen[1])
                 else self._follow_tables()
             )
         )
@@ -120,7 +129,9 @@ class ReverseChain(HasTables):
             or self._has_own_transitions
         )
 
-    def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
+    def set_timesteps(
+        self, num_inference_steps: int, device: str | torch.device | None = None
+    ) -> None:
         """Set `timesteps` to num_inference_steps - 1 … 0.
 
         With fewer steps than in training this is the end of the chain, which expects samples at
@@ -165,9 +176,9 @@ class ReverseChain(HasTables):
         Parameters
         ----------
         model_output : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K, N)
-            Log-probabilities of each class of the clean grid. They may be -inf, and a column need not sum to one. Any
-            strides; NumPy arrays are taken too. With a plan also of shape (K, M): the columns of the M needed pixels,
-            in the order of `plan.needed`.
+            Log-probabilities of each class of the clean grid. They may be -inf, and a column need
+            not sum to one. Any strides; NumPy arrays are taken too. With a plan also of shape (K,
+            M): the columns of the M needed pixels, in the order of `plan.needed`.
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
             t, 0 … T - 1, for all rows or one for each.
         sample : torch.Tensor of any integer dtype, shape (B, N)
@@ -177,19 +188,20 @@ class ReverseChain(HasTables):
             returned. Where β̄_0 = 0 it is read there too, and the pixels that show a class keep it.
             A chain that ends at another timestep may return masks.
         generator : torch.Generator, list of them, or None
-            None is torch's global one. With a list, row i gets what a batch of that row alone with generator i would.
-            "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at t = 0 B * K * N), "inverse_cdf" B * N
-            of float64. Neither another thread nor a signal handler may draw from a generator with
-            torch's own functions during the step.
+            None is torch's global one. With a list, row i gets what a batch of that row alone with
+            generator i would. "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at
+            t = 0 B * K * N), "inverse_cdf" B * N of float64. Neither another thread nor a signal
+            handler may draw from a generator with torch's own functions during the step.
         return_dict : bool
             Whether to return an object rather than a tuple of one tensor.
         plan : StepPlan, optional
-            What `plan` has returned for this timestep and sample. The step then draws no random numbers and gives what
-            it would have given with the generator that the plan was made with.
+            What `plan` has returned for this timestep and sample. The step then draws no random
+            numbers and gives what it would have given with the generator that the plan was made
+            with.
         check_finite : bool
-            Whether to read all of `model_output` and to refuse NaN, +inf and columns of nothing but -inf anywhere.
-            "inverse_cdf" reads only the columns that it needs, and what is in the others goes unseen; "gumbel", and
-            torch formulas, always read everything.
+            Whether to read all of `model_output` and to refuse NaN, +inf and columns of nothing but
+            -inf anywhere. "inverse_cdf" reads only the columns that it needs, and what is in the
+            others goes unseen; "gumbel", and torch formulas, always read everything.
 
         Returns
         -------
@@ -199,14 +211,14 @@ class ReverseChain(HasTables):
         Raises
         ------
         TypeError
-            If `timestep` is no integer, `model_output` not floating, `sample` not of an integer dtype, or `generator`
-            none of its kinds.
+            If `timestep` is no integer, `model_output` not floating, `sample` not of an integer
+            dtype, or `generator` none of its kinds.
         ValueError
-            If shapes or devices disagree, `timestep` is outside the schedule, a class is out of range, what is read of
-            `model_output` holds NaN or +inf or a column of nothing but -inf, a list of generators has the wrong length,
-            or `plan` is given with a generator or was made for another step. After any error the
-            generators are in the state in which they came. Values cannot be checked under vmap, torch.compile and on
-            the meta device.
+            If shapes or devices disagree, `timestep` is outside the schedule, a class is out of
+            range, what is read of `model_output` holds NaN or +inf or a column of nothing but -inf,
+            a list of generators has the wrong length, or `plan` is given with a generator or was
+            made for another step. After any error the generators are in the state in which they
+            came. Values cannot be checked under vmap, torch.compile and on the meta device.
 
         Warns
         -----
@@ -247,14 +259,21 @@ class ReverseChain(HasTables):
         states: States,
     ) -> Any:
         """`step`; `states` receives what undoes its draws."""
-        t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1, rows_of(model_output, timestep))
+        t = as_timesteps(
+            timestep, "timestep", 0, len(self._schedule[1]) - 1, rows_of(model_output, timestep)
+        )
         if not self._is_plain():
-            tokens = self._posterior_step(model_output, timestep, t, sample, generator, plan, states)
+            tokens = self._posterior_step(
+                model_output, timestep, t, sample, generator, plan, states
+            )
             return self._output(prev_sample=tokens) if return_dict else (tokens,)
         u = None
         if plan is not None:
             if self._gumbel:
-                raise ValueError("plan must be None with sampling_method 'gumbel', which draws other random numbers")
+                raise ValueError(
+                    "plan must be None with sampling_method 'gumbel', which draws other random "
+                    "numbers"
+                )
             check_plan(plan, self._schedule, self._law, t, sample, generator)
             shape = tuple(np.shape(model_output))
             if len(shape) == 2:
@@ -262,7 +281,8 @@ class ReverseChain(HasTables):
                 return self._output(prev_sample=prev_sample) if return_dict else (prev_sample,)
             if (*shape[:1], *shape[2:]) != tuple(plan.sample.shape):
                 raise ValueError(
-                    f"model_output must have shape (batch, classes, pixels) as planned, or (classes, M) for the M "
+                    "model_output must have shape (batch, classes, pixels) as planned, or "
+                    "(classes, M) for the M "
                     f"needed pixels alone, not {shape}"
                 )
             sample, u = plan.sample, plan.uniforms
@@ -273,7 +293,8 @@ class ReverseChain(HasTables):
                 warn_of_probabilities(x, "model_output", 4)
         reads = self._reads(sample, t)
         shown = numpy_view_of(sample, "sample") if reads and x is not None else None
-        # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is the default.
+        # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is
+        # the default.
         if x is None or (shown is None and reads) or torch.get_default_dtype().itemsize < 4:
             prev_sample = self._torch_step(model_output, t, sample, generator, states, u)
         else:
@@ -297,7 +318,8 @@ class ReverseChain(HasTables):
         floor: float = -70.0,
         return_dict: bool = True,
     ) -> Any:
-        """Draw x_{t-1} from a model's output with and without its condition: guidance, truncation and `step` in one.
+        """Draw x_{t-1} from a model's output with and without its condition: guidance, truncation
+        and `step` in one.
 
         The sample is, class for class, that of::
 
@@ -305,14 +327,15 @@ class ReverseChain(HasTables):
             log_p = vqdiffusion.torch.truncate(log_p, truncation_rate, floor)
             scheduler.step(log_p, timestep, sample, generator)
 
-        On the CPU it takes less time and memory; with "inverse_cdf" only the columns that the uniforms make necessary
-        are guided and truncated there.
+        On the CPU it takes less time and memory; with "inverse_cdf" only the columns that the
+        uniforms make necessary are guided and truncated there.
 
         Parameters
         ----------
-        log_p_uncond : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K, N), or None
-            The model's log-probabilities without the condition. None for no guidance, which is what pipelines do at
-            scales of 1 and below; `log_p_cond` is then truncated as it is, not normalised before.
+        log_p_uncond : None, or torch.Tensor of any floating dtype of `step`, shape (B, K, N)
+            The model's log-probabilities without the condition. None for no guidance, which is what
+            pipelines do at scales of 1 and below; `log_p_cond` is then truncated as it is, not
+            normalised before.
         log_p_cond : torch.Tensor of the same dtype and shape
             Those with the condition.
         timestep, sample, generator, return_dict
@@ -337,7 +360,14 @@ class ReverseChain(HasTables):
         guidance = guidance_scale, truncation_rate, floor
         try:
             return self._guided_step(
-                log_p_uncond, log_p_cond, timestep, sample, generator, *guidance, return_dict, states
+                log_p_uncond,
+                log_p_cond,
+                timestep,
+                sample,
+                generator,
+                *guidance,
+                return_dict,
+                states,
             )
         except BaseException:
             list(put_back)
@@ -357,7 +387,9 @@ class ReverseChain(HasTables):
         states: States,
     ) -> Any:
         """`guided_step`; `states` receives what undoes its draws."""
-        t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1, rows_of(log_p_cond, timestep))
+        t = as_timesteps(
+            timestep, "timestep", 0, len(self._schedule[1]) - 1, rows_of(log_p_cond, timestep)
+        )
         numbers = (
             as_float(guidance_scale, "guidance_scale"),
             as_float(truncation_rate, "truncation_rate"),
@@ -366,7 +398,9 @@ class ReverseChain(HasTables):
         check_rate(numbers[1], "truncation_rate")
 
         def by_torch() -> Tensor:
-            log_p = log_p_cond if log_p_uncond is None else guide(log_p_uncond, log_p_cond, numbers[0])
+            log_p = (
+                log_p_cond if log_p_uncond is None else guide(log_p_uncond, log_p_cond, numbers[0])
+            )
             return truncate(log_p, *numbers[1:])
 
         if not self._is_plain():
@@ -385,7 +419,9 @@ class ReverseChain(HasTables):
         ):
             return self.step(by_torch(), timestep, sample, generator, return_dict)
         if uncond is not None and uncond.shape != cond.shape:
-            raise ValueError(f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}")
+            raise ValueError(
+                f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}"
+            )
         guidance = uncond, *numbers
         prev_sample = self._native_step(
             cond, t, shown, generator, by_torch, sample, states, guidance=guidance
@@ -393,12 +429,17 @@ class ReverseChain(HasTables):
         return self._output(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def plan(
-        self, timestep: int | Tensor, sample: Tensor, generator: Generator | list[Generator] | None = None
+        self,
+        timestep: int | Tensor,
+        sample: Tensor,
+        generator: Generator | list[Generator] | None = None,
     ) -> StepPlan:
-        """Draw the random numbers of the coming step and tell which pixels it needs the model output of.
+        """Draw the random numbers of the coming step and tell which pixels it needs the model
+        output of.
 
-        Most pixels "inverse_cdf" decides by their uniform alone, whatever the model says. A model whose output layer
-        costs much may run it on the others only, 2 to 3 in a hundred in the middle of a default chain::
+        Most pixels "inverse_cdf" decides by their uniform alone, whatever the model says. A model
+        whose output layer costs much may run it on the others only, 2 to 3 in a hundred in the
+        middle of a default chain::
 
             plan = scheduler.plan(t, sample, generator)
             log_p = output_layer(hidden[plan.needed]).log_softmax(-1).T  # (M, D) to (K, M)
@@ -407,7 +448,8 @@ class ReverseChain(HasTables):
         Parameters
         ----------
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
-            t, 0 … T - 1, for all rows or one for each. At t = 0 every pixel is needed; where β̄_0 = 0, every masked one.
+            t, 0 … T - 1, for all rows or one for each. At t = 0 every pixel is needed; where β̄_0 =
+            0, every masked one.
         sample : torch.Tensor of any integer dtype, shape (B, N)
             x_t: classes 0 … K. At t = 0 only its shape plays a part, unless β̄_0 = 0.
         generator : torch.Generator, list of them, or None
@@ -416,8 +458,9 @@ class ReverseChain(HasTables):
         Returns
         -------
         StepPlan
-            With it, `step` returns what it would have returned with `generator`. Where the columns are given in another
-            memory layout than there, sums over classes may round in another way, to the same effect as for any layout.
+            With it, `step` returns what it would have returned with `generator`. Where the columns
+            are given in another memory layout than there, sums over classes may round in another
+            way, to the same effect as for any layout.
 
         Raises
         ------
@@ -425,10 +468,15 @@ class ReverseChain(HasTables):
             As in `step`; ValueError also with "gumbel", which needs every pixel.
         """
         if self._gumbel:
-            raise ValueError("plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of every pixel")
+            raise ValueError(
+                "plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of "
+                "every pixel"
+            )
         if not self._is_plain():
             raise ValueError(_NO_PLAN)
-        t = as_timesteps(timestep, "timestep", 0, len(self._schedule[1]) - 1, rows_of(sample, timestep))
+        t = as_timesteps(
+            timestep, "timestep", 0, len(self._schedule[1]) - 1, rows_of(sample, timestep)
+        )
         return make_plan(self._schedule, self._law, t, sample, generator)
 
     def _posterior_step(
@@ -489,7 +537,9 @@ class ReverseChain(HasTables):
         the conditional output."""
         if x.ndim != 3:
             name = "model_output" if guidance is None else "log_p_cond"
-            raise ValueError(f"{name} must have the 3 axes (batch, classes, pixels), not shape {x.shape}")
+            raise ValueError(
+                f"{name} must have the 3 axes (batch, classes, pixels), not shape {x.shape}"
+            )
         check_classes(x, self.mask_class, "model_output" if guidance is None else "log_p_cond")
         batch, _, pixels = x.shape
         generator = as_generators(generator, batch)
@@ -502,7 +552,10 @@ class ReverseChain(HasTables):
         if guidance is None:
             step_gumbel, step_inverse_cdf = _native.step_gumbel, _native.step_inverse_cdf
         else:
-            step_gumbel, step_inverse_cdf = _native.guided_step_gumbel, _native.guided_step_inverse_cdf
+            step_gumbel, step_inverse_cdf = (
+                _native.guided_step_gumbel,
+                _native.guided_step_inverse_cdf,
+            )
 
         def given(rows: slice) -> tuple[Any, ...]:
             if guidance is None:
@@ -512,7 +565,16 @@ class ReverseChain(HasTables):
 
         def draw(native_step: Any, rows: slice, one: int, source: np.ndarray) -> None:
             grid = shown[rows] if self._law.reads_sample(one) else None
-            native_step(*self._schedule, one, one - 1, *given(rows), grid, source, out[rows], threads._num_threads)
+            native_step(
+                *self._schedule,
+                one,
+                one - 1,
+                *given(rows),
+                grid,
+                source,
+                out[rows],
+                threads._num_threads,
+            )
 
         each = generator if isinstance(generator, list) else [generator]
         draws = x.size + batch * pixels
@@ -521,7 +583,12 @@ class ReverseChain(HasTables):
                 engines = Engines(each)
                 if isinstance(generator, list):
                     for row, source in enumerate(engines.sources):
-                        draw(step_gumbel, slice(row, row + 1), t if isinstance(t, int) else t[row], source)
+                        draw(
+                            step_gumbel,
+                            slice(row, row + 1),
+                            t if isinstance(t, int) else t[row],
+                            source,
+                        )
                 else:
                     for rows, one in parts:
                         draw(step_gumbel, rows, one, engines.sources[0])
@@ -547,7 +614,9 @@ class ReverseChain(HasTables):
             check_given(sample)
         return reads
 
-    def _uniforms(self, t: int | list[int], batch: int, pixels: int, generator: Any, device: Any) -> Tensor:
+    def _uniforms(
+        self, t: int | list[int], batch: int, pixels: int, generator: Any, device: Any
+    ) -> Tensor:
         if not self._gumbel:
             return pixel_uniforms(batch, pixels, generator, device)
         if isinstance(t, int):
@@ -616,9 +685,9 @@ class ReverseChain(HasTables):
         Returns
         -------
         torch.Tensor, shape (B, K + 1, N)
-            float64 when `log_p_x_0` is float64, else float32. What is impossible because x_t is not masked (x_{t-1}
-            masked) has log 1e-30 for the logarithm of that zero, and a finite value; what is impossible at t = 0 is
-            -inf.
+            float64 when `log_p_x_0` is float64, else float32. What is impossible because x_t is not
+            masked (x_{t-1} masked) has log 1e-30 for the logarithm of that zero, and a finite
+            value; what is impossible at t = 0 is -inf.
 
         Raises
         ------
@@ -637,7 +706,15 @@ class ReverseChain(HasTables):
         if x is not None and grid is not None:
             out, result = _empty(x, self.num_embed)
             for rows, one in by_row(at, len(x), "t"):
-                _native.q_posterior(*self._schedule, one, one - 1, x[rows], grid[rows], out[rows], threads._num_threads)
+                _native.q_posterior(
+                    *self._schedule,
+                    one,
+                    one - 1,
+                    x[rows],
+                    grid[rows],
+                    out[rows],
+                    threads._num_threads,
+                )
             return result
         log_p_x_0 = as_log_probabilities(log_p_x_0, "log_p_x_0", self.mask_class)
         x_t = as_grid_of(log_p_x_0, x_t, "x_t")
@@ -649,7 +726,8 @@ class ReverseChain(HasTables):
     def log_Q_t_transitioning_to_known_class(
         self, *, t: int | Tensor, x_t: Tensor, log_onehot_x_t: Tensor, cumulative: bool
     ) -> Tensor:
-        """The row of the transition matrix of eq. 7 that leads to each pixel's observed class, in logarithms.
+        """The row of the transition matrix of eq. 7 that leads to each pixel's observed class, in
+        logarithms.
 
         Parameters
         ----------
@@ -665,9 +743,10 @@ class ReverseChain(HasTables):
         Returns
         -------
         torch.Tensor
-            When `cumulative`, log q(x_t | x_0 = j) for the K classes j that clean data can have, shape (B, K, N); else
-            log q(x_t | x_{t-1} = j) for the K + 1 classes, shape (B, K + 1, N), its last row that of `log_onehot_x_t`.
-            float64 when `log_onehot_x_t` is float64, else float32.
+            When `cumulative`, log q(x_t | x_0 = j) for the K classes j that clean data can have,
+            shape (B, K, N); else log q(x_t | x_{t-1} = j) for the K + 1 classes, shape (B, K + 1,
+            N), its last row that of `log_onehot_x_t`. float64 when `log_onehot_x_t` is float64,
+            else float32.
 
         Raises
         ------
@@ -684,7 +763,13 @@ class ReverseChain(HasTables):
             out, result = _empty(onehot, self.num_embed - cumulative)
             for rows, one in by_row(at, len(onehot), "t"):
                 _native.log_transition_rows(
-                    *self._schedule, one, cumulative, grid[rows], onehot[rows], out[rows], threads._num_threads
+                    *self._schedule,
+                    one,
+                    cumulative,
+                    grid[rows],
+                    onehot[rows],
+                    out[rows],
+                    threads._num_threads,
                 )
             return result
         log_onehot_x_t = as_log_probabilities(log_onehot_x_t, "log_onehot_x_t", self.num_embed)
@@ -694,7 +779,8 @@ class ReverseChain(HasTables):
         return formulas.log_transition_rows(self._law, x_t, log_onehot_x_t, at, cumulative)
 
     def apply_cumulative_transitions(self, q: Tensor, t: int | Tensor) -> Tensor:
-        """Carry a distribution over classes from clean data to t: log(ᾱ_t e^q + β̄_t), and log γ̄_t for the mask.
+        """Carry a distribution over classes from clean data to t: log(ᾱ_t e^q + β̄_t), and log γ̄_t
+        for the mask.
 
         That is exact for a normalised `q`.
 
@@ -719,7 +805,9 @@ class ReverseChain(HasTables):
         if array is not None:
             out, result = _empty(array, self.num_embed)
             for rows, one in by_row(at, len(array), "t"):
-                _native.apply_cumulative_transitions(*self._schedule, one, array[rows], out[rows], threads._num_threads)
+                _native.apply_cumulative_transitions(
+                    *self._schedule, one, array[rows], out[rows], threads._num_threads
+                )
             return result
         q = as_log_probabilities(q, "q", self.mask_class)
         return formulas.apply_cumulative_transitions(self._law, q, _index(at, q))
@@ -792,7 +880,9 @@ class ReverseChain(HasTables):
             return t, None, None
         array = numpy_view(x, x_name)
         if array is not None and array.ndim != 3:
-            raise ValueError(f"{x_name} must have the 3 axes (batch, classes, pixels), not shape {array.shape}")
+            raise ValueError(
+                f"{x_name} must have the 3 axes (batch, classes, pixels), not shape {array.shape}"
+            )
         if array is not None:
             with_mask = x_name == "log_onehot_x_t"
             check_classes(array, self.mask_class + with_mask, x_name, with_mask)
@@ -830,7 +920,10 @@ def checked(
     steps = as_int(num_train_timesteps, "num_train_timesteps", 2, MOST_TIMESTEPS)
     numbers = {name: as_float(value, name) for name, value in ends.items()}
     if sampling_method not in _SAMPLING_METHODS:
-        raise ValueError(f"sampling_method must be one of {', '.join(_SAMPLING_METHODS)}, not {sampling_method!r}")
+        raise ValueError(
+            f"sampling_method must be one of {', '.join(_SAMPLING_METHODS)}, not "
+            f"{sampling_method!r}"
+        )
     return {
         "num_vec_classes": classes,
         "num_train_timesteps": steps,

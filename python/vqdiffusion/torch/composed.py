@@ -85,9 +85,7 @@ def draw(log_p: Tensor, t: int | list[int], generator: Any, gumbel: bool) -> Ten
     """Tokens (B, N) of log-probabilities (B, rows, N), by one uniform per entry or per pixel."""
     batch, rows, pixels = log_p.shape
     if not gumbel:
-        return inverse_cdf.invert(
-            log_p, pixel_uniforms(batch, pixels, generator, log_p.device)
-        )
+        return inverse_cdf.invert(log_p, pixel_uniforms(batch, pixels, generator, log_p.device))
     candidates = None if isinstance(t, int) else [rows - (one == 0) for one in t]
     return formulas.gumbel_argmax(
         log_p, None, uniforms(tuple(log_p.shape), generator, log_p.device, rows=candidates)

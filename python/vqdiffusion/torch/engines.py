@@ -1,4 +1,6 @@
-"""The engines of torch's generators on the CPU, for native code to go on drawing where torch has stopped."""
+"""The engines of torch's generators on the CPU, for native code to go on drawing where torch has
+stopped.
+"""
 
 from __future__ import annotations
 

@@ -1,15 +1,18 @@
-"""The scheduler's formulas on torch tensors, for where the native module cannot go: accelerators, autograd to any
-order, forward mode, vmap and torch.compile.
+"""The scheduler's formulas on torch tensors, for where the native module cannot go: accelerators,
+autograd to any order, forward mode, vmap and torch.compile.
 
-Eq. 11 of Gu et al. 2021 (arXiv 2111.14822) in closed form. With s = t - 1, D_t = ᾱ_t + β̄_t, y_k = p_k but for the
-class i that an unmasked pixel shows, y_i = p_i β̄_t/D_t, and Y = Σ y, the posterior is
+Eq. 11 of Gu et al. 2021 (arXiv 2111.14822) in closed form. With s = t - 1, D_t = ᾱ_t + β̄_t, y_k =
+p_k but for the class i that an unmasked pixel shows, y_i = p_i β̄_t/D_t, and Y = Σ y, the posterior
+is
 
-    of a class:  f (ᾱ_s y_k + β̄_s Y),  f = γ_t/γ̄_t for a masked pixel, else β_t/β̄_t, for class i itself (α_t + β_t)/β̄_t
-    of the mask: γ̄_s/γ̄_t Y for a masked pixel, else 0 with log 0 := log 1e-30 as in one-hot logarithms, γ̄_s/β̄_t Y
+    of a class:  f (ᾱ_s y_k + β̄_s Y), f = γ_t/γ̄_t for a masked pixel, else β_t/β̄_t,
+                 for class i itself (α_t + β_t)/β̄_t
+    of the mask: γ̄_s/γ̄_t Y for a masked pixel, else 1e-30 γ̄_s/β̄_t Y, which stands for 0 as in
+                 one-hot logarithms of this family
 
-and log(ᾱ_s y_k + β̄_s Y) = log Y + log β̄_s + softplus(log y_k - log Y + log ᾱ_s/β̄_s), whose derivatives of every
-order are finite at log 0. Tensors have the axes (batch, classes, pixels); t is an int, or an integer tensor without
-axes or with one entry for each batch row.
+and log(ᾱ_s y_k + β̄_s Y) = log Y + log β̄_s + softplus(log y_k - log Y + log ᾱ_s/β̄_s), whose
+derivatives of every order are finite at log 0. Tensors have the axes (batch, classes, pixels); t is
+an int, or an integer tensor without axes or with one entry for each batch row.
 """
 
 from __future__ import annotations
@@ -64,18 +67,29 @@ class ScheduleTables:
     terms: Tensor  # (T, 8): Terms
     logs: Tensor  # (T + 1, 6): log α, log β, log γ, then cumulative; the first row is for t = -1
     odds: Tensor | None  # (T, 9): Odds; None where `terms` are of tables that somebody has set
-    linear: tuple[bool, ...]  # for each t: β̄_s = 0, so that the posterior of a class is proportional to its probability
+    linear: tuple[
+        bool, ...
+    ]  # for each t: β̄_s = 0, so that the posterior of a class is proportional to its probability
     carries: tuple[bool, ...]  # for each t: β̄_t = 0, so that an unmasked pixel cannot have changed
 
     @classmethod
     def of(
-        cls, num_classes: int, alpha_cumulative: np.ndarray, gamma_cumulative: np.ndarray, logs: list[np.ndarray]
+        cls,
+        num_classes: int,
+        alpha_cumulative: np.ndarray,
+        gamma_cumulative: np.ndarray,
+        logs: list[np.ndarray],
     ) -> ScheduleTables:
         """`logs` are what `_native.schedule_logs` gives."""
         steps = range(len(alpha_cumulative))
-        transitions = [_native.transition(num_classes, alpha_cumulative, gamma_cumulative, t - 1, t) for t in steps]
+        transitions = [
+            _native.transition(num_classes, alpha_cumulative, gamma_cumulative, t - 1, t)
+            for t in steps
+        ]
         log_a, log_b, log_c = (table[:-1] for table in logs[3:])
-        log_a_s, log_b_s, log_c_s = (np.roll(table, 1)[:-1] for table in logs[3:])  # theirs is the last
+        log_a_s, log_b_s, log_c_s = (
+            np.roll(table, 1)[:-1] for table in logs[3:]
+        )  # theirs is the last
         linear, carries = np.isneginf(log_b_s), np.isneginf(log_b)
         with np.errstate(divide="ignore", invalid="ignore"):  # log 0, and what is then replaced
             alpha, beta, gamma = np.array(transitions).T
@@ -90,7 +104,9 @@ class ScheduleTables:
                 np.where(carries, -np.inf, _LOG_IMPOSSIBLE + log_c_s - log_b),
             ]
             odds = _odds(num_classes, alpha_cumulative, gamma_cumulative, alpha, beta)
-        from_clean = [np.append(0, table) for table in logs[:3]] + [np.roll(table, 1) for table in logs[3:]]
+        from_clean = [np.append(0, table) for table in logs[:3]] + [
+            np.roll(table, 1) for table in logs[3:]
+        ]
         return cls(
             num_classes,
             torch.from_numpy(np.stack(columns, axis=1)),
@@ -158,7 +174,11 @@ def _law_dtype(device: torch.device | str) -> torch.dtype:
 
 
 def _odds(
-    num_classes: int, alpha_cumulative: np.ndarray, gamma_cumulative: np.ndarray, alpha: np.ndarray, beta: np.ndarray
+    num_classes: int,
+    alpha_cumulative: np.ndarray,
+    gamma_cumulative: np.ndarray,
+    alpha: np.ndarray,
+    beta: np.ndarray,
 ) -> Odds:
     """The tables of `Odds`, from the marginals and the single steps α_t and β_t."""
     rest = 1 - alpha_cumulative - gamma_cumulative
@@ -207,18 +227,22 @@ def posterior(law: ScheduleTables, log_p_x_0: Tensor, x_t: Tensor, t: int | Tens
         return _either(
             linear,
             lambda: log_y + (factor + terms.signal),
-            lambda: softplus(log_y + (terms.signal - terms.level - total), 1, 50) + (factor + terms.level + total),
+            lambda: softplus(log_y + (terms.signal - terms.level - total), 1, 50)
+            + (factor + terms.level + total),
         )
 
     of_own = of_class(log_y_own, torch.where(masked, terms.masked, terms.own))
     of_own = _either(carries, lambda: torch.where(masked, of_own, total), lambda: of_own)
-    classes = of_class(log_y, torch.where(masked, terms.masked, terms.other)).scatter(1, own, of_own)
+    classes = of_class(log_y, torch.where(masked, terms.masked, terms.other)).scatter(
+        1, own, of_own
+    )
     mask = total + torch.where(masked, terms.mask_of_masked, terms.mask_of_unmasked)
     return Posterior(classes, mask, total)
 
 
 def gumbel_argmax(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Tensor:
-    """The class, or the mask, with the largest log-probability - log(-log(u + 1e-30) + 1e-30); the first of equals.
+    """The class, or the mask, with the largest log-probability - log(-log(u + 1e-30) + 1e-30); the
+    first of equals.
 
     `uniforms` has as many rows as there are candidates, and is overwritten.
     """
@@ -240,8 +264,12 @@ def carried_over(law: ScheduleTables, tokens: Tensor, x_t: Tensor, t: int | Tens
     return torch.where((x_t != law.num_classes) & carries, x_t.long(), tokens)
 
 
-def log_transition_rows(law: ScheduleTables, x_t: Tensor, log_onehot_x_t: Tensor, t: int | Tensor, cumulative: bool) -> Tensor:
-    """log q(x_t | x_0 = j), or log q(x_t | x_{t-1} = j) with the row of the mask, for every class j."""
+def log_transition_rows(
+    law: ScheduleTables, x_t: Tensor, log_onehot_x_t: Tensor, t: int | Tensor, cumulative: bool
+) -> Tensor:
+    """log q(x_t | x_0 = j), or log q(x_t | x_{t-1} = j) with the row of the mask, for every class
+    j.
+    """
     onehot = _at_least_float32(log_onehot_x_t)
     logs = entries(law.logs, t + 1).to(onehot.device, onehot.dtype).unbind(-1)
     a, b, c = logs[3:] if cumulative else logs[:3]

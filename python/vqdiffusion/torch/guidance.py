@@ -15,14 +15,16 @@ from .view import numpy_view, traced
 
 
 def guide(log_p_uncond: Any, log_p_cond: Any, scale: SupportsFloat) -> Tensor:
-    """Classifier-free guidance of tensors, as `vqdiffusion.guide` of arrays, whose errors it raises.
+    """Classifier-free guidance of tensors, as `vqdiffusion.guide` of arrays, whose errors it
+    raises.
 
     Computed by torch where autograd or torch.compile records, or the memory is out of reach.
 
     Parameters
     ----------
-    log_p_uncond, log_p_cond : torch.Tensor of float16, bfloat16, float32 or float64, shape (B, K, N)
-        The model's log-probabilities without and with the condition; both of one dtype. Any device and strides.
+    log_p_uncond, log_p_cond : torch.Tensor of float16, bfloat16, float32 or float64, (B, K, N)
+        The model's log-probabilities without and with the condition; both of one dtype. Any device
+        and strides.
     scale : float
         1 gives the conditional distribution, more exaggerates what sets it apart.
 
@@ -33,10 +35,16 @@ def guide(log_p_uncond: Any, log_p_cond: Any, scale: SupportsFloat) -> Tensor:
     """
     scale = as_float(scale, "scale")
     if not _recorded(log_p_uncond, log_p_cond):
-        uncond, cond = numpy_view(log_p_uncond, "log_p_uncond"), numpy_view(log_p_cond, "log_p_cond")
+        uncond, cond = (
+            numpy_view(log_p_uncond, "log_p_uncond"),
+            numpy_view(log_p_cond, "log_p_cond"),
+        )
         if uncond is not None and cond is not None:
             return torch.from_numpy(guidance.guide(uncond, cond, scale))
-    u, c = _as_log_probabilities(log_p_uncond, "log_p_uncond"), _as_log_probabilities(log_p_cond, "log_p_cond")
+    u, c = (
+        _as_log_probabilities(log_p_uncond, "log_p_uncond"),
+        _as_log_probabilities(log_p_cond, "log_p_cond"),
+    )
     if u.dtype != c.dtype:
         raise TypeError(f"log_p_cond must be {u.dtype} as log_p_uncond is, not {c.dtype}")
     if u.shape != c.shape:
@@ -50,7 +58,10 @@ def guide(log_p_uncond: Any, log_p_cond: Any, scale: SupportsFloat) -> Tensor:
     largest = torch.finfo(u.dtype).max / (4 * (1 + abs(scale)))
     limit = max(-largest, lowest)  # what is lower counts as -inf: it could overflow
     impossible = (u <= limit) | (c <= limit)
-    u, c = u.masked_fill(impossible, 0), c.masked_fill(impossible, 0)  # ∞ - ∞ would be NaN, and so would its gradient
+    u, c = (
+        u.masked_fill(impossible, 0),
+        c.masked_fill(impossible, 0),
+    )  # ∞ - ∞ would be NaN, and so would its gradient
     mixed = (u + scale * (c - u)).masked_fill(impossible, -torch.inf)
     _check_mixture(mixed, largest, log_p_uncond=u, log_p_cond=c)
     return mixed.log_softmax(1)
@@ -97,7 +108,9 @@ def _as_log_probabilities(value: Any, name: str) -> Tensor:
     if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
     if x.ndim != 3:
-        raise ValueError(f"{name} must have the 3 axes (batch, classes, pixels), not shape {tuple(x.shape)}")
+        raise ValueError(
+            f"{name} must have the 3 axes (batch, classes, pixels), not shape {tuple(x.shape)}"
+        )
     return x
 
 
@@ -105,27 +118,34 @@ def _check_columns(x: Tensor, name: str) -> None:
     """Refuses NaN, +inf and columns of nothing but -inf, where values can be looked at."""
     for row, pixel in _first_bad(x):
         raise ValueError(
-            f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, pixel {pixel}"
+            f"{name} must not hold NaN, +inf or a column of only -inf, but does at row {row}, "
+            f"pixel {pixel}"
         )
 
 
 def _check_mixture(mixed: Tensor, largest: float, **inputs: Tensor) -> None:
-    """Refuses a mixture of good inputs that cannot be normalised: it has no class, or numbers over `largest` in it."""
+    """Refuses a mixture of good inputs that cannot be normalised: it has no class, or numbers over
+    `largest` in it.
+    """
     for row, pixel in _first_bad(mixed):
         for name, x in inputs.items():
             if bool((x[row, :, pixel] > largest).any()):
                 raise ValueError(
-                    f"{name} must hold numbers that guidance at this scale keeps finite, but does not at row {row}, "
+                    f"{name} must hold numbers that guidance at this scale keeps finite, but does "
+                    f"not at row {row}, "
                     f"pixel {pixel}"
                 )
         raise ValueError(
-            f"{' and '.join(inputs)} must leave every pixel a class that is -inf in neither, but do not at row {row}, "
+            f"{' and '.join(inputs)} must leave every pixel a class that is -inf in neither, but "
+            f"do not at row {row}, "
             f"pixel {pixel}"
         )
 
 
 def _first_bad(x: Tensor) -> list[list[int]]:
-    """Row and pixel of the first column without a finite largest element, in a list that is empty where none is."""
+    """Row and pixel of the first column without a finite largest element, in a list that is empty
+    where none is.
+    """
     if traced():
         return []
     if x.shape[1] == 0:
@@ -142,4 +162,6 @@ def _at_least_float32(x: Tensor) -> Tensor:
 
 
 def _recorded(*tensors: Any) -> bool:
-    return torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in tensors)
+    return torch.is_grad_enabled() and any(
+        isinstance(x, Tensor) and x.requires_grad for x in tensors
+    )

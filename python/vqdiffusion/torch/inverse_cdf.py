@@ -1,5 +1,6 @@
-"""Drawing by one uniform per pixel on torch tensors, as the native module does: what the uniform alone decides, and how
-a column completes the rest. x_t is (B, N), classes 0 … K; at t = 0 it is mostly the mask throughout (`shown`).
+"""Drawing by one uniform per pixel on torch tensors, as the native module does: what the uniform
+alone decides, and how a column completes the rest. x_t is (B, N), classes 0 … K; at t = 0 it is
+mostly the mask throughout (`shown`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from .formulas import Odds, ScheduleTables, entries
 
 
 def shown(law: ScheduleTables, x_t: Tensor | None, t: int | Tensor, like: Tensor) -> Tensor:
-    """x_t (B, N), with the mask where t = 0: the last step draws from the model output, whatever the pixels show, unless
-    β̄_0 = 0."""
+    """x_t (B, N), with the mask where t = 0: the last step draws from the model output, whatever
+    the pixels show, unless β̄_0 = 0.
+    """
     if law.carries[0]:
         return x_t.long()
     if not isinstance(t, Tensor):
@@ -26,7 +28,9 @@ def unreachable(law: ScheduleTables, x_t: Tensor, t: int | Tensor) -> Tensor:
     return torch.where(masked, _odds(law, t, law.odds.dtype).stay, 0)
 
 
-def decide(law: ScheduleTables, x_t: Tensor, t: int | Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def decide(
+    law: ScheduleTables, x_t: Tensor, t: int | Tensor, uniforms: Tensor
+) -> tuple[Tensor, Tensor]:
     """The tokens (B, N) that the uniforms decide alone, and where the column is needed."""
     odds = _odds(law, t, uniforms.dtype)
     x_t, u = x_t.unsqueeze(1), uniforms.unsqueeze(1)
@@ -38,7 +42,9 @@ def decide(law: ScheduleTables, x_t: Tensor, t: int | Tensor, uniforms: Tensor) 
     return tokens.squeeze(1), needed.squeeze(1)
 
 
-def complete(law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor:
+def complete(
+    law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Tensor
+) -> Tensor:
     """The tokens (B, N) of pixels whose column is needed, from log-probabilities `x` (B, K, N)."""
     odds = _odds(law, t, uniforms.dtype)
     x_t, u = x_t.unsqueeze(1), uniforms.unsqueeze(1)
@@ -53,7 +59,8 @@ def complete(law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor, unifo
     v = (u - odds.stay) / (1 - odds.stay)
     of_masked = (v - odds.uniform) / (1 - odds.uniform) * others
 
-    # Any other, in this order: its own class, the uniform part of the other classes, their part by the model.
+    # Any other, in this order: its own class, the uniform part of the other classes, their part by
+    # the model.
     total = others + own
     mass = others / total / odds.other + own / total / odds.own
     keep = odds.keep * (odds.signal * (own / total) / odds.own + odds.level * mass)
@@ -65,13 +72,22 @@ def complete(law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor, unifo
     of_unmasked = (w - (classes - 1) * each) * odds.other / signal * total
 
     target = torch.where(masked, of_masked, of_unmasked)
-    # The first class that exceeds the target; the last one with any mass where rounding leaves none.
-    inverted = (cumulative <= target).sum(1, keepdim=True).minimum((cumulative < others).sum(1, keepdim=True))
-    changed = torch.where(w < (classes - 1) * each, other, torch.where((signal > 0) & (others > 0), inverted, x_t))
+    # The first class that exceeds the target; the last one with any mass where rounding leaves
+    # none.
+    inverted = (
+        (cumulative <= target)
+        .sum(1, keepdim=True)
+        .minimum((cumulative < others).sum(1, keepdim=True))
+    )
+    changed = torch.where(
+        w < (classes - 1) * each, other, torch.where((signal > 0) & (others > 0), inverted, x_t)
+    )
     return torch.where(masked, inverted, torch.where(u < keep, x_t, changed)).squeeze(1)
 
 
-def inverse_cdf(law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor:
+def inverse_cdf(
+    law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Tensor
+) -> Tensor:
     """The tokens (B, N) of all pixels."""
     tokens, needed = decide(law, x_t, t, uniforms)
     return torch.where(needed, complete(law, x, x_t, t, uniforms), tokens)

@@ -48,10 +48,11 @@ def uniforms(
     dtype: torch.dtype | None = None,
     rows: list[int] | None = None,
 ) -> Tensor:
-    """Uniforms on [0, 1) of a shape that begins with the batch, in torch's default dtype unless another is given.
+    """Uniforms on [0, 1) of a shape that begins with the batch, in torch's default dtype unless
+    another is given.
 
-    A list of generators gives each batch row what its own generator gives for that row alone. With `rows`, batch row i
-    gets only that many of `shape[1]`, drawn in turn; what follows is 0.
+    A list of generators gives each batch row what its own generator gives for that row alone. With
+    `rows`, batch row i gets only that many of `shape[1]`, drawn in turn; what follows is 0.
     """
     if is_compiling():  # torch cannot compile locks
         return _drawn(shape, generator, device, dtype, rows)
@@ -85,7 +86,8 @@ def pixel_uniforms(
     device: torch.device | str,
 ) -> Tensor:
     """One uniform for each pixel, in float64 where the device has that."""
-    # The native step says "cpu": after a network has emptied the caches `torch.device` takes 0.03 ms to understand it.
+    # The native step says "cpu": after a network has emptied the caches `torch.device` takes 0.03
+    # ms to understand it.
     has_float64 = device == "cpu" or torch.device(device).type != "mps"
     dtype = torch.float64 if has_float64 else torch.float32
     return uniforms((batch, pixels), generator, device, dtype)
@@ -94,7 +96,7 @@ def pixel_uniforms(
 def remember(
     generator: Generator | list[Generator] | None, device: torch.device | str, states: States
 ) -> None:
-    """Note the states of the generators, or for None of the device's, before they are drawn from."""
+    """Note the states of the generators, for None the device's, before they are drawn from."""
     generators = (
         generator if isinstance(generator, list) else [generator or _default_generator(device)]
     )

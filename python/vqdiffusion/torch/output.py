@@ -11,7 +11,8 @@ from .. import output
 
 @dataclass(eq=False)
 class VQDiffusionSchedulerOutput(output.VQDiffusionSchedulerOutput):
-    """The result of `VQDiffusionScheduler.step`, with its field also as `out["prev_sample"]` and `out[0]`.
+    """The result of `VQDiffusionScheduler.step`, with its field also as `out["prev_sample"]` and
+    `out[0]`.
 
     Attributes
     ----------

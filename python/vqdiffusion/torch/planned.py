@@ -1,4 +1,6 @@
-"""Steps that are drawn in two parts: `plan`, and `step` given the columns of the needed pixels alone."""
+"""Steps that are drawn in two parts: `plan`, and `step` given the columns of the needed pixels
+alone.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ from torch import Generator, Tensor
 from .. import _native, threads
 from ..step_plan import StepPlan
 from . import inverse_cdf as formulas
-from .arguments import as_columns, as_generators, as_grid, by_row, check_columns, check_grid, same_values
+from .arguments import (
+    as_columns,
+    as_generators,
+    as_grid,
+    by_row,
+    check_columns,
+    check_grid,
+    same_values,
+)
 from .formulas import ScheduleTables
 from .noise import States, pixel_uniforms, remember
 from .view import numpy_view
@@ -20,7 +30,9 @@ from .view import numpy_view
 Schedule = tuple[Any, ...]
 
 
-def make_plan(schedule: Schedule, law: ScheduleTables, t: int | list[int], sample: Any, generator: Any) -> StepPlan:
+def make_plan(
+    schedule: Schedule, law: ScheduleTables, t: int | list[int], sample: Any, generator: Any
+) -> StepPlan:
     """Computed natively where the sample's memory can be reached, else by the torch formulas."""
     grid = as_grid(sample, "sample")
     batch, pixels = grid.shape
@@ -43,14 +55,23 @@ def make_plan(schedule: Schedule, law: ScheduleTables, t: int | list[int], sampl
             out = needed.numpy()
             for rows, one in parts:
                 own = shown[rows] if law.reads_sample(one) else None
-                _native.plan_inverse_cdf(*schedule, one, one - 1, own, noise[rows], out[rows], threads._num_threads)
+                _native.plan_inverse_cdf(
+                    *schedule, one, one - 1, own, noise[rows], out[rows], threads._num_threads
+                )
         return StepPlan(needed, t, grid.clone(), u, schedule)
     except BaseException:
         list(put_back)
         raise
 
 
-def check_plan(plan: StepPlan, schedule: Schedule, law: ScheduleTables, t: int | list[int], sample: Any, generator: Any) -> None:
+def check_plan(
+    plan: StepPlan,
+    schedule: Schedule,
+    law: ScheduleTables,
+    t: int | list[int],
+    sample: Any,
+    generator: Any,
+) -> None:
     """Refuses a step that is not the one planned."""
 
     def same_sample() -> bool:
@@ -73,7 +94,14 @@ def complete(schedule: Schedule, law: ScheduleTables, model_output: Any, plan: S
         last = first + int(np.count_nonzero(needed[rows]))
         own = shown[rows] if law.reads_sample(one) else None
         _native.complete_inverse_cdf(
-            *schedule, one, one - 1, columns[:, first:last], own, noise[rows], out[rows], threads._num_threads
+            *schedule,
+            one,
+            one - 1,
+            columns[:, first:last],
+            own,
+            noise[rows],
+            out[rows],
+            threads._num_threads,
         )
         first = last
     return prev_sample
@@ -89,7 +117,9 @@ def _torch_complete(law: ScheduleTables, x: Tensor, plan: StepPlan) -> Tensor:
     if isinstance(at, Tensor):
         at = at[needed.nonzero()[:, 0]]
     # Each column as a grid of one pixel.
-    drawn = formulas.complete(law, x.T.unsqueeze(2), grid[needed].unsqueeze(1), at, plan.uniforms[needed].unsqueeze(1))
+    drawn = formulas.complete(
+        law, x.T.unsqueeze(2), grid[needed].unsqueeze(1), at, plan.uniforms[needed].unsqueeze(1)
+    )
     tokens[needed] = drawn.squeeze(1)
     return tokens
 
@@ -97,7 +127,8 @@ def _torch_complete(law: ScheduleTables, x: Tensor, plan: StepPlan) -> Tensor:
 def _check_number(x: Tensor, needed: int) -> None:
     if x.shape[1] != needed:
         raise ValueError(
-            f"model_output for the needed pixels alone must have shape ({x.shape[0]}, {needed}), not {tuple(x.shape)}"
+            f"model_output for the needed pixels alone must have shape ({x.shape[0]}, {needed}), "
+            f"not {tuple(x.shape)}"
         )
 
 

@@ -8,14 +8,17 @@ from .output import VQDiffusionSchedulerOutput
 
 
 class VQDiffusionScheduler(ReverseChain, Configurable):
-    """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep earlier.
+    """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep
+    earlier.
 
-    It is `vqdiffusion.VQDiffusionScheduler` for torch tensors, and `vqdiffusion.diffusers.VQDiffusionScheduler` without
-    diffusers. It reads and writes the configuration files of both.
+    It is `vqdiffusion.VQDiffusionScheduler` for torch tensors, and
+    `vqdiffusion.diffusers.VQDiffusionScheduler` without diffusers. It reads and writes the
+    configuration files of both.
 
-    K is the number of classes without the mask, whose index is K; T is the number of training timesteps; B is the
-    number of batch rows and N that of pixels in each. Tensors on the CPU are computed on by the native module, in their
-    own memory; on accelerators and under autograd, vmap and torch.compile torch formulas run in place.
+    K is the number of classes without the mask, whose index is K; T is the number of training
+    timesteps; B is the number of batch rows and N that of pixels in each. Tensors on the CPU are
+    computed on by the native module, in their own memory; on accelerators and under autograd, vmap
+    and torch.compile torch formulas run in place.
 
     A subclass or an object may override `q_posterior`, or the two functions that it is made of,
     `log_Q_t_transitioning_to_known_class` and `apply_cumulative_transitions`: a step then draws
@@ -32,10 +35,10 @@ class VQDiffusionScheduler(ReverseChain, Configurable):
     gamma_cum_start, gamma_cum_end : float
         γ̄, the probability that a pixel is masked, at t = 0 and at t = T - 1.
     sampling_method : {"inverse_cdf", "gumbel"}
-        How `step` draws. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform per pixel: exact for
-        the rarest classes, and fast. "gumbel" takes the argmax after adding Gumbel noise from one uniform per class and
-        pixel, as diffusers does. Configuration files name it always; diffusers' own, which do not, load with the
-        default.
+        How `step` draws. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform
+        per pixel: exact for the rarest classes, and fast. "gumbel" takes the argmax after adding
+        Gumbel noise from one uniform per class and pixel, as diffusers does. Configuration files
+        name it always; diffusers' own, which do not, load with the default.
 
     Attributes
     ----------
@@ -46,11 +49,11 @@ class VQDiffusionScheduler(ReverseChain, Configurable):
     log_at, log_bt, log_ct : torch.Tensor of float32, shape (T,)
         log α_t, log β_t and log γ_t of the single step t-1 → t.
     log_cumprod_at, log_cumprod_bt, log_cumprod_ct : torch.Tensor of float32, shape (T + 1,)
-        log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf and -inf.
-        The six tables may be replaced, or edited by functions of torch, for another schedule. Torch
-        formulas then use them as they are; where log β̄_t is -inf unmasked pixels are carried over.
-        torch.compile sees edits in place after the next call outside of it; those through `.data`
-        or a NumPy view are seen by the next `set_timesteps`.
+        log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf
+        and -inf. The six tables may be replaced, or edited by functions of torch, for another
+        schedule. Torch formulas then use them as they are; where log β̄_t is -inf unmasked pixels
+        are carried over. torch.compile sees edits in place after the next call outside of it; those
+        through `.data` or a NumPy view are seen by the next `set_timesteps`.
     timesteps : torch.Tensor of int64
         The timesteps of the chain, falling to 0.
     num_inference_steps : int or None
@@ -61,8 +64,8 @@ class VQDiffusionScheduler(ReverseChain, Configurable):
     TypeError
         If an argument is not of the stated type.
     ValueError
-        If an argument is out of its range, or the schedule is no Markov chain: γ̄ must never fall, ᾱ / (1 - γ̄) never
-        rise and ᾱ + γ̄ never exceed 1.
+        If an argument is out of its range, or the schedule is no Markov chain: γ̄ must never fall,
+        ᾱ / (1 - γ̄) never rise and ᾱ + γ̄ never exceed 1.
     """
 
     # The name that pickles look the class up by.

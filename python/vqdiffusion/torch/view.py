@@ -22,8 +22,9 @@ _BFLOAT16 = np.dtype([("bfloat16", "u2")])  # how the native module is told: Num
 
 
 def numpy_view(value: Any, name: str) -> npt.NDArray[Any] | None:
-    """The elements of a tensor or an array in the memory where they are, or None for a tensor whose memory is out of
-    reach, being on another device or standing for something else, as under vmap, functionalize and torch.compile.
+    """The elements of a tensor or an array in the memory where they are, or None for a tensor whose
+    memory is out of reach, being on another device or standing for something else, as under vmap,
+    functionalize and torch.compile.
 
     Under a TorchDispatchMode, such as that of `make_fx`, all memory is: the mode is to see what is
     computed.
