@@ -46,6 +46,14 @@ func schedule(_ pointer: UnsafePointer<vqd_schedule>?) throws(ArgumentError) -> 
         gammaCumulative: UnsafeBufferPointer(start: gamma, count: Int(schedule.num_timesteps)))
 }
 
+/// The reverse step from t to s of the schedule behind a pointer.
+func reverseStep(
+    _ pointer: UnsafePointer<vqd_schedule>?, from t: Int64, to s: Int64,
+    names: (t: StaticString, s: StaticString) = ("timestep", "previous_timestep")
+) throws(ArgumentError) -> ReverseStep {
+    try schedule(pointer).reverseStep(from: Int(t), to: Int(s), names: names)
+}
+
 /// Memory for `count` doubles behind a pointer.
 ///
 /// - Throws: `ArgumentError` when the pointer is null or the count, which is that of the timesteps,

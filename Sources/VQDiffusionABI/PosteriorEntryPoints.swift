@@ -12,8 +12,7 @@ public func vqd_q_posterior(
     _ context: UnsafeMutablePointer<vqd_context>!
 ) -> vqd_status {
     call(context) { (parallelism) throws(ArgumentError) in
-        let step = try VQDiffusionABI.schedule(schedule).reverseStep(
-            from: Int(t), to: Int(s), names: ("t", "s"))
+        let step = try reverseStep(schedule, from: t, to: s, names: ("t", "s"))
         let p = try Tensor(log_p_x_0, rank: 3, "log_p_x_0").logProbabilities()
         let sample = try Tensor(x_t, rank: 2, "x_t").classIndices()
         let output = try Tensor(out, rank: 3, "out").output(p.resultType)

@@ -90,18 +90,26 @@ public func vqd_schedule_logs(
     }
 }
 
-@implementation @_cdecl("vqd_transition")
-public func vqd_transition(
-    _ schedule: UnsafePointer<vqd_schedule>!, _ s: Int64, _ t: Int64,
-    _ probabilities: UnsafeMutablePointer<Double>!,
-    _ context: UnsafeMutablePointer<vqd_context>!
+@implementation @_cdecl("vqd_step_coefficients")
+public func vqd_step_coefficients(
+    _ schedule: UnsafePointer<vqd_schedule>!, _ timestep: Int64, _ previous_timestep: Int64,
+    _ out: UnsafeMutablePointer<vqd_coefficients>!, _ context: UnsafeMutablePointer<vqd_context>!
 ) -> vqd_status {
     call(context) { (_) throws(ArgumentError) in
-        let step = try VQDiffusionABI.schedule(schedule).reverseStep(
-            from: Int(t), to: Int(s), names: ("t", "s"))
-        let out = try doubles(probabilities, 3, "probabilities")
-        (out[0], out[1], out[2]) = (
-            step.transition.alpha, step.transition.beta, step.transition.gamma
-        )
+        let step = try reverseStep(schedule, from: timestep, to: previous_timestep)
+        guard let out else { throw ArgumentError("out", .missing) }
+        let (masked, unmasked) = (step.coefficients.masked, step.coefficients.unmasked)
+        out.pointee = vqd_coefficients(
+            alpha: step.transition.alpha, beta: step.transition.beta, gamma: step.transition.gamma,
+            alpha_cumulative: step.now.alpha, beta_cumulative: step.now.beta,
+            gamma_cumulative: step.now.gamma,
+            previous_alpha_cumulative: step.earlier.alpha,
+            previous_beta_cumulative: step.earlier.beta,
+            previous_gamma_cumulative: step.earlier.gamma,
+            masked_signal: masked.signal, masked_level: masked.level, masked_mask: masked.mask,
+            other_weight: step.coefficients.otherWeight, own_weight: step.coefficients.ownWeight,
+            signal: unmasked.signal, level: unmasked.level,
+            own_signal: unmasked.ownSignal, own_level: unmasked.ownLevel, mask: unmasked.mask,
+            uniform_share: step.coefficients.uniformShare, settled: step.coefficients.settled)
     }
 }

@@ -28,6 +28,10 @@ void make_log_p(void);
 /* A C-contiguous view. */
 vqd_tensor tensor(const void *data, vqd_dtype dtype, int32_t rank, int64_t a, int64_t b, int64_t c);
 
+/* How a step draws, with uniforms that are given. */
+#define GUMBEL_DRAW(given) (&(vqd_draw){.method = VQD_GUMBEL, .uniforms = (given)})
+#define INVERSE_CDF_DRAW(given) (&(vqd_draw){.method = VQD_INVERSE_CDF, .uniforms = (given)})
+
 /* The matrix of eq. 7 from timestep s to t, built from the marginals: [from][to]. */
 void matrix(int64_t s, int64_t t, double q[K + 1][K + 1]);
 

@@ -19,7 +19,7 @@ static vqd_status planned(int64_t t, const vqd_tensor *x, const vqd_tensor *u,
                           const vqd_tensor *to) {
     const vqd_tensor flags = tensor(needed, VQD_BOOL8, 2, 1, PIXELS, 0);
     int64_t count = 0, column = 0, unmasked = 0;
-    CHECK(vqd_plan_inverse_cdf(&absorbing, t, t - 1, x, u, &flags, NULL) == VQD_OK);
+    CHECK(vqd_plan(&absorbing, t, t - 1, x, u, &flags, NULL) == VQD_OK);
     for (int n = 0; n < PIXELS; n++)
         count += needed[n];
     for (int n = 0; n < PIXELS; n++) {
@@ -32,7 +32,7 @@ static vqd_status planned(int64_t t, const vqd_tensor *x, const vqd_tensor *u,
     }
     CHECK(unmasked == 0);
     const vqd_tensor gathered = tensor(columns, VQD_FLOAT32, 2, K, count, 0);
-    return vqd_complete_inverse_cdf(&absorbing, t, t - 1, &gathered, x, u, to, NULL);
+    return vqd_step(&absorbing, t, t - 1, &gathered, x, INVERSE_CDF_DRAW(u), NULL, to, NULL);
 }
 
 static vqd_status step(sampler method, int64_t t, const vqd_tensor *x, vqd_mt19937 *engine,
@@ -40,18 +40,20 @@ static vqd_status step(sampler method, int64_t t, const vqd_tensor *x, vqd_mt199
     const vqd_tensor log_p_x_0 = tensor(p, VQD_FLOAT32, 3, 1, K, PIXELS),
                      to = tensor(drawn, VQD_INT64, 2, 1, PIXELS, 0);
     const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, 1, PIXELS, 0);
-    const vqd_noise noise = {.engine = engine};
-    const vqd_guided_output guided = {&log_p_x_0, &log_p_x_0, 1.5, 0.99, -70};
+    const vqd_draw noise = {.method = VQD_GUMBEL, .engine = engine};
+    const vqd_guidance guidance = {&log_p_x_0, 1.5, 0.99, -70};
+    const vqd_step_options guided = {.guidance = &guidance};
     for (int n = 0; n < PIXELS; n++)
         uniforms[n] = uniform();
+    const vqd_draw *one_each = INVERSE_CDF_DRAW(&u);
     switch (method) {
-    case GUMBEL: return vqd_step_gumbel(&absorbing, t, t - 1, &log_p_x_0, x, &noise, &to, context);
+    case GUMBEL: return vqd_step(&absorbing, t, t - 1, &log_p_x_0, x, &noise, NULL, &to, context);
     case INVERSE_CDF:
-        return vqd_step_inverse_cdf(&absorbing, t, t - 1, &log_p_x_0, x, &u, &to, context);
+        return vqd_step(&absorbing, t, t - 1, &log_p_x_0, x, one_each, NULL, &to, context);
     case GUIDED_GUMBEL:
-        return vqd_guided_step_gumbel(&absorbing, t, t - 1, &guided, x, &noise, &to, context);
+        return vqd_step(&absorbing, t, t - 1, &log_p_x_0, x, &noise, &guided, &to, context);
     case GUIDED_INVERSE_CDF:
-        return vqd_guided_step_inverse_cdf(&absorbing, t, t - 1, &guided, x, &u, &to, context);
+        return vqd_step(&absorbing, t, t - 1, &log_p_x_0, x, one_each, &guided, &to, context);
     case PLANNED: break;
     }
     return planned(t, x, &u, &to);
@@ -100,7 +102,8 @@ static void test_clean_start(void) {
                      x = tensor(shown, VQD_INT64, 2, 1, 2, 0);
     const vqd_tensor ours = tensor(u, VQD_FLOAT64, 2, 1, 2, 0),
                      to = tensor(tokens, VQD_INT64, 2, 1, 2, 0);
-    CHECK(vqd_step_inverse_cdf(&clean, 0, -1, &log_p_x_0, &x, &ours, &to, NULL) == VQD_OK);
+    CHECK(vqd_step(&clean, 0, -1, &log_p_x_0, &x, INVERSE_CDF_DRAW(&ours), NULL, &to, NULL)
+          == VQD_OK);
     CHECK(tokens[0] == 1 && tokens[1] < MASK);
 }
 

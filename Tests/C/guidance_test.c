@@ -106,9 +106,10 @@ static void test_guided_step(void) {
     const vqd_tensor to_expected = tensor(expected, VQD_INT64, 2, B, N, 0);
     const vqd_tensor class_uniforms = tensor(uniforms, VQD_FLOAT64, 3, B, K + 1, N);
     const vqd_tensor one_each = tensor(pixel_uniforms, VQD_FLOAT64, 2, B, N, 0);
-    const vqd_noise noise = {.uniforms = &class_uniforms};
-    vqd_guided_output output = {
-        .log_p_cond = &c, .guidance_scale = 2, .truncation_rate = 0.6, .floor = -70};
+    const vqd_draw noise = {.method = VQD_GUMBEL, .uniforms = &class_uniforms};
+    const vqd_draw *pixel_noise = INVERSE_CDF_DRAW(&one_each);
+    vqd_guidance guidance = {.scale = 2, .truncation_rate = 0.6, .floor = -70};
+    const vqd_step_options options = {.guidance = &guidance};
     for (int repeat = 0; repeat < 100; repeat++) {
         for (int i = 0; i < B * K * N; i++)
             (&conditional[0][0][0])[i] = log(0.05 + uniform());
@@ -116,40 +117,30 @@ static void test_guided_step(void) {
             (&uniforms[0][0][0])[i] = uniform();
         for (int i = 0; i < B * N; i++)
             (&pixel_uniforms[0][0])[i] = uniform();
-        output.log_p_uncond = repeat % 3 ? &u : NULL; /* without: no guidance */
+        guidance.log_p_uncond = repeat % 3 ? &u : NULL; /* without: no guidance */
         CHECK(vqd_guide(&u, &c, 2, &to_guided, NULL) == VQD_OK);
-        CHECK(vqd_truncate(output.log_p_uncond ? &to_guided : &c, 0.6, -70, &to_truncated, NULL)
+        CHECK(vqd_truncate(guidance.log_p_uncond ? &to_guided : &c, 0.6, -70, &to_truncated, NULL)
               == VQD_OK);
-        CHECK(vqd_step_gumbel(&schedule, 3, 2, &to_truncated, &x, &noise, &to_expected, NULL)
+        CHECK(vqd_step(&schedule, 3, 2, &to_truncated, &x, &noise, NULL, &to_expected, NULL)
               == VQD_OK);
-        CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, &noise, &to, NULL) == VQD_OK);
+        CHECK(vqd_step(&schedule, 3, 2, &c, &x, &noise, &options, &to, NULL) == VQD_OK);
         CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
-        CHECK(
-            vqd_step_inverse_cdf(&schedule, 3, 2, &to_truncated, &x, &one_each, &to_expected, NULL)
-            == VQD_OK);
-        CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, &output, &x, &one_each, &to, NULL)
+        CHECK(vqd_step(&schedule, 3, 2, &to_truncated, &x, pixel_noise, NULL, &to_expected, NULL)
               == VQD_OK);
+        CHECK(vqd_step(&schedule, 3, 2, &c, &x, pixel_noise, &options, &to, NULL) == VQD_OK);
         CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
     }
     vqd_context context = {0};
     memset(drawn, -1, sizeof drawn);
-    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, NULL, &x, &noise, &to, &context)
-              == VQD_VALUE_ERROR
-          && context.message[0] != '\0');
-    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, NULL, &to, NULL) == VQD_VALUE_ERROR);
-    CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, NULL, &x, &one_each, &to, NULL)
-          == VQD_VALUE_ERROR);
-    output.log_p_cond = NULL;
-    CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, &output, &x, &one_each, &to, NULL)
-          == VQD_VALUE_ERROR);
-    output.log_p_cond = &c;
-    output.truncation_rate = NAN;
-    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, &noise, &to, NULL)
-          == VQD_VALUE_ERROR);
-    output.truncation_rate = 0.6;
+    CHECK(vqd_step(&schedule, 3, 2, NULL, &x, &noise, &options, &to, &context) == VQD_VALUE_ERROR
+          && strncmp(context.message, "log_p_cond ", 11) == 0);
+    CHECK(vqd_step(&schedule, 3, 2, &c, &x, NULL, &options, &to, NULL) == VQD_VALUE_ERROR);
+    CHECK(vqd_step(&schedule, 3, 2, NULL, &x, pixel_noise, &options, &to, NULL) == VQD_VALUE_ERROR);
+    guidance.truncation_rate = NAN;
+    CHECK(vqd_step(&schedule, 3, 2, &c, &x, &noise, &options, &to, NULL) == VQD_VALUE_ERROR);
+    guidance.truncation_rate = 0.6;
     conditional[1][2][3] = NAN;
-    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &output, &x, &noise, &to, NULL)
-          == VQD_VALUE_ERROR);
+    CHECK(vqd_step(&schedule, 3, 2, &c, &x, &noise, &options, &to, NULL) == VQD_VALUE_ERROR);
     for (int i = 0; i < B * N; i++)
         CHECK((&drawn[0][0])[i] == -1);
 }

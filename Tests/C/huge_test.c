@@ -13,29 +13,31 @@ static void check_shape(int64_t batch, int64_t pixels) {
                      columns = tensor(NULL, VQD_FLOAT32, 2, K, 0, 0);
     const int64_t zero = 0;
     const vqd_tensor steps = {(void *)&zero, {batch, 0, 0}, {0, 0, 0}, 1, VQD_INT64};
-    const vqd_guided_output guided = {&p, &p, 2, 0.9, -70};
+    const vqd_guidance guidance = {&p, 2, 0.9, -70};
+    const vqd_step_options guided = {.guidance = &guidance};
     vqd_mt19937 engine = {.position = 624};
-    const vqd_noise given = {.uniforms = &q}, drawn = {.engine = &engine};
+    const vqd_draw given = {.method = VQD_GUMBEL, .uniforms = &q},
+                   drawn = {.method = VQD_GUMBEL, .engine = &engine};
     const time_t start = time(NULL);
     CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &q, NULL) == VQD_OK);
     CHECK(vqd_log_transition_rows(&schedule, 3, 0, &x, &q, &q, NULL) == VQD_OK);
     CHECK(vqd_log_transition_rows(&schedule, 3, 1, &x, &q, &p, NULL) == VQD_OK);
     CHECK(vqd_apply_cumulative_transitions(&schedule, 3, &p, &q, NULL) == VQD_OK);
     CHECK(vqd_index_to_log_onehot(&x, K, &p, NULL) == VQD_OK);
-    CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &given, &x, NULL) == VQD_OK);
-    CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &drawn, &x, NULL) == VQD_OK);
-    CHECK(vqd_step_gumbel(&schedule, 0, -1, &p, NULL, &drawn, &x, NULL) == VQD_OK);
-    CHECK(vqd_step_inverse_cdf(&schedule, 3, 2, &p, &x, &u, &x, NULL) == VQD_OK);
-    CHECK(vqd_step_inverse_cdf(&schedule, 0, -1, &p, NULL, &u, &x, NULL) == VQD_OK);
-    CHECK(vqd_plan_inverse_cdf(&schedule, 3, 2, &x, &u, &flags, NULL) == VQD_OK);
-    CHECK(vqd_complete_inverse_cdf(&schedule, 3, 2, &columns, &x, &u, &x, NULL) == VQD_OK);
+    CHECK(vqd_step(&schedule, 3, 2, &p, &x, &given, NULL, &x, NULL) == VQD_OK);
+    CHECK(vqd_step(&schedule, 3, 2, &p, &x, &drawn, NULL, &x, NULL) == VQD_OK);
+    CHECK(vqd_step(&schedule, 0, -1, &p, NULL, &drawn, NULL, &x, NULL) == VQD_OK);
+    CHECK(vqd_step(&schedule, 3, 2, &p, &x, INVERSE_CDF_DRAW(&u), NULL, &x, NULL) == VQD_OK);
+    CHECK(vqd_step(&schedule, 0, -1, &p, NULL, INVERSE_CDF_DRAW(&u), NULL, &x, NULL) == VQD_OK);
+    CHECK(vqd_plan(&schedule, 3, 2, &x, &u, &flags, NULL) == VQD_OK);
+    CHECK(vqd_step(&schedule, 3, 2, &columns, &x, INVERSE_CDF_DRAW(&u), NULL, &x, NULL) == VQD_OK);
     CHECK(vqd_check_model_output(&p, NULL) == VQD_OK);
     CHECK(vqd_q_sample(&schedule, &x, &steps, &u, &x, NULL) == VQD_OK);
     CHECK(vqd_gumbel_noised(&p, &p, &p, NULL) == VQD_OK);
     CHECK(vqd_guide(&p, &p, 2, &p, NULL) == VQD_OK);
     CHECK(vqd_truncate(&p, 0.9, -70, &p, NULL) == VQD_OK);
-    CHECK(vqd_guided_step_gumbel(&schedule, 3, 2, &guided, &x, &given, &x, NULL) == VQD_OK);
-    CHECK(vqd_guided_step_inverse_cdf(&schedule, 3, 2, &guided, &x, &u, &x, NULL) == VQD_OK);
+    CHECK(vqd_step(&schedule, 3, 2, &p, &x, &given, &guided, &x, NULL) == VQD_OK);
+    CHECK(vqd_step(&schedule, 3, 2, &p, &x, INVERSE_CDF_DRAW(&u), &guided, &x, NULL) == VQD_OK);
     CHECK(difftime(time(NULL), start) <= 1);
 }
 

@@ -8,8 +8,7 @@ static vqd_context report;
 
 /* The status is as wanted, and the message is a sentence that begins with the argument's name. */
 static void expect(vqd_status status, vqd_status wanted, const char *name, int line) {
-    const bool named =
-        strncmp(report.message, name, strlen(name)) == 0 && strlen(report.message) > strlen(name);
+    const bool named = report.message[0] && strncmp(report.message, name, strlen(name)) == 0;
     if (status != wanted || !named)
         printf("status %d, message \"%s\"\n", status, report.message);
     check(status == wanted, "the status is as wanted", __FILE__, line);
@@ -94,6 +93,18 @@ static void test_tensors(void) {
     CHECK(vqd_q_posterior(NULL, 3, 2, NULL, NULL, NULL, NULL) == VQD_VALUE_ERROR);
 }
 
+static bool untouched_bytes(const void *memory, size_t bytes) {
+    for (size_t i = 0; i < bytes; i++)
+        if (((const unsigned char *)memory)[i] != 0x5a)
+            return false;
+    return true;
+}
+
+static void no_uniforms(void *context, float *uniforms, int64_t count) {
+    (void)context, (void)uniforms, (void)count;
+    CHECK(false);
+}
+
 static void test_numbers(void) {
     /* timesteps */
     BROKEN(a.t = T, VQD_VALUE_ERROR, "t ");
@@ -125,7 +136,15 @@ static void test_numbers(void) {
            "gamma_cum_end");
     EXPECT(vqd_alpha_schedules(T, 0.9, 0.1, NULL, cumulative_table, &report), VQD_VALUE_ERROR,
            "alpha");
-    EXPECT(vqd_transition(&schedule, 2, 3, NULL, &report), VQD_VALUE_ERROR, "probabilities");
+    vqd_coefficients coefficients;
+    memset(&coefficients, 0x5a, sizeof coefficients);
+    EXPECT(vqd_step_coefficients(&schedule, 3, 2, NULL, &report), VQD_VALUE_ERROR, "out");
+    EXPECT(vqd_step_coefficients(NULL, 3, 2, &coefficients, &report), VQD_VALUE_ERROR, "schedule");
+    EXPECT(vqd_step_coefficients(&schedule, T, 2, &coefficients, &report), VQD_VALUE_ERROR,
+           "timestep");
+    EXPECT(vqd_step_coefficients(&schedule, 3, 3, &coefficients, &report), VQD_VALUE_ERROR,
+           "previous_timestep");
+    CHECK(untouched_bytes(&coefficients, sizeof coefficients));
     double *t = cumulative_table;
     EXPECT(vqd_schedule_logs(&schedule, step, NULL, step, t, t, t, &report), VQD_VALUE_ERROR,
            "log_beta");
@@ -162,14 +181,14 @@ static void test_numbers(void) {
                      to = tensor(drawn, VQD_INT64, 2, B, N, 0);
     const vqd_tensor steps = tensor(timesteps, VQD_INT64, 1, B, 0, 0),
                      u32 = tensor(uniforms, VQD_FLOAT32, 2, B, N, 0);
-    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, NULL, &u, &to, &report), VQD_VALUE_ERROR,
-           "sample");
-    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, &a.x, &u32, &to, &report), VQD_TYPE_ERROR,
-           "uniforms");
+    EXPECT(vqd_step(&schedule, 3, 2, &a.p, NULL, INVERSE_CDF_DRAW(&u), NULL, &to, &report),
+           VQD_VALUE_ERROR, "sample");
+    EXPECT(vqd_step(&schedule, 3, 2, &a.p, &a.x, INVERSE_CDF_DRAW(&u32), NULL, &to, &report),
+           VQD_TYPE_ERROR, "uniforms");
     EXPECT(vqd_q_sample(&schedule, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR, "timesteps");
     uniforms[1][3] = 1;
-    EXPECT(vqd_step_inverse_cdf(&schedule, 3, 2, &a.p, &a.x, &u, &to, &report), VQD_VALUE_ERROR,
-           "uniforms");
+    EXPECT(vqd_step(&schedule, 3, 2, &a.p, &a.x, INVERSE_CDF_DRAW(&u), NULL, &to, &report),
+           VQD_VALUE_ERROR, "uniforms");
     uniforms[1][3] = NAN;
     timesteps[1] = 0;
     EXPECT(vqd_q_sample(&schedule, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR, "uniforms");
@@ -177,22 +196,54 @@ static void test_numbers(void) {
     const vqd_tensor to_onehot = tensor(onehot, VQD_FLOAT32, 3, B, 3, N);
     EXPECT(vqd_index_to_log_onehot(&a.x, 3, &to_onehot, &report), VQD_VALUE_ERROR, "x");
 
-    /* sources of noise */
+    /* draws and sources of noise */
     vqd_mt19937 engine, engine_before;
     memset(&engine, 1, sizeof engine);
     engine.position = 625;
     engine_before = engine;
-    const vqd_noise nowhere = {.uniforms = NULL}, overdrawn = {.engine = &engine};
-    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, NULL, &to, &report), VQD_VALUE_ERROR,
-           "noise");
-    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, &nowhere, &to, &report), VQD_VALUE_ERROR,
-           "noise");
-    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, &a.x, &overdrawn, &to, &report), VQD_VALUE_ERROR,
+    const vqd_draw nowhere = {.method = VQD_GUMBEL, .uniforms = NULL},
+                   overdrawn = {.method = VQD_GUMBEL, .engine = &engine};
+    EXPECT(vqd_step(&schedule, 3, 2, &a.p, &a.x, NULL, NULL, &to, &report), VQD_VALUE_ERROR,
+           "draw");
+    EXPECT(vqd_step(&schedule, 3, 2, &a.p, &a.x, &nowhere, NULL, &to, &report), VQD_VALUE_ERROR,
+           "uniforms");
+    EXPECT(vqd_step(&schedule, 3, 2, &a.p, &a.x, &overdrawn, NULL, &to, &report), VQD_VALUE_ERROR,
            "engine");
     engine.position = engine_before.position = 7;
-    EXPECT(vqd_step_gumbel(&schedule, 3, 2, &a.p, NULL, &overdrawn, &to, &report), VQD_VALUE_ERROR,
+    EXPECT(vqd_step(&schedule, 3, 2, &a.p, NULL, &overdrawn, NULL, &to, &report), VQD_VALUE_ERROR,
            "sample");
+#define DRAW(wanted, name, ...) \
+    EXPECT(vqd_step(&schedule, 3, 2, &a.p, &a.x, &(vqd_draw){__VA_ARGS__}, NULL, &to, &report), \
+           wanted, name)
+    DRAW(VQD_VALUE_ERROR, "method must be a vqd_draw_method, not 0", .uniforms = &u);
+    DRAW(VQD_VALUE_ERROR, "method must be a vqd_draw_method, not -2147483648", .method = INT32_MIN);
+    DRAW(VQD_VALUE_ERROR, "method must be a vqd_draw_method, not 3", .method = 3,
+         .engine = &engine);
+    DRAW(VQD_VALUE_ERROR, "uniforms", .method = VQD_INVERSE_CDF);
+    DRAW(VQD_VALUE_ERROR, "engine must be NULL where the method is VQD_INVERSE_CDF",
+         .method = VQD_INVERSE_CDF, .uniforms = &u, .engine = &engine);
+    DRAW(VQD_VALUE_ERROR, "fill must be NULL where the method is VQD_INVERSE_CDF",
+         .method = VQD_INVERSE_CDF, .fill = no_uniforms);
+    DRAW(VQD_VALUE_ERROR, "engine must be NULL where uniforms are given", .method = VQD_GUMBEL,
+         .uniforms = &u, .engine = &engine);
+    DRAW(VQD_VALUE_ERROR, "fill must be NULL where uniforms are given", .method = VQD_GUMBEL,
+         .uniforms = &u, .fill = no_uniforms);
+    DRAW(VQD_VALUE_ERROR, "fill must be NULL where an engine is given", .method = VQD_GUMBEL,
+         .engine = &engine, .fill = no_uniforms);
+    DRAW(VQD_VALUE_ERROR, "uniforms must have 2 axes, not 3", .method = VQD_INVERSE_CDF,
+         .uniforms = &a.p);
+    DRAW(VQD_VALUE_ERROR, "uniforms must have 3 axes, not 2", .method = VQD_GUMBEL, .uniforms = &u);
     CHECK(memcmp(&engine, &engine_before, sizeof engine) == 0);
+
+    /* one column for each needed pixel goes with VQD_INVERSE_CDF alone, and without guidance */
+    const vqd_tensor columns = tensor(log_p, VQD_FLOAT64, 2, K, B * N, 0);
+    const vqd_guidance guidance = {NULL, 1, 1, -70};
+    const vqd_step_options options = {.guidance = &guidance};
+    const vqd_draw drawn_by_engine = {.method = VQD_GUMBEL, .engine = &engine};
+    EXPECT(vqd_step(&schedule, 3, 2, &columns, &a.x, &drawn_by_engine, NULL, &to, &report),
+           VQD_VALUE_ERROR, "model_output must have 3 axes, not 2");
+    EXPECT(vqd_step(&schedule, 3, 2, &columns, &a.x, INVERSE_CDF_DRAW(&u), &options, &to, &report),
+           VQD_VALUE_ERROR, "log_p_cond must have 3 axes, not 2");
 
     /* none of the errors above has written anything */
     bool clean = true;
@@ -201,13 +252,6 @@ static void test_numbers(void) {
     for (size_t i = 0; i < sizeof drawn; i++)
         clean &= ((unsigned char *)drawn)[i] == 0x5a;
     CHECK(clean);
-}
-
-static bool untouched_bytes(const void *memory, size_t bytes) {
-    for (size_t i = 0; i < bytes; i++)
-        if (((const unsigned char *)memory)[i] != 0x5a)
-            return false;
-    return true;
 }
 
 static void test_plans(void) {
@@ -237,7 +281,7 @@ static void test_plans(void) {
     const vqd_tensor rank_3 = tensor(columns, VQD_FLOAT64, 3, 1, K, B * N);
     const vqd_tensor integers = tensor(columns, VQD_INT64, 2, K, B * N, 0);
 #define PLAN(t, x, u, flags, wanted, name) \
-    EXPECT(vqd_plan_inverse_cdf(&schedule, t, 2, x, u, flags, &report), wanted, name)
+    EXPECT(vqd_plan(&schedule, t, 2, x, u, flags, &report), wanted, name)
     PLAN(T, &x, &u, &flags, VQD_VALUE_ERROR, "timestep");
     PLAN(2, &x, &u, &flags, VQD_VALUE_ERROR, "previous_timestep");
     PLAN(3, NULL, &u, &flags, VQD_VALUE_ERROR, "sample");
@@ -249,14 +293,14 @@ static void test_plans(void) {
     PLAN(3, &x, &u, NULL, VQD_VALUE_ERROR, "needed");
     PLAN(3, &x, &u, &bytes, VQD_TYPE_ERROR, "needed");
     PLAN(3, &x, &u, &few, VQD_VALUE_ERROR, "needed");
-    EXPECT(vqd_plan_inverse_cdf(NULL, 3, 2, &x, &u, &flags, &report), VQD_VALUE_ERROR, "schedule");
+    EXPECT(vqd_plan(NULL, 3, 2, &x, &u, &flags, &report), VQD_VALUE_ERROR, "schedule");
 #define COMPLETE(p, x, u, to, wanted, name) \
-    EXPECT(vqd_complete_inverse_cdf(&schedule, 3, 2, p, x, u, to, &report), wanted, name)
+    EXPECT(vqd_step(&schedule, 3, 2, p, x, INVERSE_CDF_DRAW(u), NULL, to, &report), wanted, name)
     COMPLETE(NULL, &x, &u, &to, VQD_VALUE_ERROR, "model_output");
     COMPLETE(&narrow, &x, &u, &to, VQD_VALUE_ERROR,
              "model_output must have shape (3, 8), not (3, 7");
     COMPLETE(&wide, &x, &u, &to, VQD_VALUE_ERROR, "model_output must have shape (3, 8), not (2, 8");
-    COMPLETE(&rank_3, &x, &u, &to, VQD_VALUE_ERROR, "model_output");
+    COMPLETE(&rank_3, &x, &u, &to, VQD_VALUE_ERROR, "prev_sample"); /* of a grid of (1, 8) */
     COMPLETE(&integers, &x, &u, &to, VQD_TYPE_ERROR, "model_output");
     COMPLETE(&p, NULL, &u, &to, VQD_VALUE_ERROR, "sample");
     COMPLETE(&p, &wrong_x, &u, &to, VQD_VALUE_ERROR, "sample");
@@ -309,15 +353,17 @@ static void test_empty(void) {
         const vqd_tensor u = tensor(NULL, VQD_FLOAT64, 2, batch, pixels, 0);
         const vqd_tensor to = tensor(NULL, VQD_INT64, 2, batch, pixels, 0);
         CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &out, NULL) == VQD_OK);
-        CHECK(vqd_step_inverse_cdf(&schedule, 3, 2, &p, &x, &u, &to, NULL) == VQD_OK);
+        CHECK(vqd_step(&schedule, 3, 2, &p, &x, INVERSE_CDF_DRAW(&u), NULL, &to, NULL) == VQD_OK);
         const vqd_tensor flags = tensor(NULL, VQD_BOOL8, 2, batch, pixels, 0),
                          columns = tensor(NULL, VQD_FLOAT32, 2, K, 0, 0);
-        CHECK(vqd_plan_inverse_cdf(&schedule, 3, 2, &x, &u, &flags, NULL) == VQD_OK);
-        CHECK(vqd_complete_inverse_cdf(&schedule, 3, 2, &columns, &x, &u, &to, NULL) == VQD_OK);
+        CHECK(vqd_plan(&schedule, 3, 2, &x, &u, &flags, NULL) == VQD_OK);
+        CHECK(vqd_step(&schedule, 3, 2, &columns, &x, INVERSE_CDF_DRAW(&u), NULL, &to, NULL)
+              == VQD_OK);
         CHECK(vqd_check_model_output(&p, NULL) == VQD_OK);
-        const vqd_noise given = {.uniforms = &out}, given_clean = {.uniforms = &p};
-        CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &given, &to, NULL) == VQD_OK);
-        CHECK(vqd_step_gumbel(&schedule, 0, -1, &p, NULL, &given_clean, &to, NULL) == VQD_OK);
+        const vqd_draw given = {.method = VQD_GUMBEL, .uniforms = &out},
+                       given_clean = {.method = VQD_GUMBEL, .uniforms = &p};
+        CHECK(vqd_step(&schedule, 3, 2, &p, &x, &given, NULL, &to, NULL) == VQD_OK);
+        CHECK(vqd_step(&schedule, 0, -1, &p, NULL, &given_clean, NULL, &to, NULL) == VQD_OK);
         CHECK(vqd_gumbel_noised(&p, &p, &p, NULL) == VQD_OK);
         CHECK(vqd_apply_cumulative_transitions(&schedule, -1, &p, &out, NULL) == VQD_OK);
     }

@@ -15,14 +15,14 @@ static void test_gumbel(void) {
                      x = tensor(x_t, VQD_INT64, 2, B, N, 0);
     const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 3, B, K + 1, N),
                      to = tensor(drawn, VQD_INT64, 2, B, N, 0);
-    const vqd_noise noise = {.uniforms = &u};
+    const vqd_draw noise = {.method = VQD_GUMBEL, .uniforms = &u};
     const vqd_tensor q = tensor(logits, VQD_FLOAT64, 3, B, K + 1, N);
     const vqd_tensor to_noised = tensor(noised, VQD_FLOAT64, 3, B, K + 1, N);
     for (int repeat = 0; repeat < 100; repeat++) {
         for (int i = 0; i < B * (K + 1) * N; i++)
             (&uniforms[0][0][0])[i] = uniform();
         CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &q, NULL) == VQD_OK);
-        CHECK(vqd_step_gumbel(&schedule, 3, 2, &p, &x, &noise, &to, NULL) == VQD_OK);
+        CHECK(vqd_step(&schedule, 3, 2, &p, &x, &noise, NULL, &to, NULL) == VQD_OK);
         CHECK(vqd_gumbel_noised(&q, &u, &to_noised, NULL) == VQD_OK);
         for (int i = 0; i < B * N; i++) {
             const int b = i / N, n = i % N;
@@ -37,8 +37,8 @@ static void test_gumbel(void) {
     }
     /* t = 0: from the model output itself, without a sample */
     const vqd_tensor u_clean = tensor(uniforms, VQD_FLOAT64, 3, B, K, N);
-    const vqd_noise noise_clean = {.uniforms = &u_clean};
-    CHECK(vqd_step_gumbel(&schedule, 0, -1, &p, NULL, &noise_clean, &to, NULL) == VQD_OK);
+    const vqd_draw noise_clean = {.method = VQD_GUMBEL, .uniforms = &u_clean};
+    CHECK(vqd_step(&schedule, 0, -1, &p, NULL, &noise_clean, NULL, &to, NULL) == VQD_OK);
     for (int i = 0; i < B * N; i++) {
         const int b = i / N, n = i % N;
         int best = 0;
@@ -109,16 +109,17 @@ static void test_noise_sources(void) {
             const int rows = CLASSES + (t > 0);
             const vqd_tensor u = tensor(uniforms, VQD_FLOAT32, 3, ROWS, rows, PIXELS);
             fill_from_engine(&before, &uniforms[0][0][0], (int64_t)ROWS * rows * PIXELS);
-            const vqd_noise given = {.uniforms = &u}, from_engine = {.engine = &engine};
-            const vqd_noise from_function = {.fill = fill_from_engine,
-                                             .fill_context = &by_function};
-            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &given, &to_expected, &context)
+            const vqd_draw given = {.method = VQD_GUMBEL, .uniforms = &u},
+                           from_engine = {.method = VQD_GUMBEL, .engine = &engine};
+            const vqd_draw from_function = {
+                .method = VQD_GUMBEL, .fill = fill_from_engine, .fill_context = &by_function};
+            CHECK(vqd_step(&two_steps, t, t - 1, &p, &x, &given, NULL, &to_expected, &context)
                   == VQD_OK);
-            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &from_engine, &to, &context)
+            CHECK(vqd_step(&two_steps, t, t - 1, &p, &x, &from_engine, NULL, &to, &context)
                   == VQD_OK);
             CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
             CHECK(memcmp(&engine, &before, sizeof engine) == 0);
-            CHECK(vqd_step_gumbel(&two_steps, t, t - 1, &p, &x, &from_function, &to, &context)
+            CHECK(vqd_step(&two_steps, t, t - 1, &p, &x, &from_function, NULL, &to, &context)
                   == VQD_OK);
             CHECK(memcmp(drawn, expected, sizeof drawn) == 0);
             CHECK(memcmp(&by_function, &before, sizeof engine) == 0);
@@ -157,13 +158,15 @@ static void test_inverse_cdf(void) {
         double expected[K + 1];
         for (int t = 1; t < T; t++) {
             bayes(t, t - 1, b, n, expected);
-            CHECK(vqd_step_inverse_cdf(&schedule, t, t - 1, &p, &x, &u, &to, NULL) == VQD_OK);
+            CHECK(vqd_step(&schedule, t, t - 1, &p, &x, INVERSE_CDF_DRAW(&u), NULL, &to, NULL)
+                  == VQD_OK);
             CHECK(counts_match(drawn, expected, K + 1));
         }
         for (int k = 0; k < K; k++)
             expected[k] = exp(log_p[b][k][n]);
         expected[MASK] = 0;
-        CHECK(vqd_step_inverse_cdf(&schedule, 0, -1, &p, NULL, &u, &to, NULL) == VQD_OK);
+        CHECK(vqd_step(&schedule, 0, -1, &p, NULL, INVERSE_CDF_DRAW(&u), NULL, &to, NULL)
+              == VQD_OK);
         CHECK(counts_match(drawn, expected, K + 1));
     }
 }
@@ -188,8 +191,8 @@ static void test_plan(void) {
         for (int i = 0; i < B * PIXELS; i++)
             (&uniforms[0][0])[i] = uniform();
         memset(needed, 0x5a, sizeof needed);
-        CHECK(vqd_step_inverse_cdf(&many, t, t - 1, &all, &x, &u, &to, NULL) == VQD_OK);
-        CHECK(vqd_plan_inverse_cdf(&many, t, t - 1, t ? &x : NULL, &u, &flags, NULL) == VQD_OK);
+        CHECK(vqd_step(&many, t, t - 1, &all, &x, INVERSE_CDF_DRAW(&u), NULL, &to, NULL) == VQD_OK);
+        CHECK(vqd_plan(&many, t, t - 1, t ? &x : NULL, &u, &flags, NULL) == VQD_OK);
         int64_t count = 0;
         for (int i = 0; i < B * PIXELS; i++) {
             const uint8_t flag = (&needed[0][0])[i];
@@ -206,9 +209,9 @@ static void test_plan(void) {
             column++;
         }
         const vqd_tensor gathered = tensor(columns, VQD_FLOAT64, 2, CLASSES, count, 0);
-        CHECK(
-            vqd_complete_inverse_cdf(&many, t, t - 1, &gathered, t ? &x : NULL, &u, &to_other, NULL)
-            == VQD_OK);
+        CHECK(vqd_step(&many, t, t - 1, &gathered, t ? &x : NULL, INVERSE_CDF_DRAW(&u), NULL,
+                       &to_other, NULL)
+              == VQD_OK);
         CHECK(memcmp(drawn, completed, sizeof drawn) == 0);
         /* what is needed is what is read: anything else may be NaN */
         static double holes[B][CLASSES][PIXELS];
@@ -216,8 +219,9 @@ static void test_plan(void) {
             (&holes[0][0][0])[i] =
                 needed[i / (CLASSES * PIXELS)][i % PIXELS] ? (&p[0][0][0])[i] : NAN;
         const vqd_tensor with_holes = tensor(holes, VQD_FLOAT64, 3, B, CLASSES, PIXELS);
-        CHECK(vqd_step_inverse_cdf(&many, t, t - 1, &with_holes, &x, &u, &to_other, NULL)
-              == VQD_OK);
+        CHECK(
+            vqd_step(&many, t, t - 1, &with_holes, &x, INVERSE_CDF_DRAW(&u), NULL, &to_other, NULL)
+            == VQD_OK);
         CHECK(memcmp(drawn, completed, sizeof drawn) == 0);
     }
 }
@@ -258,7 +262,8 @@ static void test_threads(void) {
     for (int i = 0; i < 2; i++) {
         const vqd_tensor to = tensor(drawn[i], VQD_INT64, 2, 1, PIXELS, 0);
         vqd_context context = {.num_threads = i ? 7 : 1};
-        CHECK(vqd_step_inverse_cdf(&many, 3, 2, &model_output, &x, &u, &to, &context) == VQD_OK);
+        CHECK(vqd_step(&many, 3, 2, &model_output, &x, INVERSE_CDF_DRAW(&u), NULL, &to, &context)
+              == VQD_OK);
     }
     CHECK(memcmp(drawn[0], drawn[1], sizeof(int64_t) * PIXELS) == 0);
     free(p);

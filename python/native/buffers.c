@@ -185,25 +185,40 @@ bool contiguous(const Py_buffer *view, const char *name) {
     return false;
 }
 
-/* A contiguous, aligned vector of float64. */
-static const Py_buffer *take_table(call *self, const char *name, int64_t length, int flags) {
-    const array_argument argument = {name, "float64", NULL};
+/* A contiguous, aligned vector of `length` elements, or of any number. */
+static const Py_buffer *take_vector(call *self, const array_argument *argument,
+                                    vqd_dtype wanted_dtype, int64_t length, int flags) {
     int32_t dtype;
-    char wanted[32] = "(T,)";
-    const Py_buffer *view = take_buffer(self, &argument, flags, &dtype);
+    char wanted[32];
+    const Py_buffer *view = take_buffer(self, argument, flags, &dtype);
     if (!view)
         return NULL;
-    if (dtype != VQD_FLOAT64) {
-        wrong_dtype(view->obj, view->format, &argument);
+    if (dtype != (int32_t)wanted_dtype) {
+        wrong_dtype(view->obj, view->format, argument);
         return NULL;
     }
     if (view->ndim != 1 || (length != ANY_LENGTH && view->shape[0] != length)) {
-        if (length != ANY_LENGTH)
-            PyOS_snprintf(wanted, sizeof wanted, "(%lld,)", (long long)length);
-        wrong_shape(view, name, wanted);
+        PyOS_snprintf(wanted, sizeof wanted, "(%lld,)", (long long)length);
+        wrong_shape(view, argument->name, length == ANY_LENGTH ? argument->shape : wanted);
         return NULL;
     }
-    return contiguous(view, name) ? view : NULL;
+    return contiguous(view, argument->name) ? view : NULL;
+}
+
+static const Py_buffer *take_table(call *self, const char *name, int64_t length, int flags) {
+    const array_argument argument = {name, "float64", "(T,)"};
+    return take_vector(self, &argument, VQD_FLOAT64, length, flags);
+}
+
+bool take_timesteps(call *self, const char *name, int64_t length, const int64_t **data,
+                    int64_t *count) {
+    const array_argument argument = {name, "int64", "(steps,)"};
+    const Py_buffer *view = take_vector(self, &argument, VQD_INT64, length, 0);
+    if (!view)
+        return false;
+    *data = view->buf;
+    *count = view->shape[0];
+    return true;
 }
 
 bool take_output_table(call *self, const char *name, int64_t length, double **data) {

@@ -22,27 +22,23 @@ bool call_begin(call *self, const char *function, PyObject *const *arguments, Py
     return false;
 }
 
-bool call_end(call *self, vqd_status status) {
-    if (self->torch_state && status == VQD_OK && !PyErr_Occurred())
+/* Not Py_RETURN_NONE: in the headers of CPython 3.12 it counts no reference even for the Limited
+ * API of 3.11, where None has a count. */
+PyObject *call_end(call *self, int status) {
+    if (self->torch_state && status == VQD_OK)
         advance_torch_state(self);
     while (self->held > 0)
         PyBuffer_Release(&self->buffers[--self->held]);
     Py_CLEAR(self->capsule);
     Py_CLEAR(self->bit_generator);
     switch (status) {
-    case VQD_OK: return !PyErr_Occurred();
-    case VQD_TYPE_ERROR: PyErr_SetString(PyExc_TypeError, self->context.message); return false;
-    case VQD_MEMORY_ERROR: PyErr_SetString(PyExc_MemoryError, self->context.message); return false;
-    case VQD_VALUE_ERROR: break;
+    case VQD_OK: return Py_NewRef(Py_None);
+    case VQD_TYPE_ERROR: PyErr_SetString(PyExc_TypeError, self->context.message); break;
+    case VQD_MEMORY_ERROR: PyErr_SetString(PyExc_MemoryError, self->context.message); break;
+    case VQD_VALUE_ERROR: PyErr_SetString(PyExc_ValueError, self->context.message); break;
+    default: break; /* RAISED */
     }
-    PyErr_SetString(PyExc_ValueError, self->context.message);
-    return false;
-}
-
-/* Not Py_RETURN_NONE: in the headers of CPython 3.12 it counts no reference even for the Limited
- * API of 3.11, where None has a count. */
-PyObject *call_result(call *self, vqd_status status) {
-    return call_end(self, status) ? Py_NewRef(Py_None) : NULL;
+    return NULL;
 }
 
 static PyObject *take(call *self) {

@@ -12,6 +12,7 @@
 enum {
     MAX_BUFFERS = 8, /* schedule_logs has most */
     ANY_LENGTH = -1, /* of a table */
+    RAISED = -1,     /* in place of a vqd_status: an exception is set */
 };
 
 typedef struct call {
@@ -39,13 +40,9 @@ typedef struct array_argument {
 bool call_begin(call *self, const char *function, PyObject *const *arguments, Py_ssize_t count,
                 Py_ssize_t least, Py_ssize_t most);
 
-/* Advances the torch_state, if all went well, and releases the buffers and the BitGenerator.
- * Returns true, or false with an exception set: the one already set, or the one that `status` calls
- * for. */
-bool call_end(call *self, vqd_status status);
-
-/* call_end for a function that returns None: that, or NULL. */
-PyObject *call_result(call *self, vqd_status status);
+/* Ends a call, with a vqd_status or RAISED: advances the torch_state, if all went well, and
+ * releases the buffers and the BitGenerator. Returns None, or NULL with an exception set. */
+PyObject *call_end(call *self, int status);
 
 bool take_int64(call *self, const char *name, int64_t *value);
 bool take_double(call *self, const char *name, double *value);
@@ -60,6 +57,10 @@ bool take_schedule(call *self, vqd_schedule *schedule);
 /* A float64 table to write: one-dimensional, contiguous, of `length` elements. */
 bool take_output_table(call *self, const char *name, int64_t length, double **data);
 
+/* A vector of int64, contiguous, of `length` elements or, at ANY_LENGTH, of any number. */
+bool take_timesteps(call *self, const char *name, int64_t length, const int64_t **data,
+                    int64_t *count);
+
 /* Arrays of up to three axes and any strides. Element types that vqd_dtype lacks are refused
  * here, all else is left to the C ABI. */
 bool take_input(call *self, const array_argument *argument, vqd_tensor *tensor);
@@ -69,9 +70,10 @@ bool take_output(call *self, const array_argument *argument, vqd_tensor *tensor)
  * 5056 bytes of a state of torch. */
 bool take_engine(call *self, vqd_mt19937 **engine);
 
-/* A source of Gumbel noise: uniforms in an array of three axes, an engine, or a BitGenerator of
- * numpy.random, whose lock the caller has to hold. */
-bool take_noise(call *self, vqd_tensor *storage, vqd_noise *noise);
+/* The method of a draw by its name, then its noise. For Gumbel noise that is uniforms in an array
+ * of three axes, an engine, or a BitGenerator of numpy.random, whose lock the caller has to hold;
+ * for inverse_cdf uniforms in an array of two axes. */
+bool take_draw(call *self, vqd_tensor *storage, vqd_draw *draw);
 
 /* Writes the engine of a call back to its torch_state. */
 void advance_torch_state(call *self);

@@ -1,5 +1,5 @@
-/* One function of Python for each of vqdiffusion.h: take the arguments, let go of the GIL, call,
- * turn the status into an exception. */
+/* The functions of Python, one for each of vqdiffusion.h. Each takes the arguments, lets go of the
+ * GIL and calls; module.c makes both ends of the call, from the list below. */
 #ifndef VQD_FUNCTIONS_H
 #define VQD_FUNCTIONS_H
 
@@ -10,21 +10,49 @@
 #define INTEGER "of an integer type"
 #define RESULT "float32 or float64"
 
-#define WITHOUT_GIL(statement) \
-    Py_BEGIN_ALLOW_THREADS \
-    statement; \
-    Py_END_ALLOW_THREADS
+#define SCHEDULE "num_classes, alpha_cumulative, gamma_cumulative, "
 
-typedef PyObject *native_function(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+/* Each function is declared here and nowhere else: its name, the smallest and the largest number
+ * of its arguments, and their names for inspect. _native.pyi documents them. */
+#define NATIVE_FUNCTIONS(FUNCTION) \
+    FUNCTION(alpha_schedules, 5, 5, "num_timesteps, start, end, alpha, alpha_cumulative") \
+    FUNCTION(gamma_schedules, 5, 5, "num_timesteps, start, end, gamma, gamma_cumulative") \
+    FUNCTION(schedule_check, 3, 3, "num_classes, alpha_cumulative, gamma_cumulative") \
+    FUNCTION(schedule_logs, 9, 9, \
+             SCHEDULE "log_alpha, log_beta, log_gamma, log_alpha_cumulative, " \
+                      "log_beta_cumulative, log_gamma_cumulative") \
+    FUNCTION(step_coefficients, 6, 6, SCHEDULE "timesteps, previous_timesteps, out") \
+    FUNCTION(q_posterior, 8, 9, SCHEDULE "t, s, log_p_x_0, x_t, out, num_threads=0") \
+    FUNCTION(log_transition_rows, 8, 9, \
+             SCHEDULE "t, cumulative, x_t, log_onehot_x_t, out, num_threads=0") \
+    FUNCTION(apply_cumulative_transitions, 6, 7, SCHEDULE "t, q, out, num_threads=0") \
+    FUNCTION(index_to_log_onehot, 3, 4, "x, num_classes, out, num_threads=0") \
+    FUNCTION(step, 10, 12, \
+             SCHEDULE "t, s, model_output, sample, method, noise, prev_sample, guidance=None, " \
+                      "num_threads=0") \
+    FUNCTION(plan, 8, 9, SCHEDULE "t, s, sample, uniforms, needed, num_threads=0") \
+    FUNCTION(check_model_output, 1, 2, "model_output, num_threads=0") \
+    FUNCTION(q_sample, 7, 8, SCHEDULE "x_0, timesteps, uniforms, out, num_threads=0") \
+    FUNCTION(gumbel_noised, 3, 4, "logits, uniforms, out, num_threads=0") \
+    FUNCTION(guide, 4, 5, "log_p_uncond, log_p_cond, scale, out, num_threads=0") \
+    FUNCTION(truncate, 4, 5, "log_p, rate, floor, out, num_threads=0")
 
-native_function native_alpha_schedules, native_gamma_schedules;
-native_function native_schedule_check, native_schedule_logs, native_transition;
-native_function native_q_posterior, native_log_transition_rows, native_apply_cumulative_transitions;
-native_function native_index_to_log_onehot;
-native_function native_step_gumbel, native_step_inverse_cdf, native_plan_inverse_cdf,
-    native_complete_inverse_cdf;
-native_function native_check_model_output, native_q_sample, native_gumbel_noised;
-native_function native_guide, native_truncate, native_guided_step_gumbel,
-    native_guided_step_inverse_cdf;
+/* Each returns what vqdiffusion.h has returned, or RAISED with an exception set. */
+#define DECLARE(name, least, most, parameters) int native_##name(call *self);
+NATIVE_FUNCTIONS(DECLARE)
+#undef DECLARE
+
+/* Returns from a function above with the status of a call, made without the GIL. */
+#define RETURN_WITHOUT_GIL(expression) \
+    do { \
+        vqd_status status; \
+        Py_BEGIN_ALLOW_THREADS \
+        status = expression; \
+        Py_END_ALLOW_THREADS \
+        return (int)status; \
+    } while (0)
+
+/* The names of the columns of step_coefficients, a tuple; NULL with an exception set. */
+PyObject *step_coefficient_names(void);
 
 #endif

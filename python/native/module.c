@@ -30,51 +30,34 @@ static PyObject *supported_cpus(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED
     return tuple;
 }
 
-/* The documentation is in _native.pyi and vqdiffusion.h; the strings here are signatures for
- * inspect. */
-#define SCHEDULE "num_classes, alpha_cumulative, gamma_cumulative, "
-#define GUIDED_OUTPUT "log_p_uncond, log_p_cond, guidance_scale, truncation_rate, floor, "
-#define FUNCTION(name, parameters) \
-    {#name, (PyCFunction)(void (*)(void))native_##name, METH_FASTCALL, \
-     #name "(" parameters "/)\n--\n\nSee vqd_" #name " in vqdiffusion.h."}
+/* Both ends of a call of each function. */
+#define WRAP(name, least, most, parameters) \
+    static PyObject *call_##name(PyObject *Py_UNUSED(module), PyObject *const *arguments, \
+                                 Py_ssize_t count) { \
+        call self; \
+        const bool begun = call_begin(&self, #name, arguments, count, least, most); \
+        return call_end(&self, begun ? native_##name(&self) : RAISED); \
+    }
+NATIVE_FUNCTIONS(WRAP)
+
+/* The first line of a documentation is a signature for inspect. */
+#define ENTRY(name, least, most, parameters) \
+    {#name, (PyCFunction)(void (*)(void))call_##name, METH_FASTCALL, \
+     #name "(" parameters ", /)\n--\n\nSee vqd_" #name " in vqdiffusion.h."},
 
 static PyMethodDef functions[] = {
     {"version", version, METH_NOARGS, "version()\n--\n\nVersion of the library, such as '0.1.0'."},
     {"supported_cpus", supported_cpus, METH_NOARGS,
      "supported_cpus()\n--\n\nCPU levels that this machine can run, lowest first."},
-    FUNCTION(alpha_schedules, "num_timesteps, start, end, alpha, alpha_cumulative, "),
-    FUNCTION(gamma_schedules, "num_timesteps, start, end, gamma, gamma_cumulative, "),
-    FUNCTION(schedule_check, SCHEDULE),
-    FUNCTION(schedule_logs,
-             SCHEDULE "log_alpha, log_beta, log_gamma, "
-                      "log_alpha_cumulative, log_beta_cumulative, log_gamma_cumulative, "),
-    FUNCTION(transition, SCHEDULE "s, t, "),
-    FUNCTION(q_posterior, SCHEDULE "t, s, log_p_x_0, x_t, out, num_threads=0, "),
-    FUNCTION(log_transition_rows,
-             SCHEDULE "t, cumulative, x_t, log_onehot_x_t, out, num_threads=0, "),
-    FUNCTION(apply_cumulative_transitions, SCHEDULE "t, q, out, num_threads=0, "),
-    FUNCTION(index_to_log_onehot, "x, num_classes, out, num_threads=0, "),
-    FUNCTION(step_gumbel,
-             SCHEDULE "t, s, model_output, sample, uniforms, prev_sample, num_threads=0, "),
-    FUNCTION(step_inverse_cdf,
-             SCHEDULE "t, s, model_output, sample, uniforms, prev_sample, num_threads=0, "),
-    FUNCTION(plan_inverse_cdf, SCHEDULE "t, s, sample, uniforms, needed, num_threads=0, "),
-    FUNCTION(complete_inverse_cdf,
-             SCHEDULE "t, s, model_output, sample, uniforms, prev_sample, num_threads=0, "),
-    FUNCTION(check_model_output, "model_output, num_threads=0, "),
-    FUNCTION(q_sample, SCHEDULE "x_0, timesteps, uniforms, out, num_threads=0, "),
-    FUNCTION(gumbel_noised, "logits, uniforms, out, num_threads=0, "),
-    FUNCTION(guide, "log_p_uncond, log_p_cond, scale, out, num_threads=0, "),
-    FUNCTION(truncate, "log_p, rate, floor, out, num_threads=0, "),
-    FUNCTION(guided_step_gumbel,
-             SCHEDULE "t, s, " GUIDED_OUTPUT "sample, uniforms, prev_sample, num_threads=0, "),
-    FUNCTION(guided_step_inverse_cdf,
-             SCHEDULE "t, s, " GUIDED_OUTPUT "sample, uniforms, prev_sample, num_threads=0, "),
+    NATIVE_FUNCTIONS(ENTRY) /* and the end: */
     {NULL, NULL, 0, NULL},
 };
 
 static int set_up(PyObject *module) {
-    return PyModule_AddStringConstant(module, "cpu", VQD_CPU);
+    PyObject *names = step_coefficient_names();
+    const int failed = !names || PyModule_AddObjectRef(module, "step_coefficient_names", names) < 0;
+    Py_XDECREF(names);
+    return failed ? -1 : PyModule_AddStringConstant(module, "cpu", VQD_CPU);
 }
 
 /* Headers for the Limited API of 3.11 lack these two slots, but the interpreter that loads the

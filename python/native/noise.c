@@ -1,4 +1,4 @@
-/* Where Gumbel noise comes from. */
+/* How a step draws, and where its noise comes from. */
 #include "call.h"
 
 #include <string.h>
@@ -56,18 +56,48 @@ static void *take_bit_generator(call *self, const array_argument *argument) {
     return NULL;
 }
 
-bool take_noise(call *self, vqd_tensor *storage, vqd_noise *noise) {
+static bool take_method(call *self, int32_t *method) {
+    PyObject *object = *self->next++;
+    self->left--;
+    if (!PyUnicode_Check(object)) {
+        PyObject *type_name = PyType_GetName(Py_TYPE(object));
+        if (type_name) {
+            PyErr_Format(PyExc_TypeError, "method must be a str, not %U", type_name);
+            Py_DECREF(type_name);
+        }
+        return false;
+    }
+    if (PyUnicode_CompareWithASCIIString(object, "inverse_cdf") == 0)
+        *method = VQD_INVERSE_CDF;
+    else if (PyUnicode_CompareWithASCIIString(object, "gumbel") == 0)
+        *method = VQD_GUMBEL;
+    else
+        PyErr_Format(PyExc_ValueError, "method must be 'gumbel' or 'inverse_cdf', not %R", object);
+    return *method != 0;
+}
+
+static bool take_gumbel_noise(call *self, vqd_tensor *storage, vqd_draw *draw) {
     static const array_argument uniforms = {"uniforms", "float32 or float64",
                                             "(batch, rows, pixels)"};
     PyObject *object = *self->next;
-    memset(noise, 0, sizeof *noise);
     if (!PyObject_CheckBuffer(object)) {
-        noise->fill = fill_uniforms;
-        noise->fill_context = take_bit_generator(self, &uniforms);
-        return noise->fill_context != NULL;
+        draw->fill = fill_uniforms;
+        draw->fill_context = take_bit_generator(self, &uniforms);
+        return draw->fill_context != NULL;
     }
     if (is_vector(object))
-        return take_engine(self, &noise->engine);
-    noise->uniforms = storage;
+        return take_engine(self, &draw->engine);
+    draw->uniforms = storage;
+    return take_input(self, &uniforms, storage);
+}
+
+bool take_draw(call *self, vqd_tensor *storage, vqd_draw *draw) {
+    static const array_argument uniforms = {"uniforms", "float64", "(batch, pixels)"};
+    memset(draw, 0, sizeof *draw);
+    if (!take_method(self, &draw->method))
+        return false;
+    if (draw->method == VQD_GUMBEL)
+        return take_gumbel_noise(self, storage, draw);
+    draw->uniforms = storage;
     return take_input(self, &uniforms, storage);
 }

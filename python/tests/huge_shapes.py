@@ -7,7 +7,7 @@ import sys
 import time
 
 import numpy as np
-from native_calls import FUNCTIONS, OUTPUTS, arguments
+from native_calls import FUNCTIONS, OUTPUTS, arguments, call
 
 import vqdiffusion
 from vqdiffusion import VQDiffusionScheduler, _native
@@ -61,6 +61,8 @@ def reshaped(function, name, value, batch, pixels):
     """The shape of an argument for grids of another shape; None for what is no tensor."""
     if not isinstance(value, np.ndarray) or value.ndim < 2 and name != "timesteps":
         return None
+    if function == "step_coefficients":  # it has no pixels
+        return None
     if name == "timesteps":
         return (batch,)
     if function == "complete_inverse_cdf" and name == "model_output":
@@ -79,7 +81,6 @@ def native(table):
         ]
         if not tensors:
             continue
-        call = getattr(_native, function)
         for batch, pixels in GRIDS:
             for make in plain, repeated:
                 for threads in 0, 1:
@@ -97,14 +98,14 @@ def native(table):
                     if "num_threads" in changed:
                         changed["num_threads"] = threads
                     label = f"_native.{function} {(batch, pixels)} {make.__name__} {threads}"
-                    table.run(label, lambda: call(*changed.values()))  # noqa: B023
+                    table.run(label, lambda: call(function, changed))  # noqa: B023
             if len(tensors) > 1:
                 for name in tensors:
                     shape = reshaped(function, name, named[name], batch, pixels)
                     kind = repeated if name == "timesteps" else plain
-                    one = list((named | {name: kind(shape, named[name].dtype)}).values())
+                    one = named | {name: kind(shape, named[name].dtype)}
                     label = f"_native.{function} {name} {shape}"
-                    table.run(label, lambda: call(*one), (ValueError, MemoryError))  # noqa: B023
+                    table.run(label, lambda: call(function, one), (ValueError, MemoryError))  # noqa: B023
 
 
 def any_axis(table):

@@ -36,13 +36,18 @@ def inputs(kind):
     return log_p, classes, of_classes, of_pixels
 
 
+def run(name, *arguments):
+    """Calls the native function, `step` in several ways."""
+    getattr(_native, "step" if "step" in name else name)(*arguments)
+
+
 def results(kind, num_threads):
     """Results by name: integers are tokens, the rest log-probabilities."""
     log_p, x, of_classes, of_pixels = inputs(kind)
     wide = np.float64 if log_p.dtype == np.float64 else np.float32
     onehot = np.where(np.arange(K + 1)[:, None] == x[:, None], 0, np.log(1e-30)).astype(wide)
     step = *SCHEDULE, T_NOW, T_EARLIER
-    guided = log_p[:, ::-1], log_p, 3.0, 0.86, -70.0
+    guided = log_p[:, ::-1], 3.0, 0.86, -70.0
 
     def rows(count):
         return np.empty((B, count, N), wide)
@@ -54,30 +59,32 @@ def results(kind, num_threads):
         "q_posterior": (*step, log_p, x, rows(K + 1)),
         "log_transition_rows": (*SCHEDULE, T_NOW, True, x, onehot, rows(K)),
         "apply_cumulative_transitions": (*SCHEDULE, T_NOW, log_p, rows(K + 1)),
-        "step_gumbel": (*step, log_p, x, of_classes, grid()),
-        "step_inverse_cdf": (*step, log_p, x, of_pixels, grid()),
-        "plan_inverse_cdf": (*step, x, of_pixels, grid(bool)),
+        "step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), None),
+        "step_inverse_cdf": (*step, log_p, x, "inverse_cdf", of_pixels, grid(), None),
+        "plan": (*step, x, of_pixels, grid(bool)),
         "q_sample": (*SCHEDULE, x, np.arange(B) + 5, of_pixels, grid()),
         "gumbel_noised": (log_p, of_classes[:, 1:], rows(K)),
         "guide": (log_p[:, ::-1], log_p, 3.0, rows(K)),
         "truncate": (log_p, 0.86, -70.0, rows(K)),
-        "guided_step_gumbel": (*step, *guided, x, of_classes, grid()),
-        "guided_step_inverse_cdf": (*step, *guided, x, of_pixels, grid()),
+        "guided_step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), guided),
+        "guided_step_inverse_cdf": (*step, log_p, x, "inverse_cdf", of_pixels, grid(), guided),
     }
     found = {}
     for name, arguments in calls.items():
-        getattr(_native, name)(*arguments, num_threads)
-        found[name] = arguments[-1]
+        run(name, *arguments, num_threads)
+        found[name] = arguments[-2 if "step" in name else -1]
     clean = grid()
-    _native.step_gumbel(*SCHEDULE, 0, -1, log_p, None, of_classes[:, :-1], clean, num_threads)
+    _native.step(
+        *SCHEDULE, 0, -1, log_p, None, "gumbel", of_classes[:, :-1], clean, None, num_threads
+    )
     found["step_gumbel at 0"] = clean
     clean = grid()
-    _native.step_inverse_cdf(*SCHEDULE, 0, -1, log_p, None, of_pixels, clean, num_threads)
+    _native.step(*SCHEDULE, 0, -1, log_p, None, "inverse_cdf", of_pixels, clean, None, num_threads)
     found["step_inverse_cdf at 0"] = clean
-    needed = found["plan_inverse_cdf"]
+    needed = found["plan"]
     completed = grid()
     columns = log_p.transpose(0, 2, 1)[needed].T
-    _native.complete_inverse_cdf(*step, columns, x, of_pixels, completed, num_threads)
+    _native.step(*step, columns, x, "inverse_cdf", of_pixels, completed, None, num_threads)
     found["complete_inverse_cdf"] = completed
     return found
 

@@ -1,5 +1,5 @@
 """A good call of every function of the native module, as named arguments in order, for tests to
-break one of them.
+break one of them. `step` has one for each way of drawing.
 """
 
 import inspect
@@ -19,14 +19,14 @@ OUTPUTS = {
         for suffix in ("", "_cumulative")
         for rate in ("alpha", "beta", "gamma")
     ],
-    "transition": [],
+    "step_coefficients": ["out"],
     "q_posterior": ["out"],
     "log_transition_rows": ["out"],
     "apply_cumulative_transitions": ["out"],
     "index_to_log_onehot": ["out"],
     "step_gumbel": ["prev_sample"],
     "step_inverse_cdf": ["prev_sample"],
-    "plan_inverse_cdf": ["needed"],
+    "plan": ["needed"],
     "complete_inverse_cdf": ["prev_sample"],
     "check_model_output": [],
     "q_sample": ["out"],
@@ -37,6 +37,20 @@ OUTPUTS = {
     "guided_step_inverse_cdf": ["prev_sample"],
 }  # fmt: skip
 FUNCTIONS = list(OUTPUTS)
+
+SCHEDULE = "num_classes", "alpha_cumulative", "gamma_cumulative"
+GUIDED = "log_p_uncond", "log_p_cond", "guidance_scale", "truncation_rate", "floor"
+DRAWN = "sample", "uniforms", "prev_sample", "num_threads"
+# The names of the arguments of a step: those of the tuple `guidance` stand for themselves, and
+# `noise` is called as in errors.
+STEPS = {
+    "step_gumbel": (*SCHEDULE, "t", "s", "model_output", *DRAWN),
+    "step_inverse_cdf": (*SCHEDULE, "t", "s", "model_output", *DRAWN),
+    "complete_inverse_cdf": (*SCHEDULE, "t", "s", "model_output", *DRAWN),
+    "guided_step_gumbel": (*SCHEDULE, "t", "s", *GUIDED, *DRAWN),
+    "guided_step_inverse_cdf": (*SCHEDULE, "t", "s", *GUIDED, *DRAWN),
+}
+STEP_PARAMETERS = tuple(inspect.signature(_native.step).parameters)
 
 
 def arguments(function, seed=0):
@@ -87,6 +101,7 @@ def arguments(function, seed=0):
         "sample": classes,
         "x_0": classes,
         "timesteps": rng.integers(0, T, size=B),
+        "previous_timesteps": np.array([4, -1, 0]),
         "log_onehot_x_t": onehot,
         "prev_sample": junk(B, N, dtype=np.int64),
         "needed": junk(B, N, dtype=bool),
@@ -100,12 +115,15 @@ def arguments(function, seed=0):
     ):  # with every column needed, also where another class is shown
         values["uniforms"] = rng.uniform(0.97, 1, shape)
         values["model_output"] = log_p.transpose(1, 0, 2).reshape(K, B * N)
+    if function == "step_coefficients":
+        values["timesteps"] = np.array([6, 9, 1])
     if function == "index_to_log_onehot":
         values["num_classes"] = K + 1
     if function in ("alpha_schedules", "gamma_schedules"):
         cumulative = function.replace("schedules", "cumulative")
         values[cumulative] = junk(T + 1, dtype=np.float64)
     values["out"] = {
+        "step_coefficients": junk(3, len(_native.step_coefficient_names), dtype=np.float64),
         "q_posterior": junk(B, K + 1, N),
         "apply_cumulative_transitions": junk(B, K + 1, N),
         "index_to_log_onehot": junk(B, K + 1, N),
@@ -115,11 +133,29 @@ def arguments(function, seed=0):
         "guide": junk(B, K, N),
         "truncate": junk(B, K, N),
     }.get(function)
-    return {name: values[name] for name in inspect.signature(getattr(_native, function)).parameters}
+    names = STEPS.get(function) or inspect.signature(native(function)).parameters
+    return {name: values[name] for name in names}
+
+
+def native(function):
+    """The function of the native module."""
+    return getattr(_native, "step" if function in STEPS else function)
+
+
+def positional(function, named):
+    """The arguments as the function takes them."""
+    if function not in STEPS:
+        return list(named.values())
+    of_step = named | {"method": "gumbel" if function.endswith("gumbel") else "inverse_cdf"}
+    of_step |= {"noise": named["uniforms"], "guidance": None}
+    if "log_p_cond" in named:
+        uncond, of_step["model_output"], *numbers = (named[name] for name in GUIDED)
+        of_step["guidance"] = (uncond, *numbers)
+    return [of_step[name] for name in STEP_PARAMETERS]
 
 
 def call(function, named):
-    return getattr(_native, function)(*named.values())
+    return native(function)(*positional(function, named))
 
 
 def array_names(function):

@@ -371,7 +371,9 @@ def test_uniforms_that_are_none(bad):
         _native.gumbel_noised(logits, uniforms, np.empty_like(logits))
     schedule = VQDiffusionScheduler(5)._schedule
     with pytest.raises(ValueError, match="uniforms"):
-        _native.step_gumbel(*schedule, 0, -1, logits, None, uniforms, np.empty((1, 20), np.int64))
+        _native.step(
+            *schedule, 0, -1, logits, None, "gumbel", uniforms, np.empty((1, 20), np.int64)
+        )
 
 
 def test_more_classes_than_indices_can_name():

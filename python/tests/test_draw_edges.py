@@ -16,7 +16,9 @@ def draw(log_p, uniforms, x=None, t=0, alpha=CLEAN[0], gamma=CLEAN[1]):
     sample = None if x is None else np.full((1, points), x)
     drawn = np.full((1, points), -7)
     grid = np.array(uniforms, np.float64)[None]
-    _native.step_inverse_cdf(classes, alpha, gamma, t, t - 1, model_output, sample, grid, drawn, 1)
+    _native.step(
+        classes, alpha, gamma, t, t - 1, model_output, sample, "inverse_cdf", grid, drawn, None, 1
+    )
     return drawn[0]
 
 

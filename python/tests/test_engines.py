@@ -46,8 +46,8 @@ def draw(log_p, t, sample, engine, alpha=ALPHA, gamma=GAMMA, threads=1):
     ours, given = np.empty((2, batch, pixels), np.int64)
     schedule = classes, alpha, gamma
     engine = engine.copy()
-    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, engine, ours, threads)
-    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, uniforms, given, threads)
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", engine, ours, None, threads)
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", uniforms, given, None, threads)
     np.testing.assert_array_equal(
         engine, np.append(twin.state["state"]["key"], twin.state["state"]["pos"])
     )
@@ -289,8 +289,17 @@ def test_a_bad_column_leaves_the_engine_alone(rng, of_torch, inner, bad):
         engine = torch_state(engine)
     before = engine.copy()
     with pytest.raises(ValueError, match="model_output"):
-        _native.step_gumbel(
-            150, ALPHA, GAMMA, 50, 49, log_p, random_classes(rng, 1, 150, 1000), engine, out
+        _native.step(
+            150,
+            ALPHA,
+            GAMMA,
+            50,
+            49,
+            log_p,
+            random_classes(rng, 1, 150, 1000),
+            "gumbel",
+            engine,
+            out,
         )
     assert (out == -7).all()
     np.testing.assert_array_equal(engine, before)
@@ -314,13 +323,13 @@ def test_a_state_of_torch(rng, classes, position):
     log_p, sample = columns("normalised", rng, 1, classes, 40), random_classes(rng, 1, classes, 40)
     engine = engine_of(rng.integers(0, 2**32, 624, np.uint32), position)
     state, (ours, expected) = torch_state(engine), np.empty((2, 1, 40), np.int64)
-    _native.step_gumbel(classes, ALPHA, GAMMA, 50, 49, log_p, sample, state, ours)
-    _native.step_gumbel(classes, ALPHA, GAMMA, 50, 49, log_p, sample, engine, expected)
+    _native.step(classes, ALPHA, GAMMA, 50, 49, log_p, sample, "gumbel", state, ours)
+    _native.step(classes, ALPHA, GAMMA, 50, 49, log_p, sample, "gumbel", engine, expected)
     np.testing.assert_array_equal(ours, expected)
     np.testing.assert_array_equal(state, torch_state(engine))
-    guided = classes, ALPHA, GAMMA, 50, 49, None, log_p, 1.0, 0.9, -70.0, sample
-    _native.guided_step_gumbel(*guided, state, ours)
-    _native.guided_step_gumbel(*guided, engine, expected)
+    guided, guidance = (classes, ALPHA, GAMMA, 50, 49, log_p, sample), (None, 1.0, 0.9, -70.0)
+    _native.step(*guided, "gumbel", state, ours, guidance)
+    _native.step(*guided, "gumbel", engine, expected, guidance)
     np.testing.assert_array_equal(ours, expected)
     np.testing.assert_array_equal(state, torch_state(engine))
 
@@ -349,12 +358,12 @@ def test_bad_engines(rng):
     ):
         before = bad.copy()
         with pytest.raises(error, match=says):
-            _native.step_gumbel(30, ALPHA, GAMMA, 50, 49, log_p, sample, bad, out)
+            _native.step(30, ALPHA, GAMMA, 50, 49, log_p, sample, "gumbel", bad, out)
         np.testing.assert_array_equal(bad, before)
     read_only = torch_state(engine)
     read_only.flags.writeable = False
     with pytest.raises(ValueError, match="engine must be writable"):
-        _native.step_gumbel(30, ALPHA, GAMMA, 50, 49, log_p, sample, read_only, out)
+        _native.step(30, ALPHA, GAMMA, 50, 49, log_p, sample, "gumbel", read_only, out)
     assert (out == -7).all()
 
 
@@ -377,7 +386,7 @@ if sys.argv[1] != "all":
     resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20,) * 2)
 schedule = [table(100)[1][:100] for table in (alpha_schedules, gamma_schedules)]
 try:
-    _native.step_gumbel(classes, *schedule, 50, 49, log_p, sample, engine, out, 1)
+    _native.step(classes, *schedule, 50, 49, log_p, sample, "gumbel", engine, out, None, 1)
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(line for line in status if line.startswith("VmPeak"))
     print((1024 * int(peak.split()[1]) - used) >> 20, *out[0, ::1000], *engine[::100])
@@ -412,5 +421,7 @@ def test_a_state_that_nothing_was_drawn_from_keeps_its_bytes(fresh):
         state[16:24] = 0
     before = state.copy()
     empty, none = np.zeros((1, 70, 0), np.float32), np.zeros((1, 0), np.int64)
-    _native.step_gumbel(70, ALPHA, GAMMA, 50, 49, empty, none, state, np.empty((1, 0), np.int64), 1)
+    _native.step(
+        70, ALPHA, GAMMA, 50, 49, empty, none, "gumbel", state, np.empty((1, 0), np.int64), None, 1
+    )
     np.testing.assert_array_equal(state, before)

@@ -189,15 +189,24 @@ def test_an_engine_that_the_race_has_to_go_back_to(rng, t):
     engines[:, :624], engines[:, 624] = untempered(words), 0
     expected, result = np.empty((2, 1, pixels), np.int64)
     log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
-    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, engines[0], expected, 0)
-    _native.guided_step_gumbel(
-        *schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, engines[1], result, 0
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", engines[0], expected, None, 0)
+    _native.step(
+        *schedule,
+        t,
+        t - 1,
+        cond,
+        sample,
+        "gumbel",
+        engines[1],
+        result,
+        (uncond, 5.0, 0.86, -70.0),
+        0,
     )
     np.testing.assert_array_equal(result, expected)
     np.testing.assert_array_equal(*engines)
     # The uniforms were those meant.
     u = (rows[None, : classes + (t > 0)] & 0xFFFFFF).astype(np.float32) * np.float32(2**-24)
-    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, u, result, 0)
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", u, result, None, 0)
     np.testing.assert_array_equal(result, expected)
 
 
@@ -221,9 +230,9 @@ def test_uniforms_of_one(rng, dtype, noise, t):
     with np.errstate(divide="ignore"):
         expected = np.argmax(np.log(probabilities) + gumbel(u), axis=1)
     result = np.empty((2, batch, pixels), np.int64)
-    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, u, result[0], 0)
-    _native.guided_step_gumbel(
-        *schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, u, result[1], 0
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", u, result[0], None, 0)
+    _native.step(
+        *schedule, t, t - 1, cond, sample, "gumbel", u, result[1], (uncond, 5.0, 0.86, -70.0), 0
     )
     np.testing.assert_array_equal(result[0], expected)
     np.testing.assert_array_equal(result[1], expected)
@@ -247,9 +256,9 @@ def test_scores_that_hardly_ever_are_the_best(rng, t, given):
     )
     expected, result = np.empty((2, batch, pixels), np.int64)
     log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
-    _native.step_gumbel(*schedule, t, t - 1, log_p, sample, source, expected, 0)
-    _native.guided_step_gumbel(
-        *schedule, t, t - 1, uncond, cond, 5.0, 0.86, -70.0, sample, source, result, 0
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", source, expected, None, 0)
+    _native.step(
+        *schedule, t, t - 1, cond, sample, "gumbel", source, result, (uncond, 5.0, 0.86, -70.0), 0
     )
     np.testing.assert_array_equal(result, expected)
 
@@ -273,10 +282,19 @@ def test_the_three_calls_in_one_where_it_is_not_worth_one_pass(rng):
     cond, schedule = random_log_p(rng, 2, 60, 50), scheduler._schedule
     u = rng.random((2, 61, 50))
     expected, result = np.empty((2, 2, 50), np.int64)
-    _native.step_gumbel(
-        *schedule, 9, 8, vqdiffusion.truncate(cond, 0.9, -70), sample, u, expected, 0
+    _native.step(
+        *schedule,
+        9,
+        8,
+        vqdiffusion.truncate(cond, 0.9, -70),
+        sample,
+        "gumbel",
+        u,
+        expected,
+        None,
+        0,
     )
-    _native.guided_step_gumbel(*schedule, 9, 8, None, cond, 1.0, 0.9, -70.0, sample, u, result, 0)
+    _native.step(*schedule, 9, 8, cond, sample, "gumbel", u, result, (None, 1.0, 0.9, -70.0), 0)
     np.testing.assert_array_equal(result, expected)
 
 

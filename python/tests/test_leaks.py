@@ -6,9 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from native_calls import FUNCTIONS, OUTPUTS, arguments
-
-from vqdiffusion import _native
+from native_calls import FUNCTIONS, OUTPUTS, arguments, native, positional
 
 CALLS = 100_000
 LIMIT = 256 << 10  # bytes
@@ -18,7 +16,7 @@ def wide(function):
     """Arguments of a good call, of more pixels: a block of scratch is some hundred bytes then."""
     named = arguments(function)
     for name, value in named.items():
-        if isinstance(value, np.ndarray) and value.ndim > 1:
+        if isinstance(value, np.ndarray) and value.ndim > 1 and function != "step_coefficients":
             named[name] = np.tile(value, 16)
     return named
 
@@ -65,7 +63,7 @@ def every_call():
             good.append(from_an_engine(function))
         for named in good:
             for each in [named, *broken(function, named)]:
-                yield getattr(_native, function), tuple(each.values())
+                yield native(function), tuple(positional(function, each))
 
 
 def resident():

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+import level_results
 import numpy as np
 import pytest
 from level_results import B, INPUTS, K, N, SCHEDULE, T_EARLIER, T_NOW, inputs, results
@@ -73,14 +74,14 @@ def test_threads_are_started_for_input_of_this_size(name, monkeypatch):
     """Else the test above would say nothing. Time that the process used and this thread did not is
     that of others.
     """
-    native, others = getattr(_native, name), {}
+    run, others = level_results.run, {}
 
-    def timed(*arguments):
+    def timed(called, *arguments):
         before = time.process_time_ns() - time.thread_time_ns()
-        native(*arguments)
-        others[name] = time.process_time_ns() - time.thread_time_ns() - before
+        run(called, *arguments)
+        others[called] = time.process_time_ns() - time.thread_time_ns() - before
 
-    monkeypatch.setattr(_native, name, timed)
+    monkeypatch.setattr(level_results, "run", timed)
     for num_threads in (2, 3, 8):
         for _ in range(
             20
@@ -216,7 +217,7 @@ def test_inverse_cdf_tokens_are_those_of_the_uniform_up_to_near_ties(of_levels, 
                 for shift in (-1e-6, 1e-6)
             ]
             assert min(near) <= tokens[b, n] <= max(near), (level, b, n)
-        read = of_levels[level][f"{kind}/plan_inverse_cdf"]
+        read = of_levels[level][f"{kind}/plan"]
         assert 0.5 < read.mean() < 1
 
 
@@ -232,6 +233,6 @@ def test_guided_tokens_of_all_levels_are_the_same_but_for_near_ties(of_levels, m
 def test_what_is_decided_without_the_model_is_the_same_on_every_level(of_levels):
     for level in LEVELS[:-1]:
         for kind in INPUTS:
-            for name in ("plan_inverse_cdf", "q_sample"):
+            for name in ("plan", "q_sample"):
                 key = f"{kind}/{name}"
                 np.testing.assert_array_equal(of_levels[level][key], of_levels[LEVELS[-1]][key])

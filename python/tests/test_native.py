@@ -25,6 +25,7 @@ from native_calls import (
     EVERY_TENSOR,
     FUNCTIONS,
     OUTPUTS,
+    STEP_PARAMETERS,
     B,
     K,
     N,
@@ -32,6 +33,8 @@ from native_calls import (
     arguments,
     array_names,
     call,
+    native,
+    positional,
 )
 
 import vqdiffusion
@@ -76,14 +79,14 @@ def test_stub_has_the_parameters(function):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_number_of_arguments(function):
-    named = arguments(function)
-    too_few = list(named.values())[: -2 if "num_threads" in named else -1]
-    with pytest.raises(TypeError, match=rf"^{function} takes .*, not {len(too_few)}$"):
-        getattr(_native, function)(*too_few)
-    with pytest.raises(TypeError, match=rf"^{function} takes .*, not {len(named) + 1}$"):
-        getattr(_native, function)(*named.values(), 0)
+    named, function = arguments(function), native(function)
+    parameters = inspect.signature(function).parameters.values()
+    least = sum(one.default is inspect.Parameter.empty for one in parameters)
+    for count in least - 1, len(parameters) + 1:
+        with pytest.raises(TypeError, match=rf"^{function.__name__} takes .*, not {count}$"):
+            function(*[None] * count)
     with pytest.raises(TypeError, match="keyword"):
-        getattr(_native, function)(**named)
+        function(**named)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,7 @@ def test_num_threads_is_optional(function):
     expected = results(function, dict(named))
     for name in OUTPUTS[function]:
         named[name].fill(0)
-    getattr(_native, function)(*list(named.values())[:-1])
+    native(function)(*positional(function, named)[:-1])
     for name in OUTPUTS[function]:
         np.testing.assert_array_equal(named[name], expected[name])
 
@@ -276,14 +279,14 @@ def test_other_exporters():
 
 def test_sample_may_be_none_at_timestep_zero():
     for function, rows in (
-        ("step_gumbel", K), ("step_inverse_cdf", None), ("plan_inverse_cdf", None),
+        ("step_gumbel", K), ("step_inverse_cdf", None), ("plan", None),
         ("guided_step_gumbel", K), ("guided_step_inverse_cdf", None),
     ):  # fmt: skip
         named = arguments(function) | {"t": 0, "s": -1, "sample": None}
         if rows:
             named["uniforms"] = np.ascontiguousarray(named["uniforms"][:, :rows])
         call(function, named)
-        if function == "plan_inverse_cdf":
+        if function == "plan":
             assert named["needed"].all()
         else:
             assert named["prev_sample"].min() >= 0 and named["prev_sample"].max() < K
@@ -296,8 +299,10 @@ def test_sample_may_be_none_at_timestep_zero():
 )
 def test_empty_arrays(function, empty):
     named = arguments(function)
+    if function == "step_coefficients" and empty == 2:
+        return  # it has no pixels
     for name in array_names(function):
-        if named[name].ndim > 1 or name == "timesteps":
+        if named[name].ndim > 1 or name.endswith("timesteps"):
             if empty == 0 and (function, name) != ("complete_inverse_cdf", "model_output"):
                 named[name] = named[name][:0].copy()
             elif named[name].ndim > 1:
@@ -458,6 +463,67 @@ def test_bit_generators_are_held_for_the_call_alone(function, fails):
     assert (sys.getrefcount(bit_generator), sys.getrefcount(bit_generator.capsule)) == before
 
 
+@pytest.mark.parametrize(
+    "method, error, match",
+    [
+        ("Gumbel", ValueError, "^method must be 'gumbel' or 'inverse_cdf', not 'Gumbel'$"),
+        ("", ValueError, "^method must be 'gumbel' or 'inverse_cdf', not ''$"),
+        ("\ud800", ValueError, "^method must be 'gumbel' or 'inverse_cdf', not "),
+        (b"gumbel", TypeError, "^method must be a str, not bytes$"),
+        (None, TypeError, "^method must be a str, not NoneType$"),
+    ],
+)
+def test_methods(method, error, match):
+    values = positional("step_gumbel", arguments("step_gumbel"))
+    values[STEP_PARAMETERS.index("method")] = method
+    with pytest.raises(error, match=match):
+        _native.step(*values)
+
+
+@pytest.mark.parametrize(
+    "guidance", [(), (None, 1.0, 1.0), (None, 1.0, 1.0, -70.0, 0), [None, 1.0, 1.0, -70.0], 3]
+)
+def test_guidance_is_a_tuple_of_four(guidance):
+    values = positional("step_gumbel", arguments("step_gumbel"))
+    values[STEP_PARAMETERS.index("guidance")] = guidance
+    match = r"^guidance must be None or a tuple \(log_p_uncond, guidance_scale, truncation_rate, "
+    with pytest.raises(TypeError, match=match):
+        _native.step(*values)
+
+
+@pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
+def test_under_guidance_the_model_output_is_named_log_p_cond(method):
+    """Whether the native module finds out what is wrong, or the library."""
+    function = f"guided_step_{method}"
+    named = arguments(function)
+    short = np.zeros((B, K - 1, N), np.float32)
+    for wrong, error in ((None, TypeError), (np.zeros(3), ValueError), (short, ValueError)):
+        assert_refused(function, named | {"log_p_cond": wrong}, error, "^log_p_cond must ")
+        function_alone = f"step_{method}"
+        alone = arguments(function_alone) | {"model_output": wrong}
+        assert_refused(function_alone, alone, error, "^model_output must ")
+
+
+def test_step_coefficients_are_the_fields_of_the_header():
+    header = Path(__file__).parents[2] / "Sources/CVQDiffusion/include/vqdiffusion.h"
+    struct = re.search(
+        r"typedef struct vqd_coefficients \{(.*?)\} vqd_coefficients;", header.read_text(), re.S
+    )[1]
+    struct = re.sub(r"/\*.*?\*/", "", struct, flags=re.S)
+    fields = [name for line in re.findall(r"double (.*?);", struct) for name in line.split(", ")]
+    assert _native.step_coefficient_names == tuple(fields)
+
+
+def test_step_coefficients_of_one_bad_step_leave_the_others_unwritten():
+    named = arguments("step_coefficients")
+    for name, bad in (("timesteps", T), ("timesteps", -1), ("previous_timesteps", 1)):
+        steps = named[name].copy()
+        steps[-1] = bad
+        assert_refused(
+            "step_coefficients", named | {name: steps}, ValueError, "timestep must be in "
+        )
+
+
 @pytest.mark.parametrize("function, name", EVERY_ARRAY)
 def test_number_of_axes(function, name):
     named = arguments(function)
@@ -466,6 +532,8 @@ def test_number_of_axes(function, name):
         match = rf"^{name} must have shape \(.+\), not {re.escape(str(shape))}$"
         assert_refused(function, named | {name: bad}, ValueError, match)
     bad = named[name][None] if named[name].ndim < 3 else named[name][0]
+    if (function, name) == ("complete_inverse_cdf", "model_output"):
+        name = "prev_sample"  # whose shape is then another
     assert_refused(function, named | {name: bad.copy()}, ValueError, rf"^{name} must have ")
 
 
@@ -501,7 +569,7 @@ def test_outputs_must_be_writable_and_contiguous(function, name):
 
 @pytest.mark.parametrize(
     "function, name",
-    [pair for pair in EVERY_ARRAY if pair not in EVERY_TENSOR and pair[1] != "timesteps"],
+    [pair for pair in EVERY_ARRAY if pair not in [*EVERY_TENSOR, ("q_sample", "timesteps")]],
 )
 def test_tables_must_be_contiguous_and_aligned(function, name):
     for layout in "gaps", "reversed", "unaligned":

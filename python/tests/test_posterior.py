@@ -201,25 +201,23 @@ def test_where_nothing_is_left_of_the_clean_classes(rng, t, dtype):
     _native.q_posterior(classes, alpha_bar, gamma_bar, t, t - 1, log_p, x_t, out)
     np.testing.assert_allclose(np.exp(out.astype(np.float64)), expected, rtol=1e-5, atol=1e-20)
     uniforms, drawn = rng.random(out.shape, np.float32), np.empty((1, pixels), np.int64)
-    _native.step_gumbel(classes, alpha_bar, gamma_bar, t, t - 1, log_p, x_t, uniforms, drawn)
+    _native.step(classes, alpha_bar, gamma_bar, t, t - 1, log_p, x_t, "gumbel", uniforms, drawn)
     with np.errstate(divide="ignore"):
         np.testing.assert_array_equal(drawn, (np.log(expected) + gumbel(uniforms)).argmax(axis=1))
     if dtype == np.float32:
         guided = np.empty_like(drawn)
-        _native.guided_step_gumbel(
+        _native.step(
             classes,
             alpha_bar,
             gamma_bar,
             t,
             t - 1,
-            None,
             log_p,
-            1.0,
-            2.0,
-            -np.inf,
             x_t,
+            "gumbel",
             uniforms,
             guided,
+            (None, 1.0, 2.0, -np.inf),
         )
         np.testing.assert_array_equal(guided, drawn)
 

@@ -104,10 +104,10 @@ def test_the_kernels_agree_for_any_pair(rng, classes):
         if t == 0 and s == -1:
             continue  # the last step draws from the model output: below
         tokens = np.empty((2, 50), np.int64)
-        _native.step_inverse_cdf(*tables(chain), t, s, log_p, x_t, uniforms, tokens)
+        _native.step(*tables(chain), t, s, log_p, x_t, "inverse_cdf", uniforms, tokens)
         np.testing.assert_array_equal(tokens, chain.step_inverse_cdf(log_p, x_t, t, uniforms, s))
         needed = np.empty((2, 50), bool)
-        _native.plan_inverse_cdf(*tables(chain), t, s, x_t, uniforms, needed)
+        _native.plan(*tables(chain), t, s, x_t, uniforms, needed)
         levels = chain.level(s), chain.level(t)
         for b, n in np.ndindex(2, 50):
             assert needed[b, n] == needs_column(x_t[b, n], uniforms[b, n], classes, *levels)
@@ -117,5 +117,5 @@ def test_the_last_step_draws_from_the_model_output(rng):
     chain = truth(17)
     log_p, uniforms = random_log_p(rng, 2, 17, 50), rng.random((2, 50))
     tokens = np.empty((2, 50), np.int64)
-    _native.step_inverse_cdf(*tables(chain), 0, -1, log_p, None, uniforms, tokens)
+    _native.step(*tables(chain), 0, -1, log_p, None, "inverse_cdf", uniforms, tokens)
     np.testing.assert_array_equal(tokens, chain.step_inverse_cdf(log_p, None, 0, uniforms))

@@ -42,12 +42,12 @@ for repeat in range(50):
     sample = memoryview(array("q", [K] * N)).cast("B").cast("q", (1, N))
     for t in range(T - 1, 0, -1):
         out = memoryview(bytearray(8 * N)).cast("q", (1, N))
-        native.step_inverse_cdf(*schedule, t, t - 1, log_p, sample, uniforms, out)
-        native.step_gumbel(*schedule, t, t - 1, log_p, out, noise, sample)
+        native.step(*schedule, t, t - 1, log_p, sample, "inverse_cdf", uniforms, out)
+        native.step(*schedule, t, t - 1, log_p, out, "gumbel", noise, sample)
     drawn.append(sample.tolist())
 assert all(one == drawn[0] for one in drawn)
 try:
-    native.step_gumbel(*schedule, T, 0, log_p, sample, noise, sample)
+    native.step(*schedule, T, 0, log_p, sample, "gumbel", noise, sample)
 except ValueError as error:
     assert str(error).startswith("timestep must be in 0 ... 9, not 10")
 else:

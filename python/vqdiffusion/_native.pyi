@@ -47,9 +47,23 @@ def schedule_logs(
     log_gamma_cumulative: Buffer,
     /,
 ) -> None: ...
-def transition(
-    num_classes: int, alpha_cumulative: Buffer, gamma_cumulative: Buffer, s: int, t: int, /
-) -> tuple[float, float, float]: ...
+
+step_coefficient_names: tuple[str, ...]
+"""The columns of `step_coefficients`: the fields of vqd_coefficients in vqdiffusion.h."""
+
+def step_coefficients(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    timesteps: Buffer,
+    previous_timesteps: Buffer,
+    out: Buffer,
+    /,
+) -> None:
+    """One row of `out` (float64, (M, len(step_coefficient_names))) for each step, from timesteps[m]
+    to previous_timesteps[m] (contiguous int64, (M,)), -1 for clean data.
+    """
+
 def q_posterior(
     num_classes: int,
     alpha_cumulative: Buffer,
@@ -87,7 +101,7 @@ def apply_cumulative_transitions(
 def index_to_log_onehot(
     x: Buffer, num_classes: int, out: Buffer, num_threads: int = 0, /
 ) -> None: ...
-def step_gumbel(
+def step(
     num_classes: int,
     alpha_cumulative: Buffer,
     gamma_cumulative: Buffer,
@@ -95,32 +109,26 @@ def step_gumbel(
     s: int,
     model_output: Buffer,
     sample: Buffer | None,
-    uniforms: Any,
+    method: str,
+    noise: Any,
     prev_sample: Buffer,
+    guidance: tuple[Buffer | None, float, float, float] | None = None,
     num_threads: int = 0,
     /,
 ) -> None:
-    """`uniforms` is one of: an array (B, K + 1, N), at t = 0 (B, K, N), of float32 or float64; a
-    writable uint32 array (625,), the words of an MT19937 engine and how many of them have been
-    given out since the last twist, or the uint8 array (5056,) that torch.Generator.get_state()
-    gives on the CPU, advanced as torch.rand would; a numpy.random.BitGenerator, whose lock the
-    caller must hold.
+    """`method` is "gumbel" or "inverse_cdf".
+
+    `noise`, which errors call `uniforms`, is for "inverse_cdf" an array (B, N) of float64, and for
+    "gumbel" one of: an array (B, K + 1, N), at t = 0 (B, K, N), of float32 or float64; a writable
+    uint32 array (625,), the words of an MT19937 engine and how many of them have been given out
+    since the last twist, or the uint8 array (5056,) that torch.Generator.get_state() gives on the
+    CPU, advanced as torch.rand would; a numpy.random.BitGenerator, whose lock the caller must hold.
+
+    `guidance` is (log_p_uncond, guidance_scale, truncation_rate, floor); errors then call
+    `model_output` log_p_cond.
     """
 
-def step_inverse_cdf(
-    num_classes: int,
-    alpha_cumulative: Buffer,
-    gamma_cumulative: Buffer,
-    t: int,
-    s: int,
-    model_output: Buffer,
-    sample: Buffer | None,
-    uniforms: Buffer,
-    prev_sample: Buffer,
-    num_threads: int = 0,
-    /,
-) -> None: ...
-def plan_inverse_cdf(
+def plan(
     num_classes: int,
     alpha_cumulative: Buffer,
     gamma_cumulative: Buffer,
@@ -129,19 +137,6 @@ def plan_inverse_cdf(
     sample: Buffer | None,
     uniforms: Buffer,
     needed: Buffer,
-    num_threads: int = 0,
-    /,
-) -> None: ...
-def complete_inverse_cdf(
-    num_classes: int,
-    alpha_cumulative: Buffer,
-    gamma_cumulative: Buffer,
-    t: int,
-    s: int,
-    model_output: Buffer,
-    sample: Buffer | None,
-    uniforms: Buffer,
-    prev_sample: Buffer,
     num_threads: int = 0,
     /,
 ) -> None: ...
@@ -165,40 +160,4 @@ def guide(
 ) -> None: ...
 def truncate(
     log_p: Buffer, rate: float, floor: float, out: Buffer, num_threads: int = 0, /
-) -> None: ...
-def guided_step_gumbel(
-    num_classes: int,
-    alpha_cumulative: Buffer,
-    gamma_cumulative: Buffer,
-    t: int,
-    s: int,
-    log_p_uncond: Buffer | None,
-    log_p_cond: Buffer,
-    guidance_scale: float,
-    truncation_rate: float,
-    floor: float,
-    sample: Buffer | None,
-    uniforms: Any,
-    prev_sample: Buffer,
-    num_threads: int = 0,
-    /,
-) -> None:
-    """`log_p_uncond` is None for no guidance, `uniforms` as in `step_gumbel`."""
-
-def guided_step_inverse_cdf(
-    num_classes: int,
-    alpha_cumulative: Buffer,
-    gamma_cumulative: Buffer,
-    t: int,
-    s: int,
-    log_p_uncond: Buffer | None,
-    log_p_cond: Buffer,
-    guidance_scale: float,
-    truncation_rate: float,
-    floor: float,
-    sample: Buffer | None,
-    uniforms: Buffer,
-    prev_sample: Buffer,
-    num_threads: int = 0,
-    /,
 ) -> None: ...

@@ -346,15 +346,33 @@ class VQDiffusionScheduler(Configurable):
                 def draw(rows: slice, source: Any) -> None:
                     x, x_t = model_output[rows], None if grid is None else grid[rows]
                     out = prev_sample[rows]
-                    _native.step_gumbel(
-                        *schedule, t, t - 1, x, x_t, source, out, threads._num_threads
+                    _native.step(
+                        *schedule,
+                        t,
+                        t - 1,
+                        x,
+                        x_t,
+                        "gumbel",
+                        source,
+                        out,
+                        None,
+                        threads._num_threads,
                     )
 
                 draw_noise(generator, (batch,), draw, states)
             else:
                 u = draw_uniforms(generator, (batch, pixels), states)
-                _native.step_inverse_cdf(
-                    *schedule, t, t - 1, model_output, grid, u, prev_sample, threads._num_threads
+                _native.step(
+                    *schedule,
+                    t,
+                    t - 1,
+                    model_output,
+                    grid,
+                    "inverse_cdf",
+                    u,
+                    prev_sample,
+                    None,
+                    threads._num_threads,
                 )
             return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
         except BaseException:
@@ -469,17 +487,16 @@ class VQDiffusionScheduler(Configurable):
 
         def draw(rows: slice, source: Any) -> None:
             u, x_t = None if uncond is None else uncond[rows], None if grid is None else grid[rows]
-            step = _native.guided_step_gumbel if self._gumbel else _native.guided_step_inverse_cdf
-            step(
+            _native.step(
                 *self._schedule,
                 t,
                 t - 1,
-                u,
                 cond[rows],
-                *numbers,
                 x_t,
+                "gumbel" if self._gumbel else "inverse_cdf",
                 source,
                 prev_sample[rows],
+                (u, *numbers),
                 threads._num_threads,
             )
 
@@ -545,9 +562,7 @@ class VQDiffusionScheduler(Configurable):
         try:
             u = draw_uniforms(generator, grid.shape, states)
             read = self._read(grid, t)
-            _native.plan_inverse_cdf(
-                *self._schedule, t, t - 1, read, u, needed, threads._num_threads
-            )
+            _native.plan(*self._schedule, t, t - 1, read, u, needed, threads._num_threads)
             kept = grid.copy()
             for array in (needed, kept, u):
                 array.flags.writeable = False
@@ -582,12 +597,10 @@ class VQDiffusionScheduler(Configurable):
         batch, pixels = plan.sample.shape
         if x.ndim == 3 and (x.shape[0], x.shape[2]) == plan.sample.shape:
             check_classes(x, self._num_classes, "model_output")
-            draw = _native.step_inverse_cdf
             if check_finite:
                 _native.check_model_output(x, threads._num_threads)
         elif x.ndim == 2:
             check_classes(x, self._num_classes, "model_output")
-            draw = _native.complete_inverse_cdf
         else:
             raise ValueError(
                 f"model_output must have shape ({batch}, {self._num_classes}, {pixels}), or "
@@ -595,7 +608,8 @@ class VQDiffusionScheduler(Configurable):
                 f"{np.count_nonzero(plan.needed)}) for the needed pixels alone, not {x.shape}"
             )
         prev_sample = np.empty((batch, pixels), np.int64)
-        draw(*self._schedule, t, t - 1, x, grid, plan.uniforms, prev_sample, threads._num_threads)
+        drawn = x, grid, "inverse_cdf", plan.uniforms, prev_sample
+        _native.step(*self._schedule, t, t - 1, *drawn, None, threads._num_threads)
         return prev_sample
 
     def _read(self, sample: Any, t: int) -> npt.NDArray[Any] | None:

@@ -108,20 +108,57 @@ vqd_status vqd_gamma_schedules(int64_t num_timesteps, double gamma_cum_start, do
  * Errors: VQD_VALUE_ERROR naming the first timestep that breaks a rule. */
 vqd_status vqd_schedule_check(const vqd_schedule *schedule, vqd_context *context);
 
-/* Natural logarithms of the tables, in float64. log_alpha, log_beta, log_gamma: T values for the
- * single step t-1 -> t (eq. 7). log_alpha_cumulative, log_beta_cumulative, log_gamma_cumulative:
- * T + 1 values, the last of them for t = -1 (0, -inf, -inf). β is formed as (1 - α - γ) / K, and
- * is 0 where β̄ is. */
+/* Natural logarithms of the tables, in float64.
+ * log_alpha, log_beta, log_gamma  T values for the single step t-1 -> t (eq. 7); β is formed as
+ *                                 (1 - α - γ) / K, and is 0 where β̄ is
+ * log_alpha_cumulative, log_beta_cumulative, log_gamma_cumulative
+ *                                 T + 1 values, the last of them for t = -1 (0, -inf, -inf) */
 vqd_status vqd_schedule_logs(const vqd_schedule *schedule, double *log_alpha, double *log_beta,
                              double *log_gamma, double *log_alpha_cumulative,
                              double *log_beta_cumulative, double *log_gamma_cumulative,
                              vqd_context *context);
 
-/* The transition from timestep s to t > s, s >= -1: probabilities[0] = α_{t|s}, [1] = β_{t|s},
- * [2] = γ_{t|s}. An unmasked pixel keeps its class with α + β, becomes any one other class with
- * β and the mask with γ; a masked pixel stays masked. */
-vqd_status vqd_transition(const vqd_schedule *schedule, int64_t s, int64_t t,
-                          double probabilities[3], vqd_context *context);
+/* Everything about the step from t to s < t that no data enters. Where a pixel cannot be masked at
+ * t (γ̄_t = 0, and s >= 0), what is said of masked pixels is NaN. */
+typedef struct vqd_coefficients {
+    /* The transition s -> t: an unmasked pixel keeps its class with alpha + beta, becomes any one
+     * other class with beta and the mask with gamma; a masked pixel stays masked. */
+    double alpha, beta, gamma;
+
+    /* ᾱ_t, β̄_t, γ̄_t. */
+    double alpha_cumulative, beta_cumulative, gamma_cumulative;
+
+    /* ᾱ_s, β̄_s, γ̄_s; clean data (1, 0, 0) where s = -1. */
+    double previous_alpha_cumulative, previous_beta_cumulative, previous_gamma_cumulative;
+
+    /* Eq. 11 for a pixel that is masked at t, with P = Σ_k p_k:
+     *   class k   masked_signal p_k + masked_level P
+     *   the mask  masked_mask P */
+    double masked_signal, masked_level, masked_mask;
+
+    /* Eq. 11 for a pixel that shows class i at t, with
+     * S = other_weight Σ_{k≠i} p_k + own_weight p_i:
+     *   class k   signal p_k + level S
+     *   class i   own_signal p_i + own_level S
+     *   the mask  mask S, from log 0 := log 1e-30
+     * Where β̄_t = 0 the pixel is carried over: S = P and own_level = 1, all else is 0. */
+    double other_weight, own_weight;
+    double signal, level, own_signal, own_level, mask;
+
+    /* What a uniform u in [0, 1) decides before p is known. A masked pixel stays masked where
+     * u < masked_mask; else v = (u - masked_mask) / (1 - masked_mask) is uniform again, and where
+     * v < uniform_share the class is floor(K v / uniform_share). A pixel that shows a class keeps
+     * it where u < settled. */
+    double uniform_share, settled;
+} vqd_coefficients;
+
+/* The coefficients of one step.
+ * timestep           t, 0 … T-1
+ * previous_timestep  s, -1 … t-1
+ * out                written unless the call fails */
+vqd_status vqd_step_coefficients(const vqd_schedule *schedule, int64_t timestep,
+                                 int64_t previous_timestep, vqd_coefficients *out,
+                                 vqd_context *context);
 
 /* ---- Posterior ------------------------------------------------------------------------------- */
 
@@ -147,14 +184,17 @@ vqd_status vqd_log_transition_rows(const vqd_schedule *schedule, int64_t t, int3
                                    const vqd_tensor *x_t, const vqd_tensor *log_onehot_x_t,
                                    const vqd_tensor *out, vqd_context *context);
 
-/* log(ᾱ_t e^q + β̄_t) for the K rows of q, and log γ̄_t as the row of the mask. t may be -1.
- * q (B, K, N) floating; out (B, K + 1, N) float32, or float64 when q is float64. */
+/* log(ᾱ_t e^q + β̄_t) for the K rows of q, and log γ̄_t as the row of the mask.
+ * t    -1 … T-1
+ * q    (B, K, N) floating
+ * out  (B, K + 1, N) float32, or float64 when q is float64 */
 vqd_status vqd_apply_cumulative_transitions(const vqd_schedule *schedule, int64_t t,
                                             const vqd_tensor *q, const vqd_tensor *out,
                                             vqd_context *context);
 
-/* Logarithms of one-hot vectors: 0 at the class, log 1e-30 elsewhere. x (B, N) any integer type,
- * values 0 … num_classes - 1; out (B, num_classes, N) float32. */
+/* Logarithms of one-hot vectors: 0 at the class, log 1e-30 elsewhere.
+ * x    (B, N) any integer type, values 0 … num_classes - 1
+ * out  (B, num_classes, N) float32 */
 vqd_status vqd_index_to_log_onehot(const vqd_tensor *x, int64_t num_classes, const vqd_tensor *out,
                                    vqd_context *context);
 
@@ -168,125 +208,131 @@ typedef struct vqd_mt19937 {
     uint32_t position;
 } vqd_mt19937;
 
-/* Where the uniforms behind Gumbel noise come from: one of the three, the others NULL. They are
- * drawn in the order of memory: batch row, class, pixel. */
-typedef struct vqd_noise {
-    /* given: (B, K + 1, N), at t = 0 (B, K, N), float32 or float64 in [0, 1) */
+/* How a step draws. */
+typedef enum vqd_draw_method {
+    /* Gumbel-max: argmax over classes of log p(x_s | x_t) - log(-log(u + 1e-30) + 1e-30), one
+     * uniform for every class; the lowest index wins ties. All of the model output is read. */
+    VQD_GUMBEL = 1,
+    /* Inverts the cumulative distribution at one uniform per pixel: exact in the tails. Only the
+     * columns that the uniforms make necessary are read; a NaN in any other goes unseen. */
+    VQD_INVERSE_CDF = 2
+} vqd_draw_method;
+
+/* How a step draws, and its random numbers: one of `uniforms`, `engine` and `fill`, the others
+ * NULL. Those of Gumbel noise are drawn in the order of memory: batch row, class, pixel. */
+typedef struct vqd_draw {
+    int32_t method; /* a vqd_draw_method */
+    /* given, in [0, 1). VQD_GUMBEL: (B, K + 1, N), at t = 0 (B, K, N), float32 or float64.
+     * VQD_INVERSE_CDF: (B, N) float64, of 53 bits */
     const vqd_tensor *uniforms;
-    /* drawn as torch.rand does: float32, the lower 24 bits of each word; advanced unless the
-     * call fails */
+    /* VQD_GUMBEL: drawn as torch.rand does, float32, the lower 24 bits of each word; advanced
+     * unless the call fails */
     vqd_mt19937 *engine;
-    /* written by a function: the next `count` float32 uniforms. Called in order, on the thread
-     * of the caller, and not before everything that can fail has been checked, memory aside. */
+    /* VQD_GUMBEL: written by a function, the next `count` float32 uniforms. Called in order, on
+     * the thread of the caller, and not before everything that can fail has been checked, memory
+     * aside. */
     void (*fill)(void *fill_context, float *uniforms, int64_t count);
     void *fill_context;
-} vqd_noise;
+} vqd_draw;
 
-/* One reverse step x_t -> x_s by Gumbel-max: argmax over classes of log p(x_s | x_t) -
- * log(-log(u + 1e-30) + 1e-30), the lowest index winning ties. At t = 0 the model output itself
- * is drawn from, the mask is never drawn, and `sample` is not read and may be NULL; where β̄_0 =
- * 0 it is read there too, and the pixels that show a class keep it. previous_timestep is s < t,
- * s = t - 1 for the paper's chain, -1 at t = 0. model_output (B, K, N) floating; sample (B, N)
- * any integer type; prev_sample (B, N) int64. */
-vqd_status vqd_step_gumbel(const vqd_schedule *schedule, int64_t timestep,
-                           int64_t previous_timestep, const vqd_tensor *model_output,
-                           const vqd_tensor *sample, const vqd_noise *noise,
-                           const vqd_tensor *prev_sample, vqd_context *context);
+/* Classifier-free guidance and truncation of a model output before a step draws from it:
+ * vqd_guide, where there is a log_p_uncond, then always vqd_truncate. */
+typedef struct vqd_guidance {
+    /* (B, K, N), of one type with the model output, which is log_p_cond; NULL: no guidance */
+    const vqd_tensor *log_p_uncond;
+    double scale;           /* of vqd_guide; not looked at without log_p_uncond */
+    double truncation_rate; /* of vqd_truncate */
+    double floor;           /* of vqd_truncate */
+} vqd_guidance;
 
-/* The same step by inverting the cumulative distribution at one uniform per pixel: exact in the
- * tails, and reading only the columns of the model output that the uniform makes necessary (a
- * NaN in any other column goes unseen). uniforms (B, N) float64 in [0, 1), 53 bits each; the
- * rest as in vqd_step_gumbel. */
-vqd_status vqd_step_inverse_cdf(const vqd_schedule *schedule, int64_t timestep,
-                                int64_t previous_timestep, const vqd_tensor *model_output,
-                                const vqd_tensor *sample, const vqd_tensor *uniforms,
-                                const vqd_tensor *prev_sample, vqd_context *context);
+/* What a step may do beside drawing. All zero: nothing. */
+typedef struct vqd_step_options {
+    const vqd_guidance *guidance; /* NULL: the model output is drawn from as it is */
+} vqd_step_options;
 
-/* Tells which columns vqd_step_inverse_cdf will read with these uniforms, before there is any
- * model output, so that a model may compute its output layer for those pixels only (2 to 3 in a
- * hundred in the middle of a default chain; at t = 0 all, or where β̄_0 = 0 the masked ones).
- * sample as in vqd_step_gumbel, uniforms (B, N) float64 in [0, 1); needed (B, N) VQD_BOOL8, a
- * byte of 1 where the column is needed, else of 0. */
-vqd_status vqd_plan_inverse_cdf(const vqd_schedule *schedule, int64_t timestep,
-                                int64_t previous_timestep, const vqd_tensor *sample,
-                                const vqd_tensor *uniforms, const vqd_tensor *needed,
-                                vqd_context *context);
+/* One reverse step x_t -> x_s, for any s < t; s = t - 1 is the paper's.
+ * timestep           t, 0 … T-1
+ * previous_timestep  s, -1 … t-1
+ * model_output       log-probabilities of x_0, (B, K, N) floating. VQD_INVERSE_CDF without
+ *                    guidance also takes (K, M): the columns of the M pixels that vqd_plan calls
+ *                    needed, row after row; all of it is then read
+ * sample             x_t, (B, N) any integer type, values 0 … K
+ * draw               how to draw, and with which random numbers
+ * options            may be NULL
+ * prev_sample        x_s, (B, N) int64
+ * At t = 0 the model output itself is drawn from, the mask is never drawn, and `sample` is not
+ * read and may be NULL; where β̄_0 = 0 it is read there too, and the pixels that show a class keep
+ * it.
+ * With guidance the tokens are those of vqd_guide, vqd_truncate and a step in turn, but where the
+ * kept mass meets the rate to within the rounding of its sum and one class more or less is kept.
+ * VQD_GUMBEL then holds, instead of two outputs, a bit for every class of sixteen pixels, and for
+ * each thread the classes of some 128 pixels that may be kept; only with uniforms of double
+ * precision, or masses beyond the plain exponentials of the type, the B K N numbers themselves.
+ * VQD_INVERSE_CDF guides and truncates the columns that it reads.
+ * Errors: under guidance the model output is named log_p_cond. VQD_VALUE_ERROR also when M is not
+ * the number of needed pixels. */
+vqd_status vqd_step(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
+                    const vqd_tensor *model_output, const vqd_tensor *sample, const vqd_draw *draw,
+                    const vqd_step_options *options, const vqd_tensor *prev_sample,
+                    vqd_context *context);
 
-/* Completes a planned step: draws what vqd_step_inverse_cdf would draw, given the needed columns
- * alone. `sample` and `uniforms` are those of the plan. model_output (K, M) floating, one column
- * for each of the M needed pixels, in the order of the rows and, within a row, of the pixels;
- * all of it is read. Errors: VQD_VALUE_ERROR when M is not the number of needed pixels; the rest
- * as in vqd_step_inverse_cdf. */
-vqd_status vqd_complete_inverse_cdf(const vqd_schedule *schedule, int64_t timestep,
-                                    int64_t previous_timestep, const vqd_tensor *model_output,
-                                    const vqd_tensor *sample, const vqd_tensor *uniforms,
-                                    const vqd_tensor *prev_sample, vqd_context *context);
+/* Tells which columns a step by VQD_INVERSE_CDF will read, before there is any model output, so
+ * that a model may compute its output layer for those pixels only (2 to 3 in a hundred in the
+ * middle of a default chain; at t = 0 all, or where β̄_0 = 0 the masked ones).
+ * timestep, previous_timestep, sample
+ *           as in vqd_step
+ * uniforms  (B, N) float64 in [0, 1), those that the step will draw with
+ * needed    (B, N) VQD_BOOL8: a byte of 1 where the column is needed, else of 0 */
+vqd_status vqd_plan(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
+                    const vqd_tensor *sample, const vqd_tensor *uniforms, const vqd_tensor *needed,
+                    vqd_context *context);
 
-/* Reads all of a model output, as vqd_step_inverse_cdf does not. model_output (B, K, N)
- * floating. Errors: VQD_VALUE_ERROR at the first NaN or +inf, in the order of rows, classes and
- * pixels; where there is none, at the first column that is -inf throughout. */
+/* Reads all of a model output, as a step by VQD_INVERSE_CDF does not.
+ * model_output  (B, K, N) floating
+ * Errors: VQD_VALUE_ERROR at the first NaN or +inf, in the order of rows, classes and pixels;
+ * where there is none, at the first column that is -inf throughout. */
 vqd_status vqd_check_model_output(const vqd_tensor *model_output, vqd_context *context);
 
-/* The forward process: draws x_t from q(x_t | x_0). x_0 (B, N) any integer type, a masked pixel
- * staying masked; timesteps (B,) int64, one for each row, 0 … T-1; uniforms (B, N) float64 in
- * [0, 1); out (B, N) int64. */
+/* The forward process: draws x_t from q(x_t | x_0).
+ * x_0        (B, N) any integer type; a masked pixel stays masked
+ * timesteps  (B,) int64, one for each row, 0 … T-1
+ * uniforms   (B, N) float64 in [0, 1)
+ * out        x_t, (B, N) int64 */
 vqd_status vqd_q_sample(const vqd_schedule *schedule, const vqd_tensor *x_0,
                         const vqd_tensor *timesteps, const vqd_tensor *uniforms,
                         const vqd_tensor *out, vqd_context *context);
 
-/* logits - log(-log(u + 1e-30) + 1e-30). logits (B, C, N) floating; uniforms (B, C, N) float32
- * or float64; out (B, C, N) float32, or float64 when logits or uniforms are float64. */
+/* logits - log(-log(u + 1e-30) + 1e-30).
+ * logits    (B, C, N) floating
+ * uniforms  u, (B, C, N) float32 or float64
+ * out       (B, C, N) float32, or float64 when logits or uniforms are float64 */
 vqd_status vqd_gumbel_noised(const vqd_tensor *logits, const vqd_tensor *uniforms,
                              const vqd_tensor *out, vqd_context *context);
 
 /* ---- Guidance and truncation ----------------------------------------------------------------- */
 
 /* Classifier-free guidance: l = u + scale (c - u), then l - log sum exp l, so that every column
- * is a distribution again. log_p_uncond (u) and log_p_cond (c) (B, K, N) floating, of one type;
- * scale finite; out (B, K, N) float32, or float64 when the inputs are. A class that is -inf in
- * either input is -inf in the result, and so is one that has at most -greatest / (4 (1 +
- * |scale|)) in either, where greatest is the largest number of the precision computed in
- * (float64, else float32), or the lowest float16 in float16: less may overflow. Errors:
- * VQD_VALUE_ERROR naming the input with a number so large that a column overflows. */
+ * is a distribution again.
+ * log_p_uncond  u, (B, K, N) floating
+ * log_p_cond    c, the same shape and type
+ * scale         finite
+ * out           (B, K, N) float32, or float64 when the inputs are
+ * A class that is -inf in either input is -inf in the result, and so is one that has at most
+ * -greatest / (4 (1 + |scale|)) in either, where greatest is the largest number of the precision
+ * computed in (float64, else float32), or the lowest float16 in float16: less may overflow.
+ * Errors: VQD_VALUE_ERROR naming the input with a number so large that a column overflows. */
 vqd_status vqd_guide(const vqd_tensor *log_p_uncond, const vqd_tensor *log_p_cond, double scale,
                      const vqd_tensor *out, vqd_context *context);
 
 /* Keeps, of every pixel's classes in the order of falling probability, those before which less
  * than `rate` of probability lies, the most probable one always, equal ones in the order of
- * their indices; the others become -inf. Not renormalised. What is then below `floor` is raised
- * to it (-inf: nothing is). log_p (B, K, N) floating; out (B, K, N) float32, or float64 when
- * log_p is. */
+ * their indices; the others become -inf. Not renormalised.
+ * log_p  (B, K, N) floating
+ * rate   a number
+ * floor  what is then below it is raised to it; -inf: nothing is
+ * out    (B, K, N) float32, or float64 when log_p is */
 vqd_status vqd_truncate(const vqd_tensor *log_p, double rate, double floor, const vqd_tensor *out,
                         vqd_context *context);
-
-/* A model's output with and without its condition, and what is done to it before a step. */
-typedef struct vqd_guided_output {
-    const vqd_tensor *log_p_uncond; /* (B, K, N) floating; NULL: no guidance */
-    const vqd_tensor *log_p_cond;   /* the same, of one type with log_p_uncond */
-    double guidance_scale;          /* of vqd_guide; not looked at without log_p_uncond */
-    double truncation_rate;         /* of vqd_truncate, which always follows */
-    double floor;                   /* of vqd_truncate */
-} vqd_guided_output;
-
-/* vqd_guide, vqd_truncate and vqd_step_gumbel in one: the same tokens, but where the kept mass
- * meets the rate to within the rounding of its sum and one class more or less is kept. Instead
- * of two outputs it holds a bit for every class of sixteen pixels, and for each thread the
- * classes of some 128 pixels that may be kept; only with uniforms of double precision, or masses
- * beyond the plain exponentials of the type, the B K N numbers themselves. The arguments but for
- * the model's output are those of vqd_step_gumbel. */
-vqd_status vqd_guided_step_gumbel(const vqd_schedule *schedule, int64_t timestep,
-                                  int64_t previous_timestep, const vqd_guided_output *model_output,
-                                  const vqd_tensor *sample, const vqd_noise *noise,
-                                  const vqd_tensor *prev_sample, vqd_context *context);
-
-/* vqd_guide, vqd_truncate and vqd_step_inverse_cdf in one: the same tokens, as above. Only the
- * columns that the uniforms make necessary are read, guided and truncated. The arguments but for
- * the model's output are those of vqd_step_inverse_cdf. */
-vqd_status vqd_guided_step_inverse_cdf(const vqd_schedule *schedule, int64_t timestep,
-                                       int64_t previous_timestep,
-                                       const vqd_guided_output *model_output,
-                                       const vqd_tensor *sample, const vqd_tensor *uniforms,
-                                       const vqd_tensor *prev_sample, vqd_context *context);
 
 #ifdef __cplusplus
 }

@@ -12,6 +12,8 @@ public struct ReverseStep: Sendable {
     public let earlier: Marginal
     /// The transition s → t.
     public let transition: Transition
+    /// What the posterior, and every draw from it, are made of.
+    public let coefficients: StepCoefficients
 
     init(timestep: Int, classes: Int, now: Marginal, earlier: Marginal) {
         self.timestep = timestep
@@ -19,6 +21,7 @@ public struct ReverseStep: Sendable {
         self.now = now
         self.earlier = earlier
         transition = Transition(from: earlier, to: now)
+        coefficients = StepCoefficients(now, earlier, transition, classes: classes)
     }
 
     /// The index of the mask class.

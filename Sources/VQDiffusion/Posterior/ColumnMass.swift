@@ -6,17 +6,12 @@ import CVQDiffusion
 /// i | x_0 = j) = (P - p_i)/β̄_t + p_i/D_t.
 struct ColumnMass {
     /// The factor of the classes that are not the pixel's own: 1, or 1/β̄_t.
-    private let otherWeight: Double
+    let otherWeight: Double
     /// The factor of the pixel's own class: 0 (there is none), or 1/D_t.
-    private let ownWeight: Double
+    let ownWeight: Double
 
     /// The mass of columns whose pixel is masked, or is drawn from the model output itself.
     static var plain: ColumnMass { ColumnMass(otherWeight: 1, ownWeight: 0) }
-
-    /// The mass of columns whose pixel shows a class at t. Not for β̄_t = 0.
-    static func unmasked(at now: Marginal) -> ColumnMass {
-        ColumnMass(otherWeight: 1 / now.beta, ownWeight: 1 / now.keep)
-    }
 
     /// The logarithm of the mass of one column.
     ///

@@ -21,7 +21,7 @@ public func logOneHot(_ indices: ClassIndices, classes: Int, into output: Output
     guard !indices.isEmpty else { return }
     let result = output.elements(Float.self)
     result.update(
-        repeating: Float(vqd_log(ReverseStep.impossible)), count: batch * classes * pixels)
+        repeating: Float(vqd_log(PosteriorFactors.impossible)), count: batch * classes * pixels)
     for row in 0..<batch {
         for pixel in 0..<pixels {
             result[(row * classes + Int(observed[row * pixels + pixel])) * pixels + pixel] = 0

@@ -9,6 +9,14 @@ extension ArgumentError {
         switch problem {
         case .missing:
             text.write(" has no data: the pointer is null")
+        case .superfluous(let condition):
+            text.write(" must be NULL where ")
+            text.write(condition)
+        case .unknown(let value, let enumeration):
+            text.write(" must be a ")
+            text.write(enumeration)
+            text.write(", not ")
+            text.write(value)
         case .rank(let expected, let actual):
             text.write(" must have ")
             text.write(expected)

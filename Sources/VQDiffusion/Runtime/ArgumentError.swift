@@ -12,6 +12,10 @@ public struct ArgumentError: Error {
     public enum Problem: Sendable {
         /// The pointer to the data is null although there are elements.
         case missing
+        /// A pointer that has to be null under a condition that is met.
+        case superfluous(where: StaticString)
+        /// A number that an enumeration lacks.
+        case unknown(Int, of: StaticString)
         /// The number of axes.
         case rank(expected: Int, actual: Int)
         /// The number of elements along each axis; an expected length of -1 stands for any.

@@ -26,8 +26,15 @@ def inputs(batch=BATCH, classes=CLASSES, pixels=PIXELS, seed=0):
 def given(scheduler, log_p, t, sample, uniforms):
     """The step on uniforms that were drawn before."""
     out = np.empty(sample.shape, np.int64)
-    _native.step_gumbel(
-        *scheduler._schedule, t, t - 1, log_p.numpy(), sample.numpy(), uniforms.numpy(), out
+    _native.step(
+        *scheduler._schedule,
+        t,
+        t - 1,
+        log_p.numpy(),
+        sample.numpy(),
+        "gumbel",
+        uniforms.numpy(),
+        out,
     )
     return torch.from_numpy(out)
 

@@ -150,7 +150,7 @@ def test_around_reading_and_writing_a_state(case, number, after):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", SIZES)
 def test_around_the_native_call(size, kind, method, after, monkeypatch):
-    native, seeds = getattr(_native, f"step_{method}"), KINDS[kind]()
+    native, seeds = _native.step, KINDS[kind]()
     classes, pixels = SIZES[size]
     log_p, x = random_log_p(BATCH, classes, pixels), random_classes(BATCH, classes, pixels)
 
@@ -159,7 +159,7 @@ def test_around_the_native_call(size, kind, method, after, monkeypatch):
             native(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_native, f"step_{method}", interrupted)
+    monkeypatch.setattr(_native, "step", interrupted)
     before = state_of(seeds)()
     with pytest.raises(KeyboardInterrupt):
         calls(method, log_p, x, seeds)["step"]()
@@ -186,7 +186,7 @@ def test_a_call_within_a_call(inner, outer, method, kind, after, monkeypatch):
         name: (random_log_p(BATCH, *size), random_classes(BATCH, *size))
         for name, size in SIZES.items()
     }
-    native, found = getattr(_native, f"step_{method}"), {}
+    native, found = _native.step, {}
 
     def draw(size, seeds):
         return calls(method, *cases[size], seeds)["step"]()
@@ -201,7 +201,7 @@ def test_a_call_within_a_call(inner, outer, method, kind, after, monkeypatch):
     seeds = KINDS[kind]()
 
     def wrapper(*arguments):
-        monkeypatch.setattr(_native, f"step_{method}", native)
+        monkeypatch.setattr(_native, "step", native)
         if after or "inner" in found:
             native(*arguments)
         if "inner" not in found:
@@ -209,7 +209,7 @@ def test_a_call_within_a_call(inner, outer, method, kind, after, monkeypatch):
             if not after:
                 native(*arguments)
 
-    monkeypatch.setattr(_native, f"step_{method}", wrapper)
+    monkeypatch.setattr(_native, "step", wrapper)
     found["outer"] = draw(outer, seeds)
     same = [
         all(torch.equal(found[name], one) for name, one in zip(order, tokens))
@@ -250,7 +250,7 @@ def test_what_others_draw_meanwhile_is_not_drawn_again(monkeypatch):
     """By another scheduler, from the generator of a step."""
     (classes, pixels), seeds, twin = SIZES["many draws"], generator(1), generator(1)
     log_p, x = random_log_p(BATCH, classes, pixels), random_classes(BATCH, classes, pixels)
-    native, other = _native.step_gumbel, Ours(classes + 1)
+    native, other = _native.step, Ours(classes + 1)
     other.q_sample(x, 5, twin)
     expected = calls("gumbel", log_p, x, twin)["step"]()
     others = [seeds]
@@ -260,7 +260,7 @@ def test_what_others_draw_meanwhile_is_not_drawn_again(monkeypatch):
         if others:
             other.q_sample(x, 5, others.pop())
 
-    monkeypatch.setattr(_native, "step_gumbel", wrapper)
+    monkeypatch.setattr(_native, "step", wrapper)
     assert torch.equal(calls("gumbel", log_p, x, seeds)["step"](), expected)
     assert torch.equal(seeds.get_state(), twin.get_state())
 
@@ -321,7 +321,7 @@ def test_what_torch_draws_meanwhile_from_the_global_generator(monkeypatch):
     """As by a signal handler that calls torch.rand: its numbers are not drawn again."""
     classes, pixels = SIZES["many draws"]
     log_p, x = random_log_p(BATCH, classes, pixels), random_classes(BATCH, classes, pixels)
-    native = _native.step_gumbel
+    native = _native.step
     torch.manual_seed(3)
     torch.rand(5)
     expected = calls("gumbel", log_p, x, None)["step"]()
@@ -333,7 +333,7 @@ def test_what_torch_draws_meanwhile_from_the_global_generator(monkeypatch):
         if others:
             torch.rand(others.pop())
 
-    monkeypatch.setattr(_native, "step_gumbel", wrapper)
+    monkeypatch.setattr(_native, "step", wrapper)
     torch.manual_seed(3)
     assert torch.equal(calls("gumbel", log_p, x, None)["step"](), expected)
     assert torch.equal(torch.get_rng_state(), after)

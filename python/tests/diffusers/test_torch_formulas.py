@@ -242,17 +242,15 @@ def test_inverse_cdf_has_the_tokens_of_the_native_module(schedule, classes):
                 continue  # nothing is masked there
             grid = torch.full(u.shape, shown)
             native = torch.empty(u.shape, dtype=torch.int64)
-            arrays = (one.numpy() for one in (x, grid, u, native))
-            _native.step_inverse_cdf(*ours._schedule, t, t - 1, *arrays)
+            arrays = x.numpy(), grid.numpy(), "inverse_cdf", u.numpy(), native.numpy()
+            _native.step(*ours._schedule, t, t - 1, *arrays)
             x_t = torch_inverse_cdf.shown(ours._law, grid, t, u)
             assert torch.equal(torch_inverse_cdf.inverse_cdf(ours._law, x, x_t, t, u), native), (
                 t,
                 shown,
             )
             needed = torch.empty(u.shape, dtype=torch.bool)
-            _native.plan_inverse_cdf(
-                *ours._schedule, t, t - 1, *(one.numpy() for one in (grid, u, needed))
-            )
+            _native.plan(*ours._schedule, t, t - 1, *(one.numpy() for one in (grid, u, needed)))
             assert torch.equal(torch_inverse_cdf.decide(ours._law, x_t, t, u)[1], needed), (
                 t,
                 shown,

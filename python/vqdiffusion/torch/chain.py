@@ -549,30 +549,24 @@ class ReverseChain(HasTables):
         prev_sample = torch.empty((batch, pixels), dtype=torch.int64, device="cpu")
         out = prev_sample.numpy()
 
-        if guidance is None:
-            step_gumbel, step_inverse_cdf = _native.step_gumbel, _native.step_inverse_cdf
-        else:
-            step_gumbel, step_inverse_cdf = (
-                _native.guided_step_gumbel,
-                _native.guided_step_inverse_cdf,
-            )
-
-        def given(rows: slice) -> tuple[Any, ...]:
+        def guided(rows: slice) -> tuple[Any, ...] | None:
             if guidance is None:
-                return (x[rows],)
+                return None
             uncond, *numbers = guidance
-            return None if uncond is None else uncond[rows], x[rows], *numbers
+            return None if uncond is None else uncond[rows], *numbers
 
-        def draw(native_step: Any, rows: slice, one: int, source: np.ndarray) -> None:
+        def draw(rows: slice, one: int, source: np.ndarray) -> None:
             grid = shown[rows] if self._law.reads_sample(one) else None
-            native_step(
+            _native.step(
                 *self._schedule,
                 one,
                 one - 1,
-                *given(rows),
+                x[rows],
                 grid,
+                "gumbel" if self._gumbel else "inverse_cdf",
                 source,
                 out[rows],
+                guided(rows),
                 threads._num_threads,
             )
 
@@ -583,15 +577,10 @@ class ReverseChain(HasTables):
                 engines = Engines(each)
                 if isinstance(generator, list):
                     for row, source in enumerate(engines.sources):
-                        draw(
-                            step_gumbel,
-                            slice(row, row + 1),
-                            t if isinstance(t, int) else t[row],
-                            source,
-                        )
+                        draw(slice(row, row + 1), t if isinstance(t, int) else t[row], source)
                 else:
                     for rows, one in parts:
-                        draw(step_gumbel, rows, one, engines.sources[0])
+                        draw(rows, one, engines.sources[0])
                 if engines.write_back(states):
                     return prev_sample
         if u is None:
@@ -602,9 +591,9 @@ class ReverseChain(HasTables):
             return self._torch_step(model_output(), t, sample, generator, states, u)
         for rows, one in parts:
             if self._gumbel:
-                draw(step_gumbel, rows, one, noise[rows, : self.num_embed - (one == 0)])
+                draw(rows, one, noise[rows, : self.num_embed - (one == 0)])
             else:
-                draw(step_inverse_cdf, rows, one, noise[rows])
+                draw(rows, one, noise[rows])
         return prev_sample
 
     def _reads(self, sample: Any, t: int | list[int]) -> bool:

@@ -81,18 +81,18 @@ class ScheduleTables:
         logs: list[np.ndarray],
     ) -> ScheduleTables:
         """`logs` are what `_native.schedule_logs` gives."""
-        steps = range(len(alpha_cumulative))
-        transitions = [
-            _native.transition(num_classes, alpha_cumulative, gamma_cumulative, t - 1, t)
-            for t in steps
-        ]
+        steps = np.arange(len(alpha_cumulative))
+        rows = np.empty((len(steps), len(_native.step_coefficient_names)))
+        _native.step_coefficients(
+            num_classes, alpha_cumulative, gamma_cumulative, steps, steps - 1, rows
+        )
         log_a, log_b, log_c = (table[:-1] for table in logs[3:])
         log_a_s, log_b_s, log_c_s = (
             np.roll(table, 1)[:-1] for table in logs[3:]
         )  # theirs is the last
         linear, carries = np.isneginf(log_b_s), np.isneginf(log_b)
         with np.errstate(divide="ignore", invalid="ignore"):  # log 0, and what is then replaced
-            alpha, beta, gamma = np.array(transitions).T
+            alpha, beta, gamma = rows[:, :3].T
             columns = [
                 log_a_s,
                 np.where(linear, 0, log_b_s),

@@ -55,7 +55,7 @@ def make_plan(
             out = needed.numpy()
             for rows, one in parts:
                 own = shown[rows] if law.reads_sample(one) else None
-                _native.plan_inverse_cdf(
+                _native.plan(
                     *schedule, one, one - 1, own, noise[rows], out[rows], threads._num_threads
                 )
         return StepPlan(needed, t, grid.clone(), u, schedule)
@@ -93,14 +93,16 @@ def complete(schedule: Schedule, law: ScheduleTables, model_output: Any, plan: S
     for rows, one in by_row(plan.timestep, len(shown), "timestep"):
         last = first + int(np.count_nonzero(needed[rows]))
         own = shown[rows] if law.reads_sample(one) else None
-        _native.complete_inverse_cdf(
+        _native.step(
             *schedule,
             one,
             one - 1,
             columns[:, first:last],
             own,
+            "inverse_cdf",
             noise[rows],
             out[rows],
+            None,
             threads._num_threads,
         )
         first = last

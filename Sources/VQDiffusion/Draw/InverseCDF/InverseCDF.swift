@@ -17,26 +17,22 @@ extension ReverseStep {
     func draw(_ u: Double, observed: Int32) -> Draw {
         if observed == maskClass {
             if drawsModelOutput { return .needsColumn }
-            let stay = earlier.gamma / now.gamma
-            if u < stay { return .settled(maskClass) }
+            if u < coefficients.stay { return .settled(maskClass) }
             let (v, uniform) = unmasking(u)
             if v < uniform {
                 return .settled(min(Int32(v * Double(classes) / uniform), maskClass - 1))
             }
             return .needsColumn
         }
-        if isAbsorbing || u < transition.keep * earlier.beta / now.beta {
-            return .settled(observed)
-        }
-        return .needsColumn
+        return u < coefficients.settled ? .settled(observed) : .needsColumn
     }
 
     /// For a masked pixel that u unmasks: u rescaled to [0, 1), and the share of the uniform part
     /// in it.
     @inline(__always)
     private func unmasking(_ u: Double) -> (v: Double, uniform: Double) {
-        let stay = earlier.gamma / now.gamma
-        return ((u - stay) / (1 - stay), Double(classes) * earlier.beta / (1 - earlier.gamma))
+        let stay = coefficients.stay
+        return ((u - stay) / (1 - stay), coefficients.uniformShare)
     }
 
     /// Completes the draw of a pixel from its column: inverts the cumulative distribution of the
