@@ -167,11 +167,9 @@ struct Preparation {
                         block.pointer, first: first, count: count, group: group &- range.lowerBound)
                 }
             } else {
-                let halfway = p.classes / 2 / blockOfClasses * blockOfClasses
                 isGood = try guided.normalise(row: row, groups: range, into: normalisers.pointer) {
                     at, block, first, count, largest in
                     tile.enter(block, first: first, count: count, group: at, largest: largest)
-                    if first == halfway && first > 0 { tile.shorten(group: at) }
                 }
             }
             // Groups of which not enough has been listed yet.

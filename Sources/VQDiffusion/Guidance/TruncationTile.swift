@@ -136,22 +136,6 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         counts[group] = listed
     }
 
-    /// Drops what is listed of a group and not above the bound as it is now: the first classes of a
-    /// column are listed by bounds that mean little.
-    @inline(never)
-    func shorten(group: Int) {
-        let list = list(group)
-        let bound = V(at: bounds.pointer + group &* 16)
-        var listed = 0
-        for i in 0..<counts[group] {
-            let x = V(at: list.elements + i &* 16)
-            x.store(at: list.elements + listed &* 16)
-            list.indices[listed] = list.indices[i]
-            listed &+= x.allAtMost(bound) ? 0 : 1
-        }
-        counts[group] = listed
-    }
-
     /// Takes `normaliser` off what is listed of a group and works out the masses. Once for each
     /// list.
     func weigh(group: Int, less normaliser: V) -> Weighed {
