@@ -128,12 +128,17 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         var least = V(repeating: 0)
         var u = unconditional.pointer(row: row, class: first) + startOfU
         var c = conditional.pointer(row: row, class: first) + startOfC
+        // To the same class of the next block, which is read soon.
+        let nextOfU = blockOfClasses &* unconditional.classStride
+        let nextOfC = blockOfClasses &* conditional.classStride
         var i = 0
         while i < count && neighbours > 0 {
             var (x, y) = (u, c)
             var target = blocks + i &* 16
             var j = 0
             while j < neighbours {
+                vqd_prefetch(x + nextOfU)
+                vqd_prefetch(y + nextOfC)
                 let (a, b) = (E.loadVector(x), E.loadVector(y))
                 (a + scale * (b - a)).store(at: target)
                 least = .lesser(least, .lesser(a, b))
@@ -147,34 +152,6 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             i &+= 1
         }
         return limit.isBelow(least) && isAbove
-    }
-
-    /// A block of classes of some groups of neighbours in both inputs, of which `add` asks for a
-    /// line each with every class that it adds: as many as the blocks of all these groups have
-    /// vectors. In the order of memory: lines that follow each other take less time than those that
-    /// are a class row apart.
-    @inline(__always)
-    private func rowsAhead(row: Int, groups: Range<Int>, _ i: Int, first: Int) -> (
-        RowsAhead, RowsAhead
-    ) {
-        let (place, line) = (i &* blockOfClasses).quotientAndRemainder(dividingBy: groups.count)
-        let (u, c) = (
-            unconditional.pointer(row: row, class: first &+ place),
-            conditional.pointer(row: row, class: first &+ place)
-        )
-        let (atU, atC) = (
-            lanesOfUnconditional.pointer[groups.lowerBound].offsets[0],
-            lanesOfConditional.pointer[groups.lowerBound].offsets[0]
-        )
-        let size = 16 &* E.size
-        return (
-            RowsAhead(
-                u + atU, step: size, rowStride: unconditional.classStride, line: line,
-                of: groups.count),
-            RowsAhead(
-                c + atC, step: size, rowStride: conditional.classStride, line: line,
-                of: groups.count)
-        )
     }
 
     /// Asks for the first line of memory of one class at sixteen pixels, which are mostly
@@ -233,9 +210,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
                         let at = group &+ i &- groups.lowerBound
                         if !isAbove { again[at] = true }
                         let block = block.pointer + i &* blockOfClasses &* 16
-                        let ahead = rowsAhead(
-                            row: row, groups: some, i, first: first &+ blockOfClasses)
-                        masses.add(block, count: count, to: at, ahead: ahead)
+                        masses.add(block, count: count, to: at)
                         each(at, block, first, count, masses.largest(at))
                     }
                 }
@@ -325,36 +300,6 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     }
 }
 
-/// Lines of memory of some class rows, as many of each, asked for one by one.
-private struct RowsAhead {
-    private var next: UnsafeRawPointer
-    private var left: Int
-    private let step, toNextRow, linesOfRow: Int
-
-    /// - Parameters:
-    ///   - first: the first line of a row; it need not be readable, nor any other.
-    ///   - step, rowStride: bytes from a line to the next, and from a row to the next.
-    ///   - line: of the row, which has `lines`, to begin with.
-    init(_ first: UnsafeRawPointer, step: Int, rowStride: Int, line: Int, of lines: Int) {
-        next = first + line &* step
-        left = lines &- line
-        self.step = step
-        toNextRow = rowStride &- lines &* step
-        linesOfRow = lines
-    }
-
-    @inline(__always)
-    mutating func askForNext() {
-        vqd_prefetch(next)
-        next += step
-        left &-= 1
-        if left == 0 {
-            next += toNextRow
-            left = linesOfRow
-        }
-    }
-}
-
 /// Σ e^ℓ of groups of sixteen columns as their classes come in, relative to the largest so far.
 private struct RunningMasses<V: RealVector>: ~Copyable {
     private let largest: Scratch<V.Scalar>
@@ -376,17 +321,8 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
 
     /// Sixteen classes are added in the precision of the elements and those sums in double
     /// precision.
-    ///
-    /// - Parameter ahead: what is read soon, asked for here: memory and arithmetic then take their
-    ///   time together.
     @inline(never)
-    func add(
-        _ block: UnsafePointer<V.Scalar>, count: Int, to group: Int,
-        ahead: (RowsAhead, RowsAhead)? = nil
-    ) {
-        // Prefetching what is cached is harmless.
-        let here = RowsAhead(block, step: 0, rowStride: 0, line: 0, of: 1)
-        var (rowsOfU, rowsOfC) = ahead ?? (here, here)
+    func add(_ block: UnsafePointer<V.Scalar>, count: Int, to group: Int) {
         let before = V(at: largest.pointer + group &* 16)
         var sum = DoubleVector(at: sums.pointer + group &* 16)
         var top = before
@@ -402,8 +338,6 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
         var part = V(repeating: 0)
         at = 0
         while at < count &* 16 {
-            rowsOfU.askForNext()
-            rowsOfC.askForNext()
             part = part + .expOfNegative(V(at: block + at) - top)
             at &+= 16
         }
