@@ -205,9 +205,6 @@ VQD_INLINE vqd_uint16 vqd_where_odd(vqd_uint16 words, uint32_t a) {
 /* Asks for the line of memory at p, which need not be readable. */
 VQD_INLINE void vqd_prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }
 
-/* Lane by lane in a narrower type, rounded. */
-VQD_INLINE vqd_float16 vqd_narrowed_double(vqd_double16 a) { return __builtin_convertvector(a, vqd_float16); }
-
 /* Lane by lane in a wider type. */
 VQD_INLINE vqd_double16 vqd_widened_float(vqd_float16 a) { return __builtin_convertvector(a, vqd_double16); }
 VQD_INLINE vqd_uint16 vqd_widened_short(vqd_ushort16 a) { return __builtin_convertvector(a, vqd_uint16); }

@@ -154,17 +154,6 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         return limit.isBelow(least) && isAbove
     }
 
-    /// Asks for the first line of memory of one class at sixteen pixels, which are mostly
-    /// neighbours.
-    @inline(__always)
-    func ask(for k: Int, row: Int, group: Int) {
-        vqd_prefetch(
-            unconditional.pointer(row: row, class: k)
-                + lanesOfUnconditional.pointer[group].offsets[0])
-        vqd_prefetch(
-            conditional.pointer(row: row, class: k) + lanesOfConditional.pointer[group].offsets[0])
-    }
-
     /// ℓ of one class at sixteen pixels.
     @inline(__always)
     func load(unconditional u: UnsafeRawPointer, conditional c: UnsafeRawPointer, group: Int) -> V {

@@ -1,5 +1,3 @@
-import CVQDiffusion
-
 /// Guided and truncated columns, stored as each column's threshold and a bit for each class that is
 /// left at some pixel of sixteen. Values are recomputed on demand; truncation leaves few.
 struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
@@ -7,8 +5,6 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     typealias ClassRow = (
         k: Int, row: Int, unconditional: UnsafeRawPointer, conditional: UnsafeRawPointer
     )
-
-    static var classesTogether: Int { KeptClasses.classesTogether }
 
     private let guided: GuidedColumns<E>
     private let groups: Int
@@ -19,32 +15,11 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     private let lasts: Scratch<Int32>
     /// What is taken off the guided log-probabilities of each pixel.
     private let normalisers: Scratch<E.Real>
-    /// What the greatest scores will hardly fall short of: `ShortlistRace.floor`, relative to the
-    /// logarithm of a column's mass.
-    private let likely: Scratch<E.Real>
     private let least: E.Real.Vector
 
     var classes: Int { guided.conditional.classes }
 
     var roomPerGroup: Int { 0 }
-    var floor: E.Real.Vector? { least }
-
-    @inline(__always)
-    func areAtFloor(from first: Int, row: Int, group: Int) -> Bool {
-        kept.containsNone(from: first, group: row &* groups &+ group)
-    }
-
-    @inline(__always)
-    func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool {
-        !kept.contains(k, group: row &* groups &+ group)
-    }
-
-    @inline(__always)
-    func ask(for k: Int, row: Int, group: Int) { guided.ask(for: k, row: row, group: group) }
-
-    func likelyScores(row: Int, group: Int) -> E.Real.Vector? {
-        E.Real.Vector(at: likely.pointer + (row &* groups &+ group) &* 16)
-    }
 
     @inline(__always)
     func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<E.Real>)
@@ -97,7 +72,6 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
         let apart = try Scratch<Int32>(p.batch * groups * 16)
         let others = try Scratch<Double>(p.batch * groups * 16)
         let own = try Scratch<E.Real>(p.batch * groups * 16)
-        let likely = try Scratch<E.Real>(p.batch * groups * 16)
         let unreliable = try Scratch<Bool>(p.batch * groups, filledWith: false)
         for at in 0..<p.batch * groups * 16 { apart[at] = step.countedApart(plan.classes[at]) }
         let floor = V(repeating: E.Real(output.floor))
@@ -111,8 +85,6 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
                 others: others.pointer + start, own: own.pointer + start)
             for pixel in start..<start + 16 {
                 let (observed, x) = (plan.classes[pixel], own[pixel].asDouble)
-                likely[pixel] = E.Real(
-                    vqd_log(others[pixel] + vqd_exp(x)) + Double(ShortlistRace.floor))
                 if let logMass = step.mass(of: observed).log(
                     E.Real.self, ownLog: x, others: others[pixel], classes: p.classes)
                 {
@@ -125,6 +97,6 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
         for at in 0..<p.batch * groups where unreliable[at] { return nil }
         return TruncatedColumns(
             guided: guided, groups: groups, kept: kept, thresholds: thresholds, lasts: lasts,
-            normalisers: normalisers, likely: likely, least: floor)
+            normalisers: normalisers, least: floor)
     }
 }

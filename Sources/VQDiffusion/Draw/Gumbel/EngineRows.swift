@@ -35,29 +35,26 @@ struct EngineRows {
 }
 
 extension ReverseStep {
-    /// Calls `body` for every batch row and every chunk of its pixels with a function that starts
-    /// what an engine draws for the chunk. When all have succeeded, the engine is advanced to where
-    /// the last left it.
+    /// Calls `body` for every batch row and every chunk of its pixels with the uniforms that an
+    /// engine draws for the chunk; it returns them as it has left them. When all have succeeded,
+    /// the engine is advanced to the end of the last batch row.
     ///
     /// As few chunks as there are threads: each goes through the whole stream of its batch row.
     func forEachDrawnChunk(
         of p: LogProbabilities, from state: UnsafeMutablePointer<UInt32>,
         _ parallelism: Parallelism,
-        _ body: (
-            _ row: Int, _ chunk: Range<Int>, _ startEngine: () throws(ArgumentError) -> EngineRows
-        ) throws(ArgumentError) -> EngineRows
+        _ body: (_ row: Int, _ chunk: Range<Int>, _ engine: EngineRows) throws(ArgumentError)
+            -> EngineRows
     ) throws(ArgumentError) {
         let states = try engineStates(state, p)
         let end = states.pointer + p.batch * MersenneTwister.stateSize
         try forEachChunk(of: p, parallelism, widest: p.pixels) {
             (row, chunk) throws(ArgumentError) in
             let memory = try Scratch<UInt32>(MersenneTwister.workingSize)
-            var engine = try body(row, chunk) { () throws(ArgumentError) in
-                let engine = try MersenneTwister(
-                    state: states.pointer + row * MersenneTwister.stateSize, in: memory.pointer)
-                return EngineRows(engine, chunk: chunk, pixels: p.pixels)
-            }
-            if row == p.batch - 1 && chunk.lowerBound == 0 { engine.save(to: end) }
+            let engine = try MersenneTwister(
+                state: states.pointer + row * MersenneTwister.stateSize, in: memory.pointer)
+            var rows = try body(row, chunk, EngineRows(engine, chunk: chunk, pixels: p.pixels))
+            if row == p.batch - 1 && chunk.lowerBound == 0 { rows.save(to: end) }
         }
         state.update(from: end, count: MersenneTwister.stateSize)
     }

@@ -83,9 +83,9 @@ extension ReverseStep {
         let columns = try StoredColumns<E>(p)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             var rows = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
-            _ = try race(
+            try race(
                 DoubleNoise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows,
-                likely: false, winners)
+                winners)
         }
     }
 
@@ -136,58 +136,39 @@ extension ReverseStep {
         _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>,
         _ parallelism: Parallelism
     ) throws(ArgumentError) where Noise.Real == Columns.Real, Noise.Uniform == Float {
-        let together = Columns.classesTogether
         switch uniforms {
         case .given(let uniforms):
             try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
                 var rows = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
-                if try !race(
+                try race(
                     Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows,
-                    likely: true, winners)
-                {
-                    rows = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
-                    _ = try race(
-                        Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows,
-                        likely: false, winners)
-                }
+                    winners)
             }
         case .mersenneTwister(let state):
             try forEachDrawnChunk(of: p, from: state, parallelism) {
-                (row, chunk, startEngine) throws(ArgumentError) in
-                var rows = try UniformRows(startEngine(), pixels: chunk.count, atOnce: together)
-                if try !race(
+                (row, chunk, engine) throws(ArgumentError) in
+                var rows = try UniformRows(engine, pixels: chunk.count)
+                try race(
                     Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows,
-                    likely: true, winners)
-                {
-                    rows = try UniformRows(startEngine(), pixels: chunk.count, atOnce: together)
-                    _ = try race(
-                        Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows,
-                        likely: false, winners)
-                }
+                    winners)
                 return rows.engine!
             }
         case .function(let fill, let context):
-            // What has been drawn is gone: there is no second try.
-            let all = 0..<p.pixels
             for row in 0..<p.batch {
-                var rows = try UniformRows(
-                    fill, context: context, pixels: p.pixels, atOnce: together)
-                _ = try race(
-                    Noise.self, columns, plan, row: row, chunk: all, pixels: p.pixels, &rows,
-                    likely: false, winners)
+                var rows = try UniformRows(fill, context: context, pixels: p.pixels)
+                try race(
+                    Noise.self, columns, plan, row: row, chunk: 0..<p.pixels, pixels: p.pixels,
+                    &rows, winners)
             }
         }
     }
 
-    /// - Parameter likely: as in `ArgmaxRace.run`.
-    /// - Returns: false when the winners mean nothing, for that reason.
     private func race<Columns: RaceColumns & ~Copyable, Noise: GumbelNoise>(
         _: Noise.Type, _ columns: borrowing Columns,
         _ plan: borrowing PosteriorCoefficients<Columns.Real>, row: Int, chunk: Range<Int>,
         pixels: Int,
-        _ uniforms: inout UniformRows<Noise.Uniform>, likely: Bool,
-        _ winners: UnsafeMutablePointer<Int32>
-    ) throws(ArgumentError) -> Bool where Noise.Real == Columns.Real {
+        _ uniforms: inout UniformRows<Noise.Uniform>, _ winners: UnsafeMutablePointer<Int32>
+    ) throws(ArgumentError) where Noise.Real == Columns.Real {
         let start = row * plan.width + chunk.lowerBound
         var race = try ArgmaxRace<Noise>(
             row: row, chunk: chunk, classes: plan.classes.pointer + start, maskClass: classes)
@@ -196,8 +177,7 @@ extension ReverseStep {
             logRatio: plan.logRatio.pointer + start, own: plan.own.pointer + start,
             mask: drawsModelOutput ? nil : UnsafePointer(plan.mask.pointer + start),
             isLinear: isLinear)
-        let isDecided = try race.run(columns, &uniforms, coefficients, likely: likely)
+        try race.run(columns, &uniforms, coefficients)
         for n in 0..<chunk.count { winners[row * pixels + chunk.lowerBound + n] = race.winner(n) }
-        return isDecided
     }
 }

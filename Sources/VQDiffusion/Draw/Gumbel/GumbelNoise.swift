@@ -11,8 +11,6 @@ protocol GumbelNoise {
     static func noise(_ u: Uniform.Real.Vector) -> Real.Vector
     /// Not less than `noise(u)`.
     static func bound(_ u: Uniform.Real.Vector) -> Real.Vector
-    /// A uniform up to which no noise is greater than this.
-    static func uniform(boundedBy noise: Real.Vector) -> Uniform.Real.Vector
 }
 
 enum FloatNoise: GumbelNoise {
@@ -39,13 +37,6 @@ enum FloatNoise: GumbelNoise {
                 SIMD16(repeating: -0.693_147_2 / 8_388_608),
                 plus: SIMD16(repeating: 127 * 0.693_147_2 + 0.001)))
     }
-
-    /// By the same inequality. The factor is for the roundings of `noise`, the last difference for
-    /// those of this.
-    @inline(__always)
-    static func uniform(boundedBy noise: FloatVector) -> FloatVector {
-        FloatVector(1 - 1.001 * .exp(0 - noise.lanes) - 0x1p-24)
-    }
 }
 
 /// Noise in float32 for scores in double precision.
@@ -62,13 +53,6 @@ enum WidenedFloatNoise: GumbelNoise {
     static func bound(_ u: FloatVector) -> DoubleVector {
         DoubleVector(vqd_widened_float(FloatNoise.bound(u).lanes))
     }
-
-    /// Rounded to float32, a noise of up to 100 moves the limit by less than the factor there is
-    /// for roundings.
-    @inline(__always)
-    static func uniform(boundedBy noise: DoubleVector) -> FloatVector {
-        FloatNoise.uniform(boundedBy: FloatVector(vqd_narrowed_double(noise.lanes)))
-    }
 }
 
 enum DoubleNoise: GumbelNoise {
@@ -83,9 +67,4 @@ enum DoubleNoise: GumbelNoise {
     /// The noise of the largest double below one is 36.74, that of one 69.08.
     @inline(__always)
     static func bound(_ u: DoubleVector) -> DoubleVector { DoubleVector(repeating: 70) }
-
-    @inline(__always)
-    static func uniform(boundedBy noise: DoubleVector) -> DoubleVector {
-        DoubleVector(repeating: -1)
-    }
 }

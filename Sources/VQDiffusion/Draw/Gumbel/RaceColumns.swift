@@ -10,21 +10,8 @@ protocol RaceColumns: ~Copyable {
     var classes: Int { get }
     /// Working memory for each group of sixteen pixels, in elements.
     var roomPerGroup: Int { get }
-    /// Classes that are looked at together: one, or some where most hold nothing but the floor.
-    static var classesTogether: Int { get }
-    /// What a class holds at a group that `isAtFloor` is true of; nil where it never is.
-    var floor: Real.Vector? { get }
-    func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool
-    /// Whether that is true of a class and those that are looked at together with it.
-    func areAtFloor(from first: Int, row: Int, group: Int) -> Bool
-    /// Asks for the memory that `load` reads of a class, or where it begins.
-    func ask(for k: Int, row: Int, group: Int)
-    /// Of sixteen pixels, what the greatest score will hardly fall short of
-    /// (`ShortlistRace.floor`); nil where that is not known.
-    func likelyScores(row: Int, group: Int) -> Real.Vector?
     /// Gets ready for reading a class of some groups. Called for one class after the other, with
-    /// the same memory; where classes are looked at together, for the first of them, and for the
-    /// others as often as they are read.
+    /// the same memory.
     func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<Real>)
         -> ClassRow
     /// The log-probabilities of the class at a group, whose spare lanes repeat the last pixel.
@@ -52,15 +39,6 @@ struct StoredColumns<E: FloatingElement>: RaceColumns, ~Copyable {
 
     var classes: Int { p.classes }
     var roomPerGroup: Int { transposes ? blockOfClasses * 16 : 0 }
-    static var classesTogether: Int { 1 }
-    var floor: E.Real.Vector? { nil }
-
-    @inline(__always)
-    func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool { false }
-    @inline(__always)
-    func areAtFloor(from first: Int, row: Int, group: Int) -> Bool { false }
-    func ask(for k: Int, row: Int, group: Int) {}
-    func likelyScores(row: Int, group: Int) -> E.Real.Vector? { nil }
 
     @inline(__always)
     func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<E.Real>)
