@@ -11,8 +11,8 @@ extension ReverseStep {
     ///
     /// The greatest score of a pixel is log Σ_k p_k plus Gumbel noise, so that a class whose score
     /// is below a floor hardly ever wins. Which scores may be above is seen from the
-    /// log-probability and the uniform alone (`ScoreBounds`). Threads take pieces of the stream of
-    /// the engine as they come (`StreamPieces`); whoever completes a batch row finds its winners
+    /// log-probability and the uniform alone (`ScoreBounds`). Threads share out the stream of the
+    /// engine (`StreamPieces`); the one that completes a batch row finds its winners
     /// (`ShortlistRace`). They are those of the plain formula.
     ///
     /// - Parameters:
@@ -49,7 +49,7 @@ extension ReverseStep {
             var reader = try ShortlistReader<E>(p, lanes: lanes.pointer)
             // Class rows that the engine has passed.
             var passed = 0
-            while let piece = pieces.take(share: share) {
+            for piece in pieces.pieces(ofShare: share) {
                 engine.skip((pieces.start(of: piece) - passed) * p.pixels)
                 passed = pieces.end(of: piece)
                 let (row, place) = (pieces.row(of: piece), pieces.place(of: piece, share: share))
