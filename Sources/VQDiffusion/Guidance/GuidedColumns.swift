@@ -128,17 +128,12 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         var least = V(repeating: 0)
         var u = unconditional.pointer(row: row, class: first) + startOfU
         var c = conditional.pointer(row: row, class: first) + startOfC
-        // To the same class of the next block, which is read soon.
-        let nextOfU = blockOfClasses &* unconditional.classStride
-        let nextOfC = blockOfClasses &* conditional.classStride
         var i = 0
         while i < count && neighbours > 0 {
             var (x, y) = (u, c)
             var target = blocks + i &* 16
             var j = 0
             while j < neighbours {
-                vqd_prefetch(x + nextOfU)
-                vqd_prefetch(y + nextOfC)
                 let (a, b) = (E.loadVector(x), E.loadVector(y))
                 (a + scale * (b - a)).store(at: target)
                 least = .lesser(least, .lesser(a, b))
@@ -152,6 +147,23 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             i &+= 1
         }
         return limit.isBelow(least) && isAbove
+    }
+
+    /// The beginning of two class rows of some groups in both inputs.
+    @inline(__always)
+    private func rowsAhead(row: Int, groups: Range<Int>, first: Int) -> (RowsAhead, RowsAhead) {
+        let (u, c) = (
+            lanesOfUnconditional.pointer[groups.lowerBound].offsets[0],
+            lanesOfConditional.pointer[groups.lowerBound].offsets[0]
+        )
+        return (
+            RowsAhead(
+                first: unconditional.pointer(row: row, class: first) + u,
+                classStride: unconditional.classStride, step: 16 &* E.size),
+            RowsAhead(
+                first: conditional.pointer(row: row, class: first) + c,
+                classStride: conditional.classStride, step: 16 &* E.size)
+        )
     }
 
     /// ℓ of one class at sixteen pixels.
@@ -199,7 +211,9 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
                         let at = group &+ i &- groups.lowerBound
                         if !isAbove { again[at] = true }
                         let block = block.pointer + i &* blockOfClasses &* 16
-                        masses.add(block, count: count, to: at)
+                        let ahead = rowsAhead(
+                            row: row, groups: some, first: first &+ blockOfClasses &+ i &* 2)
+                        masses.add(block, count: count, to: at, ahead: ahead)
                         each(at, block, first, count, masses.largest(at))
                     }
                 }
@@ -289,6 +303,18 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     }
 }
 
+/// Two class rows to prefetch, eight vectors of each.
+private struct RowsAhead {
+    let first: UnsafeRawPointer
+    /// Bytes from a class row to the next, and from a vector to the next.
+    let classStride, step: Int
+
+    @inline(__always)
+    func prefetch(_ i: Int) {
+        vqd_prefetch(first + ((i &>> 3) &* classStride &+ (i & 7) &* step))
+    }
+}
+
 /// Σ e^ℓ of groups of sixteen columns as their classes come in, relative to the largest so far.
 private struct RunningMasses<V: RealVector>: ~Copyable {
     private let largest: Scratch<V.Scalar>
@@ -310,8 +336,16 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
 
     /// Sixteen classes are added in the precision of the elements and those sums in double
     /// precision.
+    ///
+    /// - Parameter ahead: prefetched meanwhile.
     @inline(never)
-    func add(_ block: UnsafePointer<V.Scalar>, count: Int, to group: Int) {
+    func add(
+        _ block: UnsafePointer<V.Scalar>, count: Int, to group: Int,
+        ahead: (RowsAhead, RowsAhead)? = nil
+    ) {
+        // Prefetching what is cached is harmless.
+        let here = RowsAhead(first: block, classStride: 0, step: 0)
+        let (rowsOfU, rowsOfC) = ahead ?? (here, here)
         let before = V(at: largest.pointer + group &* 16)
         var sum = DoubleVector(at: sums.pointer + group &* 16)
         var top = before
@@ -327,6 +361,8 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
         var part = V(repeating: 0)
         at = 0
         while at < count &* 16 {
+            rowsOfU.prefetch(at &>> 4)
+            rowsOfC.prefetch(at &>> 4)
             part = part + .expOfNegative(V(at: block + at) - top)
             at &+= 16
         }
