@@ -25,7 +25,7 @@ struct RaceTests {
     }
 
     /// Mostly of few values, so that scores are often equal: the lowest index wins then, whether it
-    /// is the pixel's own class, at the floor, or neither.
+    /// is the pixel's observed class, at the floor, or neither.
     @Test(arguments: [1, 3, 4, 5, 8, 18, 61], [1, 16, 37, 96])
     func theLowestOfTheBestWins(classes: Int, pixels: Int) throws {
         var random = TestGenerator(seed: UInt64(classes * 1000 + pixels))
@@ -45,7 +45,7 @@ struct RaceTests {
             }
             let observed = (0..<groups * 16).map { _ in Int32(random.next() % UInt64(classes + 1)) }
             let (signal, level, logRatio) = (Float(0), Float(-1), Float(1))
-            let own = (0..<groups * 16).map { _ in Float(Int(random.next() % 4)) - 3 }
+            let observedScores = (0..<groups * 16).map { _ in Float(Int(random.next() % 4)) - 3 }
             let mask = (0..<groups * 16).map { _ in Float(Int(random.next() % 4)) - 3 }
             let columns = SparseColumns(classes: classes, groups: groups, elements: elements)
 
@@ -56,7 +56,7 @@ struct RaceTests {
                     if k == classes {
                         posterior = mask[n]
                     } else if k == Int(observed[n]) {
-                        posterior = own[n]
+                        posterior = observedScores[n]
                     } else {
                         posterior =
                             FloatVector.logPosterior(
@@ -82,14 +82,16 @@ struct RaceTests {
                 let constants = try [signal, level, logRatio].map { value in
                     try Filled(width, value)
                 }
-                let (ownOfPixels, maskOfPixels) = (try Filled(own), try Filled(mask))
+                let (observedOfPixels, maskOfPixels) = (
+                    try Filled(observedScores), try Filled(mask)
+                )
                 try observed.withUnsafeBufferPointer { observed in
                     var race = try ArgmaxRace<FloatNoise>(
-                        row: 0, chunk: 0..<pixels, classes: observed.baseAddress!,
+                        row: 0, chunk: 0..<pixels, observed: observed.baseAddress!,
                         maskClass: classes)
                     let coefficients = RaceCoefficients<Float>(
                         signal: constants[0].pointer, level: constants[1].pointer,
-                        logRatio: constants[2].pointer, own: ownOfPixels.pointer,
+                        logRatio: constants[2].pointer, observed: observedOfPixels.pointer,
                         mask: hasMask ? maskOfPixels.pointer : nil, isLinear: linear)
                     try race.run(columns, &rows, coefficients)
                     winners = (0..<pixels).map { race.winner($0) }

@@ -13,15 +13,16 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     private let scale: V
     /// L.
     private let largest: E.Real
-    /// What counts as -∞: -L and below, and the lowest number of the element type.
+    /// Classes up to this count as -∞: -L, or the lowest number of the element type.
     private let limit: V
-    /// With a negative scale +∞ may come out as -∞, so that the result does not tell.
+    /// Whether inputs are checked for NaN and +∞: with a negative scale +∞ may become -∞, and the
+    /// result does not show it.
     private let checksInputs: Bool
     /// Pixels are neighbours in memory.
     let alongPixels: Bool
 
     /// - Parameters:
-    ///   - lanesOfUnconditional, lanesOfConditional: the pixels to combine, where they are in a
+    ///   - lanesOfUnconditional, lanesOfConditional: the offsets of the pixels to combine in a
     ///     batch row of either input.
     init(
         _ u: LogProbabilities, _ c: LogProbabilities, scale: Double,
@@ -85,16 +86,16 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         return limit.isBelow(least)
     }
 
-    /// ℓ, or -∞: what the limit and less overflow to is replaced. Neither is NaN.
+    /// ℓ, or -∞ where an input is at most the limit, which may overflow. Neither is NaN.
     @inline(__always)
     private static func mixed(_ x: V, _ y: V, _ scale: V, _ limit: V) -> V {
         let nothing = V(repeating: -E.Real.infinity)
         return (x + scale * (y - x)).kept(where: .lesser(x, y), above: limit, else: nothing)
     }
 
-    /// Combines a block of classes of some groups, not exactly. Of groups that are neighbours it
-    /// goes class by class: lines of memory that follow each other take less time than those that
-    /// are a class row apart.
+    /// Combines a block of classes of some groups, not exactly. Groups that are neighbours are
+    /// combined class by class: consecutive lines of memory take less time than lines a class row
+    /// apart.
     ///
     /// - Returns: false when a class at the limit was met in one of the groups.
     @inline(never)
@@ -108,7 +109,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             lanesOfConditional.pointer + groups.lowerBound
         )
         let (startOfU, startOfC) = (lanesOfU[0].offsets[0], lanesOfC[0].offsets[0])
-        // A selection has no neighbours, and the last group of a row may be ragged.
+        // A selection has no neighbours, and the last group of a batch row may be ragged.
         var neighbours = 0
         while neighbours < groups.count && lanesOfU[neighbours].isDense
             && lanesOfC[neighbours].isDense
@@ -180,9 +181,9 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     ///
     /// - Parameters:
     ///   - normalisers: one for each pixel of the groups, room for whole groups.
-    ///   - each: called with every block of ℓ (the group counted from the first, the block, its
-    ///     first class, how many) and the largest classes of the columns so far. Blocks of a group
-    ///     come in order; a second first one starts the group over.
+    ///   - each: called with every block of ℓ (the index of its group, the block, its first class,
+    ///     how many) and the largest classes of the columns so far. Blocks of a group come in
+    ///     order; a second block at class 0 starts the group over.
     /// - Returns: false when a column has NaN or +∞, or no mass.
     func normalise(
         row: Int, groups: Range<Int>, into normalisers: UnsafeMutablePointer<E.Real>,
@@ -197,7 +198,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         let block = try Scratch<E.Real>(together * blockOfClasses * 16)
         let buffer = try Scratch<E.Real>(blockOfClasses * 16)
         let masses = try RunningMasses<V>(groups: groups.count)
-        // Groups to go through again, with attention to what counts as -∞.
+        // Groups to combine again, exactly.
         let again = try Scratch<Bool>(groups.count, filledWith: checksInputs)
         if together > 1 {
             for first in stride(from: 0, to: classes, by: blockOfClasses) {
@@ -315,7 +316,8 @@ private struct RowsAhead {
     }
 }
 
-/// Σ e^ℓ of groups of sixteen columns as their classes come in, relative to the largest so far.
+/// Σ e^ℓ of groups of sixteen columns, updated block by block, relative to the largest class so
+/// far.
 private struct RunningMasses<V: RealVector>: ~Copyable {
     private let largest: Scratch<V.Scalar>
     private let sums: Scratch<Double>

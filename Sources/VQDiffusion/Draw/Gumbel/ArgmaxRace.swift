@@ -1,39 +1,41 @@
-/// The argmax of Gumbel-max over a chunk of pixels, class row by class row.
+/// The argmax of Gumbel-max over a chunk of the pixels of a batch row, class by class.
 ///
 /// A score needs an exponential and three logarithms; hardly any score can win. The posterior is at
-/// most level + max(x + slope, 0) + log 2, the noise has a cheap bound, and only vectors in which
-/// their sum beats a lane's best so far are worked out. The winners are those of the plain formula.
+/// most level + max(x + logRatio, 0) + log 2, the noise has a cheap bound, and only vectors in
+/// which their sum beats the best score so far of some lane are computed. The winners are those of
+/// the plain formula.
 struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
     private typealias V = Noise.Real.Vector
 
     private let row: Int
     private let chunk: Range<Int>
-    private let classes: UnsafePointer<Int32>
+    private let observed: UnsafePointer<Int32>
     private let best: Scratch<Noise.Real>
     private let token: Scratch<Int32>
-    /// What a bound has to exceed for a score to beat `best`.
+    /// The bound of a score has to exceed this for the score to beat `best`.
     private let threshold: Scratch<Noise.Real>
-    private let showing: PixelsByClass
+    private let observing: PixelsByClass
 
     /// - Parameters:
+    ///   - row: the batch row.
     ///   - chunk: begins at a multiple of 16.
-    ///   - classes: the classes that the chunk's pixels show, up to `maskClass`, padded to whole
+    ///   - observed: the observed classes of the chunk's pixels, up to `maskClass`, padded to whole
     ///     vectors.
-    init(row: Int, chunk: Range<Int>, classes: UnsafePointer<Int32>, maskClass: Int)
+    init(row: Int, chunk: Range<Int>, observed: UnsafePointer<Int32>, maskClass: Int)
         throws(ArgumentError)
     {
         let width = (chunk.count + 15) / 16 * 16
         let best = try Scratch<Noise.Real>(width, filledWith: -.infinity)
         let threshold = try Scratch<Noise.Real>(width, filledWith: -.infinity)
         let token = try Scratch<Int32>(width, filledWith: 0)
-        let showing = try PixelsByClass(classes, count: chunk.count, among: 0..<maskClass + 1)
+        let observing = try PixelsByClass(observed, count: chunk.count, among: 0..<maskClass + 1)
         self.row = row
         self.chunk = chunk
-        self.classes = classes
+        self.observed = observed
         self.best = best
         self.threshold = threshold
         self.token = token
-        self.showing = showing
+        self.observing = observing
     }
 
     /// The class that has won at pixel n of the chunk.
@@ -57,12 +59,12 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
                     at: columns.load(classRow, group: groups.lowerBound &+ g), u, index,
                     at: g &* 16, pixels)
             }
-            var n = showing.first[k]
+            var n = observing.first[k]
             while n >= 0 {
                 let pixel = Int(n)
                 let u = Noise.Uniform.load(noise + pixel &* uniformStride)
-                enterOwn(index, pixel: pixel, u, pixels)
-                n = showing.next[pixel]
+                enterObserved(index, pixel: pixel, u, pixels)
+                n = observing.next[pixel]
             }
         }
         if let mask = pixels.mask {
@@ -77,14 +79,13 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
         }
     }
 
-    /// What a posterior less the level is at most, or where there is none (linear) less the signal;
-    /// but for log 2.
+    /// An upper bound, less log 2, of a posterior relative to `RaceCoefficients.reference`.
     @inline(__always)
     private func bound(_ x: V, _ pixels: RaceCoefficients<Noise.Real>, at: Int) -> V {
         pixels.isLinear ? x : .greater(x + .load(pixels.logRatio + at), V(repeating: 0))
     }
 
-    /// Enters a class at the pixels that do not show it, if it may win at one of them.
+    /// Enters a class at the pixels where it is not observed, if it may win at one of them.
     @inline(__always)
     private func look(
         at x: V, _ u: Noise.Uniform.Real.Vector, _ index: Int32, at: Int,
@@ -97,7 +98,7 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
         enter(x, u, index, at: at, pixels)
     }
 
-    /// Enters a class at the pixels that do not show it. A call, for the size of the library.
+    /// Enters a class at the pixels where it is not observed. Not inlined: the library is smaller.
     @inline(never)
     private func enter(
         _ x: V, _ u: Noise.Uniform.Real.Vector, _ index: Int32, at: Int,
@@ -107,7 +108,7 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
             x, signal: .load(pixels.signal + at), level: .load(pixels.level + at),
             logRatio: .load(pixels.logRatio + at), linear: pixels.isLinear)
         let score = (posterior + Noise.noise(u)).replacing(
-            with: V(repeating: -.infinity), where: .load(classes + at), equals: index)
+            with: V(repeating: -.infinity), where: .load(observed + at), equals: index)
         enter(score, index, at: at, pixels)
     }
 
@@ -123,12 +124,12 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
         thresholdFor(leader, reference: .load(pixels.reference + at)).store(threshold.pointer + at)
     }
 
-    /// Enters the one class of a pixel that follows a formula of its own.
+    /// Enters the observed class of a pixel.
     @inline(never)
-    private func enterOwn(
+    private func enterObserved(
         _ index: Int32, pixel: Int, _ u: Noise.Uniform.Real, _ pixels: RaceCoefficients<Noise.Real>
     ) {
-        let score = pixels.own[pixel] + Noise.noise(.init(repeating: u))[0]
+        let score = pixels.observed[pixel] + Noise.noise(.init(repeating: u))[0]
         guard score > best[pixel] else { return }
         best[pixel] = score
         token[pixel] = index
@@ -137,8 +138,8 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
                 V(repeating: score), reference: V(repeating: pixels.reference[pixel]))[0]
     }
 
-    /// best - reference - log 2, less a margin for the roundings of a score (at most some 1e-5 at
-    /// the magnitudes of these logarithms).
+    /// best - reference - log 2, less a margin of 0.0009 for the roundings of a score: some 1e-5 at
+    /// the magnitudes of these logarithms.
     @inline(__always)
     private func thresholdFor(_ best: V, reference: V) -> V {
         best - reference - V(repeating: 0.694)
@@ -147,12 +148,14 @@ struct ArgmaxRace<Noise: GumbelNoise>: ~Copyable {
 
 /// The coefficients of a chunk's pixels, padded to whole vectors; see `PixelCoefficients`.
 struct RaceCoefficients<Real: RealScalar> {
-    let signal, level, logRatio, own: UnsafePointer<Real>
-    /// nil leaves the mask out.
+    let signal, level, logRatio: UnsafePointer<Real>
+    /// The log-posterior of each pixel's observed class.
+    let observed: UnsafePointer<Real>
+    /// The log-posterior of the mask; nil leaves the mask out.
     let mask: UnsafePointer<Real>?
     let isLinear: Bool
 
-    /// What a bound of a posterior is relative to.
+    /// Bounds of posteriors are relative to this: the signal where there is no level.
     var reference: UnsafePointer<Real> { isLinear ? signal : level }
 }
 

@@ -1,6 +1,6 @@
 import CVQDiffusion
 
-/// Gumbel noise from uniforms of an element type, and a bound on it that costs next to nothing.
+/// Gumbel noise from uniforms of an element type, and an upper bound of it in two instructions.
 protocol GumbelNoise {
     /// How a uniform is stored.
     associatedtype Uniform: FloatingElement
@@ -18,17 +18,21 @@ enum FloatNoise: GumbelNoise {
     typealias Real = Float
 
     @inline(__always)
-    static func noise(_ u: FloatVector) -> FloatVector { FloatVector(-SIMD16.log(wait(u).lanes)) }
+    static func noise(_ u: FloatVector) -> FloatVector {
+        FloatVector(-SIMD16.log(arrivalTime(u).lanes))
+    }
 
-    /// e^-noise(u): exponentially distributed. The score that is greatest is that of the class
-    /// whose probability over this is.
+    /// e^-noise(u), exponentially distributed. The class with the greatest score is the one with
+    /// the greatest ratio of its probability to this.
     @inline(__always)
-    static func wait(_ u: FloatVector) -> FloatVector { FloatVector(1e-30 - .log(u.lanes + 1e-30)) }
+    static func arrivalTime(_ u: FloatVector) -> FloatVector {
+        FloatVector(1e-30 - .log(u.lanes + 1e-30))
+    }
 
-    /// -log(-log u) ≤ -log(1 - u), and 1 - u = v is exact for a u of 24 bits. The bit pattern of v,
-    /// read as a number, is 2²³(127 + log₂ v) but for the curve of the fraction, which lies below:
-    /// two instructions bound -log v from above within 0.06. The margin is for the roundings of the
-    /// bound and of `noise`.
+    /// -log(-log u) ≤ -log(1 - u), and 1 - u = v is exact for a u of 24 bits. The bit pattern of v
+    /// as an integer is 2²³(127 + log₂ v) but for the curve of the fraction, which lies below: two
+    /// instructions bound -log v from above within 0.06. The margin of 0.001 covers the roundings
+    /// of the bound and of `noise`.
     @inline(__always)
     static func bound(_ u: FloatVector) -> FloatVector {
         let pattern = vqd_converted((1 - u.lanes).signedBits)

@@ -1,17 +1,16 @@
 import CVQDiffusion
 
-/// The columns of a batch row as a race over their classes reads them: a class after the other,
-/// sixteen pixels at a time.
+/// The columns of a batch as `ArgmaxRace` reads them: class after class, sixteen pixels at a time.
 protocol RaceColumns: ~Copyable {
     associatedtype Real: RealScalar
-    /// Where the elements of one class are.
+    /// Locates the elements of one class of a batch row.
     associatedtype ClassRow
 
     var classes: Int { get }
     /// Working memory for each group of sixteen pixels, in elements.
     var roomPerGroup: Int { get }
-    /// Gets ready for reading a class of some groups. Called for one class after the other, with
-    /// the same memory.
+    /// Prepares reading a class of some groups of a batch row. Called for all classes in order,
+    /// with the same buffer.
     func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<Real>)
         -> ClassRow
     /// The log-probabilities of the class at a group, whose spare lanes repeat the last pixel.
@@ -21,13 +20,13 @@ protocol RaceColumns: ~Copyable {
 /// Log-probabilities as they lie in memory.
 struct StoredColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     typealias Real = E.Real
-    /// In the model's output, or where sixteen classes have been copied to.
+    /// Its place in the model's output, or in a copy of sixteen classes.
     typealias ClassRow = (source: UnsafeRawPointer, copy: UnsafePointer<E.Real>?)
 
     private let p: LogProbabilities
     private let lanes: Scratch<LaneGroup>
-    /// Classes are neighbours in memory and pixels are not: sixteen classes of sixteen pixels are
-    /// loaded at once and transposed.
+    /// Whether sixteen classes of sixteen pixels are loaded at once and transposed: where classes
+    /// are neighbours in memory and pixels are not.
     private let transposes: Bool
 
     init(_ p: LogProbabilities) throws(ArgumentError) {
@@ -67,7 +66,7 @@ struct StoredColumns<E: FloatingElement>: RaceColumns, ~Copyable {
         if let copy = classRow.copy {
             return E.Real.Vector(at: copy + group &* blockOfClasses &* 16)
         }
-        // Every class row lies in pages of its own, where the hardware does not look ahead.
+        // The hardware does not prefetch across pages, and every class row begins a new one.
         vqd_prefetch(classRow.source + (4 &* p.classStride &+ lanes.pointer[group].offsets[0]))
         return lanes.pointer[group].load(E.self, row: classRow.source)
     }

@@ -3,12 +3,12 @@
 public enum UniformSource {
     /// Given, (batch, rows, pixels).
     case given(LogProbabilities)
-    /// Drawn as torch draws float32 uniforms on the CPU, without ever being stored: from an MT19937
+    /// Drawn as torch draws float32 uniforms on the CPU, a class row at a time: from an MT19937
     /// engine whose state is 625 words, the 624 of the twister and how many of them have been given
     /// out. The state is advanced when the call succeeds.
     case mersenneTwister(state: UnsafeMutablePointer<UInt32>)
     /// Drawn by a function that writes the next `count` float32 uniforms. It is called in order, on
-    /// the calling thread, and not before everything that can fail has been checked.
+    /// the calling thread, once everything that can fail has been checked.
     case function(Fill, context: UnsafeMutableRawPointer?)
 
     public typealias Fill =
