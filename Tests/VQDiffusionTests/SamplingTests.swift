@@ -3,7 +3,7 @@ import Testing
 
 @testable import VQDiffusion
 
-/// One step of one pixel at a whole comb of uniforms: the share of the comb that leads to each
+/// One step of one pixel at an even grid of uniforms: the share of the grid that leads to each
 /// class.
 private func sharesOfUniforms(
     _ p: [Float], observed: Int, chain: ExplicitChain, from t: Int, to s: Int, points: Int
@@ -51,28 +51,9 @@ struct SamplingTests {
         }
     }
 
-    /// What a class at the floor is passed over by: no uniform of 24 bits up to the limit has more
-    /// noise than it was made from.
-    @Test func uniformsUpToTheLimitHaveNoMoreNoise() {
-        for n in stride(from: Float(-6), through: 20, by: 0.0137) {
-            let limit = FloatNoise.uniform(boundedBy: FloatVector(repeating: n))[0]
-            guard limit >= 0 else { continue }
-            let greatest = min((limit * 0x1p24).rounded(.down), 0x1p24 - 1) * 0x1p-24
-            #expect(FloatNoise.noise(FloatVector(repeating: greatest))[0] <= n)
-            // And it is not far from where it could be.
-            let wanted = 1 - exp(-Double(n))
-            #expect(Double(limit) > wanted - 0.002 * exp(-Double(n)) - 0x1p-22)
-        }
-        for (n, limit) in [(-Float.infinity, -1e30), (-1e30, -1e30), (.infinity, 1 - 0x1p-24)]
-            as [(Float, Float)]
-        {
-            #expect(FloatNoise.uniform(boundedBy: FloatVector(repeating: n))[0] <= limit)
-        }
-    }
-
     /// The set of uniforms that lead to a class is a few intervals of its probability's total
-    /// length, so a comb of uniforms measures the probability to a few teeth: no statistics, and no
-    /// false alarms.
+    /// length, so an even grid of uniforms measures the probability to a few points: no statistics,
+    /// and no false alarms.
     @Test(arguments: [0, 2, 5, 6]) func inverseCDFDrawsFromThePosterior(observed: Int) throws {
         // Much uniform noise, so that every branch has mass.
         let steps = 12

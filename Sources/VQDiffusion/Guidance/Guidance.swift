@@ -7,7 +7,8 @@
 ///     either, where greatest is the largest number of the precision computed in, or the lowest
 ///     finite float16 in float16: less could overflow.
 ///   - conditional: c, the same shape and element type.
-///   - scale: finite; 1 gives the conditional distribution, more exaggerates what sets it apart.
+///   - scale: finite; 1 gives the conditional distribution, more exaggerates what the
+///     condition changes.
 ///   - output: the same shape, `Float`, or `Double` when the inputs are. Untouched when an error is
 ///     thrown.
 /// - Throws: `ArgumentError` for shapes or element types that disagree, NaN or +∞, a column without

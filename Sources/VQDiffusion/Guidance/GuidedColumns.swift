@@ -13,15 +13,16 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     private let scale: V
     /// L.
     private let largest: E.Real
-    /// What counts as -∞: -L and below, and the lowest number of the element type.
+    /// Classes up to this count as -∞: -L, or the lowest number of the element type.
     private let limit: V
-    /// With a negative scale +∞ may come out as -∞, so that the result does not tell.
+    /// Whether inputs are checked for NaN and +∞: with a negative scale +∞ may become -∞, and the
+    /// result does not show it.
     private let checksInputs: Bool
     /// Pixels are neighbours in memory.
     let alongPixels: Bool
 
     /// - Parameters:
-    ///   - lanesOfUnconditional, lanesOfConditional: the pixels to combine, where they are in a
+    ///   - lanesOfUnconditional, lanesOfConditional: the offsets of the pixels to combine in a
     ///     batch row of either input.
     init(
         _ u: LogProbabilities, _ c: LogProbabilities, scale: Double,
@@ -85,16 +86,16 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         return limit.isBelow(least)
     }
 
-    /// ℓ, or -∞: what the limit and less overflow to is replaced. Neither is NaN.
+    /// ℓ, or -∞ where an input is at most the limit, which may overflow. Neither is NaN.
     @inline(__always)
     private static func mixed(_ x: V, _ y: V, _ scale: V, _ limit: V) -> V {
         let nothing = V(repeating: -E.Real.infinity)
         return (x + scale * (y - x)).kept(where: .lesser(x, y), above: limit, else: nothing)
     }
 
-    /// Combines a block of classes of some groups, not exactly. Of groups that are neighbours it
-    /// goes class by class: lines of memory that follow each other take less time than those that
-    /// are a class row apart.
+    /// Combines a block of classes of some groups, not exactly. Groups that are neighbours are
+    /// combined class by class: consecutive lines of memory take less time than lines a class row
+    /// apart.
     ///
     /// - Returns: false when a class at the limit was met in one of the groups.
     @inline(never)
@@ -108,7 +109,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             lanesOfConditional.pointer + groups.lowerBound
         )
         let (startOfU, startOfC) = (lanesOfU[0].offsets[0], lanesOfC[0].offsets[0])
-        // A selection has no neighbours, and the last group of a row may be ragged.
+        // A selection has no neighbours, and the last group of a batch row may be ragged.
         var neighbours = 0
         while neighbours < groups.count && lanesOfU[neighbours].isDense
             && lanesOfC[neighbours].isDense
@@ -149,43 +150,21 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         return limit.isBelow(least) && isAbove
     }
 
-    /// A block of classes of some groups of neighbours in both inputs, of which `add` asks for a
-    /// line each with every class that it adds: as many as the blocks of all these groups have
-    /// vectors. In the order of memory: lines that follow each other take less time than those that
-    /// are a class row apart.
+    /// The beginning of two class rows of some groups in both inputs.
     @inline(__always)
-    private func rowsAhead(row: Int, groups: Range<Int>, _ i: Int, first: Int) -> (
-        RowsAhead, RowsAhead
-    ) {
-        let (place, line) = (i &* blockOfClasses).quotientAndRemainder(dividingBy: groups.count)
+    private func rowsAhead(row: Int, groups: Range<Int>, first: Int) -> (RowsAhead, RowsAhead) {
         let (u, c) = (
-            unconditional.pointer(row: row, class: first &+ place),
-            conditional.pointer(row: row, class: first &+ place)
-        )
-        let (atU, atC) = (
             lanesOfUnconditional.pointer[groups.lowerBound].offsets[0],
             lanesOfConditional.pointer[groups.lowerBound].offsets[0]
         )
-        let size = 16 &* E.size
         return (
             RowsAhead(
-                u + atU, step: size, rowStride: unconditional.classStride, line: line,
-                of: groups.count),
+                first: unconditional.pointer(row: row, class: first) + u,
+                classStride: unconditional.classStride, step: 16 &* E.size),
             RowsAhead(
-                c + atC, step: size, rowStride: conditional.classStride, line: line,
-                of: groups.count)
+                first: conditional.pointer(row: row, class: first) + c,
+                classStride: conditional.classStride, step: 16 &* E.size)
         )
-    }
-
-    /// Asks for the first line of memory of one class at sixteen pixels, which are mostly
-    /// neighbours.
-    @inline(__always)
-    func ask(for k: Int, row: Int, group: Int) {
-        vqd_prefetch(
-            unconditional.pointer(row: row, class: k)
-                + lanesOfUnconditional.pointer[group].offsets[0])
-        vqd_prefetch(
-            conditional.pointer(row: row, class: k) + lanesOfConditional.pointer[group].offsets[0])
     }
 
     /// ℓ of one class at sixteen pixels.
@@ -202,9 +181,9 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     ///
     /// - Parameters:
     ///   - normalisers: one for each pixel of the groups, room for whole groups.
-    ///   - each: called with every block of ℓ (the group counted from the first, the block, its
-    ///     first class, how many) and the largest classes of the columns so far. Blocks of a group
-    ///     come in order; a second first one starts the group over.
+    ///   - each: called with every block of ℓ (the index of its group, the block, its first class,
+    ///     how many) and the largest classes of the columns so far. Blocks of a group come in
+    ///     order; a second block at class 0 starts the group over.
     /// - Returns: false when a column has NaN or +∞, or no mass.
     func normalise(
         row: Int, groups: Range<Int>, into normalisers: UnsafeMutablePointer<E.Real>,
@@ -219,7 +198,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         let block = try Scratch<E.Real>(together * blockOfClasses * 16)
         let buffer = try Scratch<E.Real>(blockOfClasses * 16)
         let masses = try RunningMasses<V>(groups: groups.count)
-        // Groups to go through again, with attention to what counts as -∞.
+        // Groups to combine again, exactly.
         let again = try Scratch<Bool>(groups.count, filledWith: checksInputs)
         if together > 1 {
             for first in stride(from: 0, to: classes, by: blockOfClasses) {
@@ -234,7 +213,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
                         if !isAbove { again[at] = true }
                         let block = block.pointer + i &* blockOfClasses &* 16
                         let ahead = rowsAhead(
-                            row: row, groups: some, i, first: first &+ blockOfClasses)
+                            row: row, groups: some, first: first &+ blockOfClasses &+ i &* 2)
                         masses.add(block, count: count, to: at, ahead: ahead)
                         each(at, block, first, count, masses.largest(at))
                     }
@@ -325,37 +304,20 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     }
 }
 
-/// Lines of memory of some class rows, as many of each, asked for one by one.
+/// Two class rows to prefetch, eight vectors of each.
 private struct RowsAhead {
-    private var next: UnsafeRawPointer
-    private var left: Int
-    private let step, toNextRow, linesOfRow: Int
-
-    /// - Parameters:
-    ///   - first: the first line of a row; it need not be readable, nor any other.
-    ///   - step, rowStride: bytes from a line to the next, and from a row to the next.
-    ///   - line: of the row, which has `lines`, to begin with.
-    init(_ first: UnsafeRawPointer, step: Int, rowStride: Int, line: Int, of lines: Int) {
-        next = first + line &* step
-        left = lines &- line
-        self.step = step
-        toNextRow = rowStride &- lines &* step
-        linesOfRow = lines
-    }
+    let first: UnsafeRawPointer
+    /// Bytes from a class row to the next, and from a vector to the next.
+    let classStride, step: Int
 
     @inline(__always)
-    mutating func askForNext() {
-        vqd_prefetch(next)
-        next += step
-        left &-= 1
-        if left == 0 {
-            next += toNextRow
-            left = linesOfRow
-        }
+    func prefetch(_ i: Int) {
+        vqd_prefetch(first + ((i &>> 3) &* classStride &+ (i & 7) &* step))
     }
 }
 
-/// Σ e^ℓ of groups of sixteen columns as their classes come in, relative to the largest so far.
+/// Σ e^ℓ of groups of sixteen columns, updated block by block, relative to the largest class so
+/// far.
 private struct RunningMasses<V: RealVector>: ~Copyable {
     private let largest: Scratch<V.Scalar>
     private let sums: Scratch<Double>
@@ -377,16 +339,15 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
     /// Sixteen classes are added in the precision of the elements and those sums in double
     /// precision.
     ///
-    /// - Parameter ahead: what is read soon, asked for here: memory and arithmetic then take their
-    ///   time together.
+    /// - Parameter ahead: prefetched meanwhile.
     @inline(never)
     func add(
         _ block: UnsafePointer<V.Scalar>, count: Int, to group: Int,
         ahead: (RowsAhead, RowsAhead)? = nil
     ) {
         // Prefetching what is cached is harmless.
-        let here = RowsAhead(block, step: 0, rowStride: 0, line: 0, of: 1)
-        var (rowsOfU, rowsOfC) = ahead ?? (here, here)
+        let here = RowsAhead(first: block, classStride: 0, step: 0)
+        let (rowsOfU, rowsOfC) = ahead ?? (here, here)
         let before = V(at: largest.pointer + group &* 16)
         var sum = DoubleVector(at: sums.pointer + group &* 16)
         var top = before
@@ -402,8 +363,8 @@ private struct RunningMasses<V: RealVector>: ~Copyable {
         var part = V(repeating: 0)
         at = 0
         while at < count &* 16 {
-            rowsOfU.askForNext()
-            rowsOfC.askForNext()
+            rowsOfU.prefetch(at &>> 4)
+            rowsOfC.prefetch(at &>> 4)
             part = part + .expOfNegative(V(at: block + at) - top)
             at &+= 16
         }

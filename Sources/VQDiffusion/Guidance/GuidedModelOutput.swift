@@ -1,6 +1,6 @@
 import CVQDiffusion
 
-/// A model's output with and without its condition, and what is done to it before a step: guidance
+/// A model's output with and without its condition, and how to prepare it for a step: by guidance
 /// (see `guide`), then truncation (see `truncate`).
 public struct GuidedModelOutput {
     /// Log-probabilities of x_0 without the condition, (batch, K, pixels); nil where there is no
@@ -8,10 +8,10 @@ public struct GuidedModelOutput {
     public var unconditional: LogProbabilities?
     /// Log-probabilities with the condition, the same shape and element type.
     public var conditional: LogProbabilities
-    /// How far guidance goes; not looked at without.
+    /// The scale of guidance; ignored where there is none.
     public var guidanceScale: Double
     public var truncationRate: Double
-    /// What log-probabilities below are raised to.
+    /// Lower log-probabilities are raised to this.
     public var floor: Double
 
     public init(
@@ -81,13 +81,13 @@ public struct GuidedModelOutput {
     }
 }
 
-/// Log-probabilities that are ready for a step, and their memory.
+/// Guided and truncated log-probabilities, and their memory.
 struct PreparedModelOutput: ~Copyable {
     fileprivate let memory: Scratch<UInt8>
-    /// Not to be used after the memory is gone.
+    /// Valid only as long as the memory.
     let view: LogProbabilities
 
-    /// - Parameter p: what they are made from; errors will name it.
+    /// - Parameter p: the conditional model output, which errors name.
     fileprivate init(_ p: LogProbabilities, batch: Int, columns: Int) throws(ArgumentError) {
         let isDouble = p.elementType == .float64
         let size = isDouble ? 8 : 4
@@ -101,7 +101,7 @@ struct PreparedModelOutput: ~Copyable {
     }
 }
 
-/// One preparation of a `GuidedModelOutput`, whatever its element type.
+/// One preparation of a `GuidedModelOutput`: of all pixels, or of a selection.
 struct Preparation {
     let output: GuidedModelOutput
     let batch, columns: Int
@@ -118,12 +118,12 @@ struct Preparation {
         try forEachGroup(E.self, try guidedColumns(E.self)) { row, group, tile, at, _ in
             tile.truncate(
                 group: at, floor: floor, into: result + (row * classes * columns + group * 16),
-                rowStride: columns,
+                classStride: columns,
                 count: min(16, columns - group * 16))
         }
     }
 
-    /// The columns as guidance combines them; without guidance the conditional ones as they are.
+    /// The columns that guidance combines; without guidance both are the conditional ones.
     func guidedColumns<E: FloatingElement>(_: E.Type) throws(ArgumentError) -> GuidedColumns<E> {
         let unconditional = output.unconditional ?? output.conditional
         return GuidedColumns<E>(
@@ -135,8 +135,8 @@ struct Preparation {
 
     /// Calls `body` for every group of sixteen columns, with a tile that has been weighed for it.
     ///
-    /// - Parameter body: gets the batch row, the group, the tile, where in it the group is, and the
-    ///   sixteen logarithms that guidance has taken off.
+    /// - Parameter body: gets the batch row, the group, the tile, the index of the group in the
+    ///   tile, and the logarithms of the masses of its guided columns, which are subtracted.
     /// - Throws: `ArgumentError` for a column with NaN or +∞, or without mass.
     func forEachGroup<E: FloatingElement>(
         _: E.Type, _ guided: borrowing GuidedColumns<E>,
@@ -167,14 +167,12 @@ struct Preparation {
                         block.pointer, first: first, count: count, group: group &- range.lowerBound)
                 }
             } else {
-                let halfway = p.classes / 2 / blockOfClasses * blockOfClasses
                 isGood = try guided.normalise(row: row, groups: range, into: normalisers.pointer) {
                     at, block, first, count, largest in
                     tile.enter(block, first: first, count: count, group: at, largest: largest)
-                    if first == halfway && first > 0 { tile.shorten(group: at) }
                 }
             }
-            // Groups of which not enough has been listed yet.
+            // Groups whose lists may be too short.
             let left = try Scratch<Bool>(range.count, filledWith: true)
             var isAnyLeft: Bool
             repeat {
@@ -220,7 +218,8 @@ struct Preparation {
         }
     }
 
-    /// Where the columns are in a batch row, or, when they are a selection, in the whole tensor.
+    /// The offsets of the columns in a batch row, or, when they are a selection, in the whole
+    /// tensor.
     private func laneGroups<E: FloatingElement>(_: E.Type, _ p: LogProbabilities)
         throws(ArgumentError) -> Scratch<LaneGroup>
     {
@@ -243,8 +242,7 @@ struct Preparation {
         return lanes
     }
 
-    /// Calls `check`, which finds out what is wrong with a column, for those of groups where
-    /// something may be.
+    /// Calls `check`, which throws for a bad column, for all columns of bad groups.
     private func forEachBad(
         _ bad: borrowing Scratch<Bool>, _ groups: Int,
         _ check: (_ row: Int, _ pixel: Int) throws(ArgumentError) -> Void
@@ -261,7 +259,7 @@ struct Preparation {
                 }
             }
         }
-        // Each of them has a column that `check` refuses.
+        // Not reached: each bad group has a column that `check` refuses.
         if isAnyBad { throw ArgumentError(output.conditional.name, .notANumber) }
     }
 }

@@ -1,8 +1,8 @@
 extension ReverseStep {
     /// Guides and truncates a model's output and draws x_s from it by Gumbel-max: the same tokens
-    /// as `guide`, `truncate` and `sampleGumbelMax` in turn, but where the kept mass meets the rate
-    /// to within the rounding of its sum: the two may add it up in another order and part at one
-    /// class.
+    /// as `guide`, `truncate` and `sampleGumbelMax` in turn, except where the kept mass meets the
+    /// rate to within the rounding of its sum: the two ways may add it up in another order and keep
+    /// one class more or less.
     ///
     /// - Parameters:
     ///   - modelOutput: (batch, K, pixels).
@@ -46,7 +46,7 @@ extension ReverseStep {
 
     /// Draws without storing the columns.
     ///
-    /// - Returns: false, and nothing drawn, for what is rare: uniforms in double precision, or
+    /// - Returns: false, with nothing drawn, in rare cases: uniforms in double precision, or
     ///   columns beyond the plain exponentials of the element type.
     private func race<E: FloatingElement, Noise: GumbelNoise>(
         _: E.Type, _: Noise.Type, _ modelOutput: GuidedModelOutput, _ sample: ClassIndices?,
@@ -71,9 +71,9 @@ extension ReverseStep {
     }
 
     /// Guides and truncates a model's output and draws x_s from it by inverting the cumulative
-    /// distribution: the same tokens as `guide`, `truncate` and `sampleInverseCDF` in turn, up
-    /// to the rounding described at `sampleGumbelMax`. Only the columns that the uniforms make necessary are
-    /// read, guided and truncated.
+    /// distribution: the same tokens as `guide`, `truncate` and `sampleInverseCDF` in turn, up to
+    /// the rounding described at `sampleGumbelMax`. Only the columns that the uniforms make
+    /// necessary are read, guided and truncated.
     ///
     /// - Parameters:
     ///   - modelOutput: (batch, K, pixels).

@@ -1,21 +1,17 @@
-/// Which classes hold more than the floor at one of sixteen pixels or more: a bit for each class
-/// and group of pixels.
-///
-/// Those of four classes are one byte: a race looks at so many together.
+/// A bit for each class and group of sixteen pixels: whether the class is above the floor at one of
+/// the pixels or more.
 struct KeptClasses: ~Copyable {
-    static var classesTogether: Int { 4 }
-
     private let bytes: Scratch<UInt8>
     /// Bytes for each group.
     private let stride: Int
 
-    /// None at first.
+    /// All bits are unset.
     ///
     /// - Parameter groups: of all batch rows.
     init(classes: Int, groups: Int) throws(ArgumentError) {
-        // Whole lines of the cache, for threads that insert at once, and one more than needed: a
-        // class of all groups would share few sets of the cache else.
-        stride = (classes / KeptClasses.classesTogether + 64) / 64 * 64 + 64
+        // Whole cache lines, because threads insert at once, and one more than needed: with a power
+        // of two, the bytes of a class at all groups would share few sets of the cache.
+        stride = (classes / 8 + 64) / 64 * 64 + 64
         bytes = try Scratch<UInt8>(stride * groups, filledWith: 0)
     }
 
@@ -23,19 +19,11 @@ struct KeptClasses: ~Copyable {
     @inline(__always)
     func insert(_ k: Int, group: Int, if isKept: Bool) {
         let bit: UInt8 = isKept ? 1 : 0
-        bytes[group &* stride &+ k / KeptClasses.classesTogether] |=
-            bit << UInt8(truncatingIfNeeded: k % KeptClasses.classesTogether)
+        bytes[group &* stride &+ k / 8] |= bit << UInt8(truncatingIfNeeded: k % 8)
     }
 
     @inline(__always)
     func contains(_ k: Int, group: Int) -> Bool {
-        bytes[group &* stride &+ k / KeptClasses.classesTogether]
-            & (1 << UInt8(truncatingIfNeeded: k % KeptClasses.classesTogether)) != 0
-    }
-
-    /// Whether it contains none of four classes, of which the first is a multiple of four.
-    @inline(__always)
-    func containsNone(from first: Int, group: Int) -> Bool {
-        bytes[group &* stride &+ first / KeptClasses.classesTogether] == 0
+        bytes[group &* stride &+ k / 8] & (1 << UInt8(truncatingIfNeeded: k % 8)) != 0
     }
 }

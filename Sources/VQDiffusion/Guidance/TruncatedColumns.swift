@@ -1,50 +1,26 @@
-import CVQDiffusion
-
 /// Guided and truncated columns, stored as each column's threshold and a bit for each class that is
-/// left at some pixel of sixteen. Values are recomputed on demand; truncation leaves few.
+/// kept at some pixel of sixteen. Values are recomputed on demand; truncation keeps few.
 struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     typealias Real = E.Real
     typealias ClassRow = (
         k: Int, row: Int, unconditional: UnsafeRawPointer, conditional: UnsafeRawPointer
     )
 
-    static var classesTogether: Int { KeptClasses.classesTogether }
-
     private let guided: GuidedColumns<E>
     private let groups: Int
-    /// The groups of all batch rows count through.
+    /// Groups are numbered through all batch rows.
     private let kept: KeptClasses
-    /// What the columns are truncated at; see `TruncationTile.findThresholds`.
+    /// Where the columns are truncated; see `TruncationTile.findThresholds`.
     private let thresholds: Scratch<E.Real>
     private let lasts: Scratch<Int32>
-    /// What is taken off the guided log-probabilities of each pixel.
+    /// The logarithm of the mass of each pixel's guided column.
     private let normalisers: Scratch<E.Real>
-    /// What the greatest scores will hardly fall short of: `ShortlistRace.floor`, relative to the
-    /// logarithm of a column's mass.
-    private let likely: Scratch<E.Real>
+    /// The floor, which replaces all that is not kept or is below.
     private let least: E.Real.Vector
 
     var classes: Int { guided.conditional.classes }
 
     var roomPerGroup: Int { 0 }
-    var floor: E.Real.Vector? { least }
-
-    @inline(__always)
-    func areAtFloor(from first: Int, row: Int, group: Int) -> Bool {
-        kept.containsNone(from: first, group: row &* groups &+ group)
-    }
-
-    @inline(__always)
-    func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool {
-        !kept.contains(k, group: row &* groups &+ group)
-    }
-
-    @inline(__always)
-    func ask(for k: Int, row: Int, group: Int) { guided.ask(for: k, row: row, group: group) }
-
-    func likelyScores(row: Int, group: Int) -> E.Real.Vector? {
-        E.Real.Vector(at: likely.pointer + (row &* groups &+ group) &* 16)
-    }
 
     @inline(__always)
     func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<E.Real>)
@@ -73,11 +49,11 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
         return x.kept(where: bits, else: least)
     }
 
-    /// Guides and truncates a model's output and enters its columns into a plan, in one go over it.
+    /// Guides and truncates a model's output and sets the coefficients of its columns, in one pass.
     ///
-    /// - Parameter plan: of which the classes are set.
-    /// - Returns: nil when a column has a mass beyond the plain exponentials of the element type.
-    ///   The plan is of no use then.
+    /// - Parameter plan: with its classes set already.
+    /// - Returns: nil, and a plan of no use, when a column has a mass beyond the plain exponentials
+    ///   of the element type.
     /// - Throws: `ArgumentError` for a column with NaN or +∞, or without mass.
     static func of(
         _: E.Type, _ output: GuidedModelOutput, _ step: ReverseStep,
@@ -94,26 +70,23 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
         let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
         let lasts = try Scratch<Int32>(p.batch * groups * 16)
         let normalisers = try Scratch<E.Real>(p.batch * groups * 16)
-        let apart = try Scratch<Int32>(p.batch * groups * 16)
+        let observed = try Scratch<Int32>(p.batch * groups * 16)
         let others = try Scratch<Double>(p.batch * groups * 16)
-        let own = try Scratch<E.Real>(p.batch * groups * 16)
-        let likely = try Scratch<E.Real>(p.batch * groups * 16)
+        let observedLogs = try Scratch<E.Real>(p.batch * groups * 16)
         let unreliable = try Scratch<Bool>(p.batch * groups, filledWith: false)
-        for at in 0..<p.batch * groups * 16 { apart[at] = step.countedApart(plan.classes[at]) }
+        for at in 0..<p.batch * groups * 16 { observed[at] = step.countedApart(plan.classes[at]) }
         let floor = V(repeating: E.Real(output.floor))
         try preparation.forEachGroup(E.self, guided) { row, group, tile, at, logs in
             let start = (row * groups + group) * 16
             (normalisers.pointer + start).update(from: logs, count: 16)
             tile.keep(
-                group: at, floor: floor, apart: apart.pointer + start, kept: kept,
+                group: at, floor: floor, observed: observed.pointer + start, kept: kept,
                 keptGroup: row * groups + group,
                 thresholds: thresholds.pointer + start, lasts: lasts.pointer + start,
-                others: others.pointer + start, own: own.pointer + start)
+                others: others.pointer + start, observedLogs: observedLogs.pointer + start)
             for pixel in start..<start + 16 {
-                let (observed, x) = (plan.classes[pixel], own[pixel].asDouble)
-                likely[pixel] = E.Real(
-                    vqd_log(others[pixel] + vqd_exp(x)) + Double(ShortlistRace.floor))
-                if let logMass = step.mass(of: observed).log(
+                let x = observedLogs[pixel].asDouble
+                if let logMass = step.mass(of: plan.classes[pixel]).log(
                     E.Real.self, ownLog: x, others: others[pixel], classes: p.classes)
                 {
                     plan.set(pixel, step, own: x, logMass: logMass)
@@ -125,6 +98,6 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
         for at in 0..<p.batch * groups where unreliable[at] { return nil }
         return TruncatedColumns(
             guided: guided, groups: groups, kept: kept, thresholds: thresholds, lasts: lasts,
-            normalisers: normalisers, likely: likely, least: floor)
+            normalisers: normalisers, least: floor)
     }
 }

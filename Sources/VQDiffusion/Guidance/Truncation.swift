@@ -44,8 +44,7 @@ private func truncate<E: FloatingElement>(
     _ parallelism: Parallelism
 ) throws(ArgumentError) {
     let groups = (p.pixels + 15) / 16
-    // The value down to which a pixel's classes are kept, and the last index at which that very
-    // value is.
+    // The value down to which a pixel's classes are kept, and the last kept index of that value.
     let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
     let lasts = try Scratch<Int32>(p.batch * groups * 16)
     let modelOutput = GuidedModelOutput(
@@ -66,7 +65,7 @@ private func truncate<E: FloatingElement>(
         try checkElements(E.self, p, parallelism: parallelism)
         throw error
     }
-    defer {  // the function has only the addresses
+    defer {  // `truncated` holds only the addresses
         withExtendedLifetime(thresholds) {}
         withExtendedLifetime(lasts) {}
     }
@@ -77,7 +76,7 @@ private func truncate<E: FloatingElement>(
         E.self, p, into: output, outputRows: p.classes, parallelism: parallelism, truncated)
 }
 
-/// What is kept of each class, and at least the floor.
+/// Each class where it is kept, and at least the floor.
 private struct TruncatedFunction<Real: RealScalar>: ElementFunction {
     /// Pixels of a batch row, rounded up to whole vectors.
     let width: Int

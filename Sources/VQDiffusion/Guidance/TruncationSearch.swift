@@ -1,12 +1,11 @@
 import CVQDiffusion
 
-/// Finds where to truncate sixteen columns among the classes that a `TruncationTile` has listed for
-/// them.
+/// Finds where to truncate sixteen columns, among the classes that a `TruncationTile` has listed.
 ///
 /// The mass F(v) of the classes above a value v falls as v rises, and the value down to which
 /// classes are kept is the smallest with F < rate. A pass over the list evaluates F at three values
-/// for each; where F crosses the rate is interpolated, and three or four passes leave a handful of
-/// classes between a value known to be too low and one that is not. Those are put in order.
+/// per column; interpolation chooses the next three. Three or four passes leave a handful of
+/// classes between a value known to be too low and one that is not. Those are sorted.
 struct TruncationSearch<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
@@ -24,8 +23,8 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     /// values are all equal.
     private let counted: Scratch<Double>
 
-    /// Classes of a column that are put in order at most. The search goes on until about as many
-    /// are left in all sixteen together.
+    /// The most classes of a column that are sorted. The search goes on until about as many are
+    /// left in all sixteen together.
     private static var buffer: Int { 256 }
 
     /// - Parameter rate: positive.
@@ -68,7 +67,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         aboveBound.store(at: aboveLower.pointer)
         for lane in 0..<16 {
             aboveUpper[lane] = 0
-            // With less than the rate in all, everything is kept: there is nothing to be found.
+            // A column of less than the rate in all is kept whole: there is nothing to find.
             let isFound = aboveBound[lane] < rate
             lower[lane] = isFound ? upper[lane] : max(bound[lane], -E.Real.greatestFiniteMagnitude)
             setFirstTrials(lane, classes: list.count)
@@ -98,8 +97,8 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         upper[lane].orderedBits - lower[lane].orderedBits <= 1
     }
 
-    /// Values below v hold at most K e^v. So from the mass that is dropped follows a value that is
-    /// too low, but for roundings.
+    /// Classes below v hold at most K e^v, so the mass that is dropped gives a value that is too
+    /// low, up to rounding.
     private func setFirstTrials(_ lane: Int, classes: Int) {
         let total = aboveLower[lane]
         let low = max(
@@ -118,9 +117,9 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         trials[32 + lane] = c > lower[lane] && c < upper[lane] ? c : middle
     }
 
-    /// Takes over what F has been found to be at the trials, and chooses the next three: around
-    /// where F crosses the rate by interpolation, and half-way in the order of numbers, so that it
-    /// ends whatever F is like.
+    /// Narrows the two values by F at the trials, and chooses the next three: around the
+    /// interpolated crossing of F and the rate, and half-way in the order of numbers, so that the
+    /// search ends for every F.
     private func narrow(_ lane: Int) {
         for i in 0..<3 {
             let (value, above) = (trials[i * 16 + lane], aboveTrials[i * 16 + lane])
@@ -142,7 +141,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         }
     }
 
-    /// How many classes may be left between the two values, in all columns that are not yet found.
+    /// An estimate of the classes left between the two values, in all unfinished columns.
     private func expectedLeft() -> Double {
         let least = V.exp(V(at: lower.pointer))
         var sum = 0.0
@@ -224,8 +223,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         return fits
     }
 
-    /// Puts the listed classes in order and counts through them, one after the other while less
-    /// than the rate lies before it.
+    /// Sorts the listed classes and counts through them while less than the rate lies before.
     private func cut(_ lane: Int, _ list: TruncationList<E.Real>) -> (
         threshold: E.Real, last: Int32
     ) {

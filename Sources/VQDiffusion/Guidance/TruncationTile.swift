@@ -1,6 +1,6 @@
 import CVQDiffusion
 
-/// Of a few groups of sixteen columns, the classes that truncation may keep.
+/// The classes that truncation may keep, of a few groups of sixteen columns.
 ///
 /// Classes below a value v hold at most K e^v. So of a column whose probabilities add up to 1, no
 /// class is kept below log((1 - rate)/K). For columns still to be normalised the cutoff is a
@@ -11,7 +11,7 @@ import CVQDiffusion
 struct TruncationTile<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
-    /// What has come of weighing the lists of a group.
+    /// The result of weighing the list of a group.
     enum Weighed {
         case good
         /// Less than the rate is listed, at a bound above -∞.
@@ -22,35 +22,35 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
 
     let classes: Int
     private let rate: Double
-    /// Above which classes are listed: of columns that add up to 1, and of others, relative to the
-    /// largest class.
+    /// The cutoffs above which classes are listed: of columns that add up to 1, and of others,
+    /// relative to the largest class.
     private let bound, boundBelowLargest: E.Real
-    /// Room for all classes of each group; what is not listed is never touched.
+    /// Room for all classes of each group; memory beyond the list is never touched.
     private let elements: Scratch<E.Real>
     private let indices: Scratch<Int32>
     private let counts: Scratch<Int>
-    /// What the classes that are not listed are at most, in each column.
+    /// An upper bound of the classes that are not listed, in each column.
     private let bounds: Scratch<E.Real>
-    /// Of the group weighed last: the exponentials of what is listed, the largest class, the bound,
-    /// and the mass above that.
+    /// Of the group weighed last: the exponentials of the list, the largest class, the bound, and
+    /// the mass above the bound.
     private let masses: Scratch<E.Real>
     private let largest, lower: Scratch<E.Real>
     private let aboveLower: Scratch<Double>
     private let search: TruncationSearch<E>
-    /// What the search has found.
+    /// The results of the search.
     private let thresholds: Scratch<E.Real>
     private let lasts: Scratch<Int32>
-    /// For each class where its masses are.
+    /// The index of each class into `masses`.
     private let places: Scratch<Int32>
 
-    /// How many groups are best worked on together: reading long pieces of rows favours many, lists
-    /// that hold most classes few (the second-level cache).
+    /// Groups of a tile. More of them read longer pieces of class rows; fewer keep lists of most
+    /// classes within 8 MB.
     static func groups(classes: Int) -> Int {
         max(4, min(8, (1 << 23) / max(classes * 16 * MemoryLayout<E.Real>.size, 1)))
     }
 
     init(classes: Int, groups: Int, rate: Double) throws(ArgumentError) {
-        // At any rate the first class is kept.
+        // A positive rate keeps the most probable class always.
         let rate = max(rate, .leastNonzeroMagnitude)
         let vectors = groups * TruncationTile.buffer(classes: classes)
         let elements = try Scratch<E.Real>(vectors * 16)
@@ -83,20 +83,20 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         self.places = places
     }
 
-    /// What each of some classes has that together have a tenth less than what is dropped, as a
-    /// logarithm. The tenth is for roundings; close to a rate of 1 they decide, and nothing is
-    /// passed over.
+    /// The logarithm of 0.9 (1 - rate)/classes: classes up to this have together less than the
+    /// mass that is dropped. The tenth covers roundings; close to a rate of 1 they decide, and all
+    /// classes are listed.
     ///
-    /// The factor changes no result, but for how masses round; a larger one costs time. Proof: the
-    /// classes above a bound v come before all others. Were one of the others kept, less than the
-    /// rate would lie above v. But then `weigh` answers `.short`, and `Preparation.forEachGroup`
-    /// enters all classes, at a bound of -∞.
+    /// The factor 0.9 affects only the time and how sums of masses round. Proof: the classes above
+    /// a bound v come before all others. Were one of the others kept, less than the rate would lie
+    /// above v. But then `weigh` returns `.short`, and `Preparation.forEachGroup` enters all
+    /// classes, at a bound of -∞.
     private static func bound(rate: Double, sharing classes: Int) -> E.Real {
         rate < 1 - 1e-5 ? E.Real(vqd_log(0.9 * (1 - rate) / Double(classes))) : -.infinity
     }
 
-    /// Vectors for each group: some more than classes, lest the lists of all groups share sets of
-    /// the cache.
+    /// Vectors for each group: 37 more than classes, so that the lists of all groups do not share
+    /// sets of the cache.
     private static func buffer(classes: Int) -> Int { classes + 37 }
 
     private func list(_ group: Int) -> (
@@ -106,12 +106,12 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         return (elements.pointer + start &* 16, indices.pointer + start)
     }
 
-    /// Lists what may be kept of a block of classes of a group. Blocks come in the order of the
-    /// classes; the first begins the list anew.
+    /// Lists the classes of a block that may be kept at a group. Blocks come in the order of the
+    /// classes; the first one empties the list.
     ///
     /// - Parameters:
-    ///   - largest: of each column, among the classes entered so far; nil for columns that are not
-    ///     to be normalised.
+    ///   - largest: the largest class of each column so far; nil for columns that need no
+    ///     normalising.
     ///   - all: whether all classes are listed.
     @inline(never)
     func enter(
@@ -126,8 +126,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         var i = 0
         while i < count {
             let x = V(at: block + i &* 16)
-            // Branch-free append, overwritten by the next when it is not listed: the branch is
-            // unpredictable.
+            // Branch-free append: the branch is unpredictable. The next vector overwrites one that
+            // is not listed.
             x.store(at: list.elements + listed &* 16)
             list.indices[listed] = Int32(truncatingIfNeeded: first &+ i)
             listed &+= x.allAtMost(bound) ? 0 : 1
@@ -136,28 +136,10 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         counts[group] = listed
     }
 
-    /// Drops what is listed of a group and not above the bound as it is now: the first classes of a
-    /// column are listed by bounds that mean little.
-    @inline(never)
-    func shorten(group: Int) {
-        let list = list(group)
-        let bound = V(at: bounds.pointer + group &* 16)
-        var listed = 0
-        for i in 0..<counts[group] {
-            let x = V(at: list.elements + i &* 16)
-            x.store(at: list.elements + listed &* 16)
-            list.indices[listed] = list.indices[i]
-            listed &+= x.allAtMost(bound) ? 0 : 1
-        }
-        counts[group] = listed
-    }
-
-    /// Takes `normaliser` off what is listed of a group and works out the masses. Once for each
-    /// list.
+    /// Subtracts `normaliser` from the list of a group and computes the masses. Once for each list.
     func weigh(group: Int, less normaliser: V) -> Weighed {
         let list = list(group)
-        // What is not listed was at most the bound, and a rounded difference follows what it is
-        // taken from: it is at most this.
+        // Rounded differences are monotonic: classes that are not listed are at most this.
         let lower = V(at: bounds.pointer + group * 16) - normaliser
         let zero = V(repeating: 0)
         var largest = V(repeating: -.infinity)
@@ -192,7 +174,7 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         return .good
     }
 
-    /// Finds where to truncate the columns of the group weighed last.
+    /// Finds where to truncate the columns of the group weighed last, as `TruncationSearch.run`.
     func findThresholds(
         group: Int, thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>
     ) -> TruncationList<E.Real> {
@@ -210,11 +192,12 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     /// Truncates the columns of the group weighed last, and writes the rows of their classes.
     ///
     /// - Parameters:
-    ///   - floor: what is below is raised to this.
-    ///   - rowStride: elements from one class to the next in the output.
+    ///   - floor: lower values are raised to this.
+    ///   - classStride: elements from one class to the next in the output.
     ///   - count: pixels to write.
     func truncate(
-        group: Int, floor: V, into output: UnsafeMutablePointer<E.Real>, rowStride: Int, count: Int
+        group: Int, floor: V, into output: UnsafeMutablePointer<E.Real>, classStride: Int,
+        count: Int
     ) {
         let list = findThresholds(
             group: group, thresholds: thresholds.pointer, lasts: lasts.pointer)
@@ -226,44 +209,45 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
             let next = i < list.count ? Int(list.indices[i]) : classes
             while k < next {
                 floor.store(to: target, count: count)
-                target += rowStride
+                target += classStride
                 k &+= 1
             }
             guard i < list.count else { break }
             let x = V(at: list.elements + i &* 16).truncated(at: threshold, index: k, last: last)
             V.greater(x, floor).store(to: target, count: count)
-            target += rowStride
+            target += classStride
             k &+= 1
         }
     }
 
-    /// Truncates the columns of the group weighed last, and writes down no more than what a draw
-    /// from them needs.
+    /// Truncates the columns of the group weighed last and writes only what a draw from them needs.
     ///
     /// - Parameters:
-    ///   - floor: what is below is raised to this.
-    ///   - apart: for each column the class whose mass is not among the others', K for none.
-    ///   - kept: gets the classes that some of the columns hold more than the floor of, as those of
-    ///     `keptGroup`.
+    ///   - floor: lower values are raised to this.
+    ///   - observed: for each column the observed class, whose mass is not among the others'; K for
+    ///     none.
+    ///   - kept: gets the classes that are above the floor in some column, under `keptGroup`.
     ///   - thresholds, lasts: as `findThresholds` sets them.
-    ///   - others: the mass of each column but for the class apart, in the bits that `BlockSums`
-    ///     finds for the truncated columns.
-    ///   - own: the log-probability of the class apart, truncated too; -∞ for none.
+    ///   - others: gets the mass of each column without the observed class, bit for bit as
+    ///     `BlockSums` adds up the truncated columns.
+    ///   - observedLogs: gets the truncated log-probability of the observed class; -∞ for none.
     func keep(
-        group: Int, floor: V, apart: UnsafePointer<Int32>, kept: borrowing KeptClasses,
+        group: Int, floor: V, observed: UnsafePointer<Int32>, kept: borrowing KeptClasses,
         keptGroup: Int, thresholds: UnsafeMutablePointer<E.Real>,
         lasts: UnsafeMutablePointer<Int32>, others: UnsafeMutablePointer<Double>,
-        own: UnsafeMutablePointer<E.Real>
+        observedLogs: UnsafeMutablePointer<E.Real>
     ) {
         let list = findThresholds(group: group, thresholds: thresholds, lasts: lasts)
         let threshold = V(at: thresholds)
         let last = UnsafeRawPointer(lasts).loadUnaligned(as: SIMD16<Int32>.self)
         let massOfFloor = V.exp(floor)
-        // Behind the masses of the list, that of all other classes.
+        // The last mass is that of all classes that are not listed.
         massOfFloor.store(at: masses.pointer + list.count &* 16)
         places.pointer.update(repeating: Int32(truncatingIfNeeded: list.count), count: classes)
-        own.update(repeating: -.infinity, count: 16)
-        for lane in 0..<16 where Int(apart[lane]) < classes { own[lane] = floor[lane] }
+        observedLogs.update(repeating: -.infinity, count: 16)
+        for lane in 0..<16 where Int(observed[lane]) < classes {
+            observedLogs[lane] = floor[lane]
+        }
         for i in 0..<list.count {
             let k = list.indices[i]
             let x = V(at: list.elements + i &* 16)
@@ -273,23 +257,23 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
             V(at: list.masses + i &* 16).kept(where: bits, else: massOfFloor).store(
                 at: masses.pointer + i &* 16)
         }
-        addUp(apart: apart).store(at: others)
-        for lane in 0..<16 where Int(apart[lane]) < classes && places[Int(apart[lane])] < list.count
-        {
-            let k = apart[lane]
+        addUp(without: observed).store(at: others)
+        for lane in 0..<16 where Int(observed[lane]) < classes {
+            let k = observed[lane]
+            guard places[Int(k)] < list.count else { continue }
             let x = V(at: list.elements + Int(places[Int(k)]) * 16)
             if x.lanesKept(above: threshold, index: k, last: last, floor: floor)
                 & (1 << UInt16(lane)) != 0
             {
-                own[lane] = x[lane]
+                observedLogs[lane] = x[lane]
             }
         }
     }
 
     /// Adds the masses up as `BlockSums` does: eight classes, then those sums over a block, then
     /// the blocks in double precision.
-    private func addUp(apart: UnsafePointer<Int32>) -> DoubleVector {
-        let excluded = UnsafeRawPointer(apart).loadUnaligned(as: SIMD16<Int32>.self)
+    private func addUp(without observed: UnsafePointer<Int32>) -> DoubleVector {
+        let observed = UnsafeRawPointer(observed).loadUnaligned(as: SIMD16<Int32>.self)
         let massOfNothing = V.exp(V(repeating: -.infinity))
         let blockRows = BlockSums<E>.blockRows(classes: classes)
         var total = DoubleVector(repeating: 0)
@@ -305,7 +289,7 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
                     sum =
                         sum
                         + mass.replacing(
-                            with: massOfNothing, where: excluded,
+                            with: massOfNothing, where: observed,
                             equals: Int32(truncatingIfNeeded: k))
                     k &+= 1
                 }
@@ -317,30 +301,29 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     }
 }
 
-/// Classes of sixteen columns, in the order of their indices: sixteen log-probabilities and their
-/// exponentials for each.
+/// Listed classes of sixteen columns, in the order of their indices: sixteen log-probabilities and
+/// their exponentials for each.
 struct TruncationList<Real: RealScalar> {
     let count: Int
     let indices: UnsafePointer<Int32>
     let elements, masses: UnsafePointer<Real>
 }
 
-/// Calls `body` for tiles of groups of sixteen pixels of every batch row, with a tile for each
-/// thread to work in.
+/// Calls `body` for runs of groups of sixteen pixels of every batch row, with a tile that belongs
+/// to the calling thread.
 func forEachTile<E: FloatingElement>(
     _: E.Type, batch: Int, classes: Int, pixels: Int, rate: Double, threads: Int,
     _ body: (_ row: Int, _ groups: Range<Int>, _ tile: borrowing TruncationTile<E>)
         throws(ArgumentError) -> Void
 ) throws(ArgumentError) {
     let groups = (pixels + 15) / 16
-    // At least a tile for each thread.
+    // At least a run for each thread.
     let perTile = min(TruncationTile<E>.groups(classes: classes), max(1, batch * groups / threads))
     let perRow = (groups + perTile - 1) / perTile
     let tiles = batch * perRow
     let done = try Scratch<Int64>(1, filledWith: 0)
     try parallel(tasks: min(threads, tiles), threads: threads) { (_) throws(ArgumentError) in
         let tile = try TruncationTile<E>(classes: classes, groups: perTile, rate: rate)
-        // Whoever is free takes the next.
         var at = Int(vqd_next(done.pointer))
         while at < tiles {
             let first = at % perRow * perTile

@@ -1,3 +1,5 @@
+import CVQDiffusion
+
 extension ReverseStep {
     /// Draws x_s by Gumbel-max: the argmax over classes of log p(x_s | x_t) plus Gumbel noise, the
     /// lowest index winning ties.
@@ -10,8 +12,7 @@ extension ReverseStep {
     ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at t = 0 and may be nil there,
     ///     unless β̄_0 = 0.
     ///   - uniforms: for (batch, K + 1, pixels), at t = 0 (batch, K, pixels), in [0, 1). Scores are
-    ///     float32 when both these and the log-probabilities
-    ///     are at most that, else float64.
+    ///     float64 when these or the log-probabilities are, else float32.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
     /// - Throws: `ArgumentError` for shapes that disagree, a class out of range, NaN or +∞, a
     ///   column without mass.
@@ -54,24 +55,24 @@ extension ReverseStep {
         output.write(winners.pointer, count: p.batch * p.pixels)
     }
 
-    /// Checks the shapes of the arguments of a draw with Gumbel noise, and the classes of the
-    /// pixels, which are returned.
+    /// Checks the shapes of the arguments of a draw with Gumbel noise, and checks and returns the
+    /// observed classes of the pixels.
     func checkedClasses(
         _ p: LogProbabilities, given sample: ClassIndices?, uniforms: UniformSource,
         output: OutputTensor
     ) throws(ArgumentError) -> Scratch<Int32> {
         try p.checkShape(Shape(-1, classes, -1))
         if case .given(let uniforms) = uniforms {
-            try uniforms.checkShape(Shape(p.batch, uniformRows, p.pixels))
+            try uniforms.checkShape(Shape(p.batch, classesWithNoise, p.pixels))
         }
         try output.checkShape(Shape(p.batch, p.pixels))
         return try observedClasses(sample, batch: p.batch, pixels: p.pixels)
     }
 
-    /// The class rows that have noise: all that can be drawn.
-    var uniformRows: Int { drawsModelOutput ? classes : classes + 1 }
+    /// The classes that have noise: all that can be drawn, perhaps the mask.
+    var classesWithNoise: Int { drawsModelOutput ? classes : classes + 1 }
 
-    /// With uniforms given in double precision.
+    /// Scores in double precision, uniforms too.
     private func race<E: FloatingElement>(
         _: E.Type, _ p: LogProbabilities, _ observed: borrowing Scratch<Int32>,
         _ uniforms: LogProbabilities,
@@ -82,15 +83,15 @@ extension ReverseStep {
             E.self, self, p, sample: observed, parallelism: parallelism)
         let columns = try StoredColumns<E>(p)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
-            var rows = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
-            _ = try race(
-                DoubleNoise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows,
-                likely: false, winners)
+            var noise = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
+            try race(
+                DoubleNoise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &noise,
+                winners)
         }
     }
 
-    /// With scores in single precision. Where the uniforms are drawn here, the model output is
-    /// hardly ever read twice.
+    /// Scores in single precision. With an engine's uniforms the model output is mostly read once,
+    /// by `drawFromShortlists`.
     private func race<E: FloatingElement>(
         _: E.Type, _ p: LogProbabilities, _ observed: borrowing Scratch<Int32>,
         _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>,
@@ -106,13 +107,13 @@ extension ReverseStep {
                 return
             }
         } catch {
-            // The race does with less memory.
+            // The race needs less memory.
             guard case .outOfMemory = error.problem else { throw error }
         }
         try race(E.self, FloatNoise.self, p, observed, uniforms, winners, parallelism)
     }
 
-    /// With uniforms in single precision.
+    /// Uniforms in single precision.
     private func race<E: FloatingElement, Noise: GumbelNoise>(
         _: E.Type, _: Noise.Type, _ p: LogProbabilities, _ observed: borrowing Scratch<Int32>,
         _ uniforms: UniformSource,
@@ -121,13 +122,13 @@ extension ReverseStep {
         if case .given(let uniforms) = uniforms {
             try checkUniforms(Float.self, uniforms, parallelism: parallelism)
         }
-        // This finds out all that is wrong with the model output: no uniform is drawn before.
+        // This refuses a bad model output before any uniform is drawn.
         let plan = try PosteriorCoefficients.of(
             E.self, self, p, sample: observed, parallelism: parallelism)
         try race(Noise.self, try StoredColumns<E>(p), plan, of: p, uniforms, winners, parallelism)
     }
 
-    /// Goes through the columns that a plan was made of, drawing uniforms in single precision.
+    /// Races over the columns that a plan was made of, with uniforms in single precision.
     ///
     /// - Parameter p: of the shape of the columns.
     func race<Columns: RaceColumns & ~Copyable, Noise: GumbelNoise>(
@@ -136,68 +137,150 @@ extension ReverseStep {
         _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>,
         _ parallelism: Parallelism
     ) throws(ArgumentError) where Noise.Real == Columns.Real, Noise.Uniform == Float {
-        let together = Columns.classesTogether
         switch uniforms {
         case .given(let uniforms):
             try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
-                var rows = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
-                if try !race(
-                    Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows,
-                    likely: true, winners)
-                {
-                    rows = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
-                    _ = try race(
-                        Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows,
-                        likely: false, winners)
-                }
+                var noise = try UniformRows<Float>(uniforms, row: row, chunk: chunk)
+                try race(
+                    Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &noise,
+                    winners)
             }
         case .mersenneTwister(let state):
             try forEachDrawnChunk(of: p, from: state, parallelism) {
-                (row, chunk, startEngine) throws(ArgumentError) in
-                var rows = try UniformRows(startEngine(), pixels: chunk.count, atOnce: together)
-                if try !race(
-                    Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows,
-                    likely: true, winners)
-                {
-                    rows = try UniformRows(startEngine(), pixels: chunk.count, atOnce: together)
-                    _ = try race(
-                        Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &rows,
-                        likely: false, winners)
-                }
-                return rows.engine!
+                (row, chunk, engine) throws(ArgumentError) in
+                var noise = try UniformRows(engine, pixels: chunk.count)
+                try race(
+                    Noise.self, columns, plan, row: row, chunk: chunk, pixels: p.pixels, &noise,
+                    winners)
+                return noise.engine!
             }
         case .function(let fill, let context):
-            // What has been drawn is gone: there is no second try.
-            let all = 0..<p.pixels
             for row in 0..<p.batch {
-                var rows = try UniformRows(
-                    fill, context: context, pixels: p.pixels, atOnce: together)
-                _ = try race(
-                    Noise.self, columns, plan, row: row, chunk: all, pixels: p.pixels, &rows,
-                    likely: false, winners)
+                var noise = try UniformRows(fill, context: context, pixels: p.pixels)
+                try race(
+                    Noise.self, columns, plan, row: row, chunk: 0..<p.pixels, pixels: p.pixels,
+                    &noise, winners)
             }
         }
     }
 
-    /// - Parameter likely: as in `ArgmaxRace.run`.
-    /// - Returns: false when the winners mean nothing, for that reason.
     private func race<Columns: RaceColumns & ~Copyable, Noise: GumbelNoise>(
         _: Noise.Type, _ columns: borrowing Columns,
         _ plan: borrowing PosteriorCoefficients<Columns.Real>, row: Int, chunk: Range<Int>,
         pixels: Int,
-        _ uniforms: inout UniformRows<Noise.Uniform>, likely: Bool,
-        _ winners: UnsafeMutablePointer<Int32>
-    ) throws(ArgumentError) -> Bool where Noise.Real == Columns.Real {
+        _ uniforms: inout UniformRows<Noise.Uniform>, _ winners: UnsafeMutablePointer<Int32>
+    ) throws(ArgumentError) where Noise.Real == Columns.Real {
         let start = row * plan.width + chunk.lowerBound
         var race = try ArgmaxRace<Noise>(
-            row: row, chunk: chunk, classes: plan.classes.pointer + start, maskClass: classes)
+            row: row, chunk: chunk, observed: plan.classes.pointer + start, maskClass: classes)
         let coefficients = RaceCoefficients<Noise.Real>(
             signal: plan.signal.pointer + start, level: plan.level.pointer + start,
-            logRatio: plan.logRatio.pointer + start, own: plan.own.pointer + start,
+            logRatio: plan.logRatio.pointer + start,
+            observed: plan.own.pointer + start,
             mask: drawsModelOutput ? nil : UnsafePointer(plan.mask.pointer + start),
             isLinear: isLinear)
-        let isDecided = try race.run(columns, &uniforms, coefficients, likely: likely)
+        try race.run(columns, &uniforms, coefficients)
         for n in 0..<chunk.count { winners[row * pixels + chunk.lowerBound + n] = race.winner(n) }
-        return isDecided
+    }
+
+    /// Whether lists take less time than the race among all classes: from 64 classes in the middle
+    /// of the chain, where one or two are listed for a pixel; from 1024 at t = 0, where some 17
+    /// are.
+    var shortlistsPay: Bool { classes >= (drawsModelOutput ? 1024 : 64) }
+
+    /// Draws x_s by Gumbel-max with the uniforms of an engine, in one reading of the model output:
+    /// the pass that draws the uniforms also brackets the masses of the columns and lists the
+    /// classes that can win, one in a hundred or fewer.
+    ///
+    /// The greatest score of a pixel is log Σ_k p_k plus Gumbel noise, so that a class whose score
+    /// is below a floor hardly ever wins. The log-probability and the uniform alone bound a score
+    /// (`ScoreBounds`). Threads share out the stream of the engine (`StreamPieces`) and list the
+    /// classes whose bounds exceed the floor (`ShortlistScan`). The thread that completes a batch
+    /// row finds its winners (`ShortlistRace`): those of the plain formula.
+    ///
+    /// - Parameters:
+    ///   - observed: the observed classes of the pixels.
+    ///   - state: of the engine; advanced when this returns true.
+    /// - Returns: false, with the engine as it was and winners that mean nothing, when the lists of
+    ///   a batch row prove nothing, or a column is bad.
+    /// - Throws: `ArgumentError` when memory for the lists runs out.
+    func drawFromShortlists<E: FloatingElement>(
+        _: E.Type, _ p: LogProbabilities, observed: UnsafePointer<Int32>,
+        engine state: UnsafeMutablePointer<UInt32>,
+        _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+    ) throws(ArgumentError) -> Bool where E.Real == Float {
+        let threads = parallelism.threads(forWork: p.batch * p.classes * p.pixels)
+        let pieces = try StreamPieces(batch: p.batch, classRows: classesWithNoise, threads: threads)
+        let width = (p.pixels + 15) / 16 * 16
+        let lanes = try PixelList.run(0..<p.pixels).laneGroups(
+            pixelStride: p.pixelStride, elementSize: E.size)
+        let kinds = PixelKinds(self, floor: Double(ShortlistRace.floor))
+        let buffer = ShortlistPart.roomPerPixel(in: pieces)
+        let bytes = (ShortlistPart.bytes(width: width, roomPerPixel: buffer) + 63) / 64 * 64
+        let memory = try Scratch<UInt8>(pieces.places * bytes)
+        let parts = try Scratch<ShortlistPart>(pieces.places)
+        for place in 0..<pieces.places {
+            parts[place] = ShortlistPart(
+                in: memory.pointer + place * bytes, width: width, roomPerPixel: buffer)
+        }
+        let arrived = try Scratch<Int64>(p.batch, filledWith: 0)
+        let isProven = try Scratch<Bool>(p.batch, filledWith: false)
+        let end = try Scratch<UInt32>(MersenneTwister.stateSize)
+        try parallel(tasks: pieces.shares, threads: threads) { (share) throws(ArgumentError) in
+            let words = try Scratch<UInt32>(MersenneTwister.workingSize)
+            var engine = try MersenneTwister(state: state, in: words.pointer)
+            var reader = try ShortlistReader<E>(p, lanes: lanes.pointer)
+            // Class rows behind the engine.
+            var passed = 0
+            while let piece = pieces.take(share: share) {
+                engine.skip((pieces.start(of: piece) - passed) * p.pixels)
+                passed = pieces.end(of: piece)
+                let (row, place) = (pieces.row(of: piece), pieces.place(of: piece, share: share))
+                let (classRows, ofRow) = (pieces.classRows(of: piece), pieces.pieces(ofRow: row))
+                try reader.read(
+                    row: row, classRows, observed: observed + row * p.pixels, kinds, &engine,
+                    into: &parts.pointer[place])
+                if piece == pieces.count - 1 { engine.save(to: end.pointer) }
+                guard vqd_arrive(arrived.pointer + row) == ofRow.count - 1 else { continue }
+                let all = RowParts(
+                    first: parts.pointer + pieces.place(of: ofRow.lowerBound, share: share),
+                    count: ofRow.count)
+                let race = ShortlistRace(
+                    self, kinds: kinds, pixels: p.pixels, observed: observed + row * p.pixels, all)
+                isProven[row] = try decide(
+                    E.self, race, all, p, row: row, observed: observed + row * p.pixels,
+                    into: winners + row * p.pixels)
+            }
+        }
+        for row in 0..<p.batch where !isProven[row] { return false }
+        state.update(from: end.pointer, count: MersenneTwister.stateSize)
+        return true
+    }
+
+    /// Finds the winners of a batch row; adds up the masses of the few columns where they depend on
+    /// them.
+    ///
+    /// - Returns: false when the lists prove nothing.
+    private func decide<E: FloatingElement>(
+        _: E.Type, _ race: ShortlistRace, _ parts: RowParts, _ p: LogProbabilities, row: Int,
+        observed: UnsafePointer<Int32>,
+        into winners: UnsafeMutablePointer<Int32>
+    ) throws(ArgumentError) -> Bool where E.Real == Float {
+        let open = try Scratch<Int32>(p.pixels)
+        guard let count = try race.run(into: winners, open: open.pointer) else { return false }
+        guard count > 0 else { return true }
+        let selection = PixelList.selection(open.pointer, count: count)
+        let classes = try Scratch<Int32>(count)
+        for c in 0..<count { classes[c] = observed[selection[c]] }
+        let plan = try PosteriorCoefficients<Float>(self, batch: 1, pixels: count, sample: classes)
+        let excluded = try excludedClasses(plan.classes.pointer, count: count)
+        let sums = try BlockSums<E>.of(p, row: row, columns: selection, excluded: excluded.pointer)
+        for c in 0..<count {
+            try plan.set(
+                E.self, self, p, at: c, row: row, pixel: selection[c], own: excluded[c],
+                others: sums.total(column: c))
+        }
+        return try CandidateRace(self, selection: selection, pixels: p.pixels).run(
+            parts, plan, into: winners)
     }
 }

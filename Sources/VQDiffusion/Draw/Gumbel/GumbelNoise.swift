@@ -1,6 +1,6 @@
 import CVQDiffusion
 
-/// Gumbel noise from uniforms of an element type, and a bound on it that costs next to nothing.
+/// Gumbel noise from uniforms of an element type, and an upper bound of it in two instructions.
 protocol GumbelNoise {
     /// How a uniform is stored.
     associatedtype Uniform: FloatingElement
@@ -11,8 +11,6 @@ protocol GumbelNoise {
     static func noise(_ u: Uniform.Real.Vector) -> Real.Vector
     /// Not less than `noise(u)`.
     static func bound(_ u: Uniform.Real.Vector) -> Real.Vector
-    /// A uniform up to which no noise is greater than this.
-    static func uniform(boundedBy noise: Real.Vector) -> Uniform.Real.Vector
 }
 
 enum FloatNoise: GumbelNoise {
@@ -20,17 +18,21 @@ enum FloatNoise: GumbelNoise {
     typealias Real = Float
 
     @inline(__always)
-    static func noise(_ u: FloatVector) -> FloatVector { FloatVector(-SIMD16.log(wait(u).lanes)) }
+    static func noise(_ u: FloatVector) -> FloatVector {
+        FloatVector(-SIMD16.log(arrivalTime(u).lanes))
+    }
 
-    /// e^-noise(u): exponentially distributed. The score that is greatest is that of the class
-    /// whose probability over this is.
+    /// e^-noise(u), exponentially distributed. The class with the greatest score is the one with
+    /// the greatest ratio of its probability to this.
     @inline(__always)
-    static func wait(_ u: FloatVector) -> FloatVector { FloatVector(1e-30 - .log(u.lanes + 1e-30)) }
+    static func arrivalTime(_ u: FloatVector) -> FloatVector {
+        FloatVector(1e-30 - .log(u.lanes + 1e-30))
+    }
 
-    /// -log(-log u) ≤ -log(1 - u), and 1 - u = v is exact for a u of 24 bits. The bit pattern of v,
-    /// read as a number, is 2²³(127 + log₂ v) but for the curve of the fraction, which lies below:
-    /// two instructions bound -log v from above within 0.06. The margin is for the roundings of the
-    /// bound and of `noise`.
+    /// -log(-log u) ≤ -log(1 - u), and 1 - u = v is exact for a u of 24 bits. The bit pattern of v
+    /// as an integer is 2²³(127 + log₂ v) but for the curve of the fraction, which lies below: two
+    /// instructions bound -log v from above within 0.06. The margin of 0.001 covers the roundings
+    /// of the bound and of `noise`.
     @inline(__always)
     static func bound(_ u: FloatVector) -> FloatVector {
         let pattern = vqd_converted((1 - u.lanes).signedBits)
@@ -38,13 +40,6 @@ enum FloatNoise: GumbelNoise {
             pattern.times(
                 SIMD16(repeating: -0.693_147_2 / 8_388_608),
                 plus: SIMD16(repeating: 127 * 0.693_147_2 + 0.001)))
-    }
-
-    /// By the same inequality. The factor is for the roundings of `noise`, the last difference for
-    /// those of this.
-    @inline(__always)
-    static func uniform(boundedBy noise: FloatVector) -> FloatVector {
-        FloatVector(1 - 1.001 * .exp(0 - noise.lanes) - 0x1p-24)
     }
 }
 
@@ -62,13 +57,6 @@ enum WidenedFloatNoise: GumbelNoise {
     static func bound(_ u: FloatVector) -> DoubleVector {
         DoubleVector(vqd_widened_float(FloatNoise.bound(u).lanes))
     }
-
-    /// Rounded to float32, a noise of up to 100 moves the limit by less than the factor there is
-    /// for roundings.
-    @inline(__always)
-    static func uniform(boundedBy noise: DoubleVector) -> FloatVector {
-        FloatNoise.uniform(boundedBy: FloatVector(vqd_narrowed_double(noise.lanes)))
-    }
 }
 
 enum DoubleNoise: GumbelNoise {
@@ -83,9 +71,4 @@ enum DoubleNoise: GumbelNoise {
     /// The noise of the largest double below one is 36.74, that of one 69.08.
     @inline(__always)
     static func bound(_ u: DoubleVector) -> DoubleVector { DoubleVector(repeating: 70) }
-
-    @inline(__always)
-    static func uniform(boundedBy noise: DoubleVector) -> DoubleVector {
-        DoubleVector(repeating: -1)
-    }
 }

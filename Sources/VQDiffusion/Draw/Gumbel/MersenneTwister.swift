@@ -15,8 +15,8 @@ struct LinesAhead {
 struct MersenneTwister {
     static var size: Int { 624 }
     static var stateSize: Int { size + 1 }
-    /// Words of working memory: sixteen more than the state has, for the new first words again,
-    /// behind the last, while twisting.
+    /// Words of working memory: sixteen more than the state has, where `twist` repeats the new
+    /// first words behind the last.
     static var workingSize: Int { size + 16 }
 
     /// Working memory of another owner.

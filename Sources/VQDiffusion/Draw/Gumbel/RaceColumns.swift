@@ -1,30 +1,16 @@
 import CVQDiffusion
 
-/// The columns of a batch row as a race over their classes reads them: a class after the other,
-/// sixteen pixels at a time.
+/// The columns of a batch as `ArgmaxRace` reads them: class after class, sixteen pixels at a time.
 protocol RaceColumns: ~Copyable {
     associatedtype Real: RealScalar
-    /// Where the elements of one class are.
+    /// Locates the elements of one class of a batch row.
     associatedtype ClassRow
 
     var classes: Int { get }
     /// Working memory for each group of sixteen pixels, in elements.
     var roomPerGroup: Int { get }
-    /// Classes that are looked at together: one, or some where most hold nothing but the floor.
-    static var classesTogether: Int { get }
-    /// What a class holds at a group that `isAtFloor` is true of; nil where it never is.
-    var floor: Real.Vector? { get }
-    func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool
-    /// Whether that is true of a class and those that are looked at together with it.
-    func areAtFloor(from first: Int, row: Int, group: Int) -> Bool
-    /// Asks for the memory that `load` reads of a class, or where it begins.
-    func ask(for k: Int, row: Int, group: Int)
-    /// Of sixteen pixels, what the greatest score will hardly fall short of
-    /// (`ShortlistRace.floor`); nil where that is not known.
-    func likelyScores(row: Int, group: Int) -> Real.Vector?
-    /// Gets ready for reading a class of some groups. Called for one class after the other, with
-    /// the same memory; where classes are looked at together, for the first of them, and for the
-    /// others as often as they are read.
+    /// Prepares reading a class of some groups of a batch row. Called for all classes in order,
+    /// with the same buffer.
     func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<Real>)
         -> ClassRow
     /// The log-probabilities of the class at a group, whose spare lanes repeat the last pixel.
@@ -34,13 +20,13 @@ protocol RaceColumns: ~Copyable {
 /// Log-probabilities as they lie in memory.
 struct StoredColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     typealias Real = E.Real
-    /// In the model's output, or where sixteen classes have been copied to.
+    /// Its place in the model's output, or in a copy of sixteen classes.
     typealias ClassRow = (source: UnsafeRawPointer, copy: UnsafePointer<E.Real>?)
 
     private let p: LogProbabilities
     private let lanes: Scratch<LaneGroup>
-    /// Classes are neighbours in memory and pixels are not: sixteen classes of sixteen pixels are
-    /// loaded at once and transposed.
+    /// Whether sixteen classes of sixteen pixels are loaded at once and transposed: where classes
+    /// are neighbours in memory and pixels are not.
     private let transposes: Bool
 
     init(_ p: LogProbabilities) throws(ArgumentError) {
@@ -52,15 +38,6 @@ struct StoredColumns<E: FloatingElement>: RaceColumns, ~Copyable {
 
     var classes: Int { p.classes }
     var roomPerGroup: Int { transposes ? blockOfClasses * 16 : 0 }
-    static var classesTogether: Int { 1 }
-    var floor: E.Real.Vector? { nil }
-
-    @inline(__always)
-    func isAtFloor(_ k: Int, row: Int, group: Int) -> Bool { false }
-    @inline(__always)
-    func areAtFloor(from first: Int, row: Int, group: Int) -> Bool { false }
-    func ask(for k: Int, row: Int, group: Int) {}
-    func likelyScores(row: Int, group: Int) -> E.Real.Vector? { nil }
 
     @inline(__always)
     func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<E.Real>)
@@ -89,7 +66,7 @@ struct StoredColumns<E: FloatingElement>: RaceColumns, ~Copyable {
         if let copy = classRow.copy {
             return E.Real.Vector(at: copy + group &* blockOfClasses &* 16)
         }
-        // Every class row lies in pages of its own, where the hardware does not look ahead.
+        // The hardware does not prefetch across pages, and every class row begins a new one.
         vqd_prefetch(classRow.source + (4 &* p.classStride &+ lanes.pointer[group].offsets[0]))
         return lanes.pointer[group].load(E.self, row: classRow.source)
     }

@@ -3,12 +3,12 @@
 public enum UniformSource {
     /// Given, (batch, rows, pixels).
     case given(LogProbabilities)
-    /// Drawn as torch draws float32 uniforms on the CPU, without ever being stored: from an MT19937
+    /// Drawn as torch draws float32 uniforms on the CPU, a class row at a time: from an MT19937
     /// engine whose state is 625 words, the 624 of the twister and how many of them have been given
     /// out. The state is advanced when the call succeeds.
     case mersenneTwister(state: UnsafeMutablePointer<UInt32>)
     /// Drawn by a function that writes the next `count` float32 uniforms. It is called in order, on
-    /// the calling thread, and not before everything that can fail has been checked.
+    /// the calling thread, once everything that can fail has been checked.
     case function(Fill, context: UnsafeMutableRawPointer?)
 
     public typealias Fill =
@@ -29,17 +29,13 @@ struct UniformRows<Element: FloatingElement>: ~Copyable {
     private var source: Source
     /// Class rows returned so far.
     private var k = 0
-    /// Room for some class rows of uniforms that are drawn, padded so that every group of lanes is
+    /// Room for a class row of uniforms that are drawn, padded so that every group of lanes is
     /// dense.
     private let drawn: Scratch<Float>
     private let pixels: Int
-    /// Bytes from one class row to the next of those that `next` returns.
-    let rowStride: Int
     private let lanes: Scratch<LaneGroup>
     /// Bytes from one pixel to the next.
     let pixelStride: Int
-    /// Whether all groups are nothing but neighbours.
-    let areDense: Bool
 
     /// Uniforms that were given.
     init(_ uniforms: LogProbabilities, row: Int, chunk: Range<Int>) throws(ArgumentError) {
@@ -51,13 +47,11 @@ struct UniformRows<Element: FloatingElement>: ~Copyable {
         self.lanes = lanes
         pixels = chunk.count
         pixelStride = uniforms.pixelStride
-        rowStride = uniforms.classStride
-        areDense = pixelStride == Element.size && chunk.count % 16 == 0
     }
 
-    private init(_ source: Source, pixels: Int, atOnce: Int) throws(ArgumentError) {
+    private init(_ source: Source, pixels: Int) throws(ArgumentError) {
         let width = (pixels + 15) / 16 * 16
-        let drawn = try Scratch<Float>(atOnce * width + 16, filledWith: 0)
+        let drawn = try Scratch<Float>(width + 16, filledWith: 0)
         let lanes = try PixelList.run(0..<width).laneGroups(
             pixelStride: Float.size, elementSize: Float.size)
         self.source = source
@@ -65,50 +59,38 @@ struct UniformRows<Element: FloatingElement>: ~Copyable {
         self.lanes = lanes
         self.pixels = pixels
         pixelStride = Float.size
-        rowStride = width * Float.size
-        areDense = true
     }
 
     /// The chunk's pixels in groups of sixteen, relative to what `next` returns.
     var groups: UnsafePointer<LaneGroup> { UnsafePointer(lanes.pointer) }
 
-    /// The first pixel's uniform in the first of the next class rows, of as many as there is room
-    /// for.
-    mutating func next(_ count: Int) -> UnsafeRawPointer {
-        let first = k
-        k &+= count
-        if case .given(let uniforms, let row, let firstPixel) = source {
-            return uniforms.pointer(row: row, class: first, pixel: firstPixel)
-        }
-        for i in 0..<count {
-            let target = drawn.pointer + i &* rowStride / Float.size
-            switch source {
-            case .engine(var rows):
-                rows.next(into: target)
-                source = .engine(rows)
-            case .function(let fill, let context):
-                fill(context, target, Int64(pixels))
-            case .given:
-                break
-            }
+    /// The first pixel's uniform in the next class row.
+    mutating func next() -> UnsafeRawPointer {
+        defer { k &+= 1 }
+        switch source {
+        case .given(let uniforms, let row, let firstPixel):
+            return uniforms.pointer(row: row, class: k, pixel: firstPixel)
+        case .engine(var rows):
+            rows.next(into: drawn.pointer)
+            source = .engine(rows)
+        case .function(let fill, let context):
+            fill(context, drawn.pointer, Int64(pixels))
         }
         return UnsafeRawPointer(drawn.pointer)
     }
 }
 
 extension UniformRows where Element == Float {
-    /// Uniforms drawn from an engine, with room for some class rows at once.
-    init(_ engine: EngineRows, pixels: Int, atOnce: Int) throws(ArgumentError) {
-        try self.init(.engine(engine), pixels: pixels, atOnce: atOnce)
+    /// Uniforms drawn from an engine.
+    init(_ engine: EngineRows, pixels: Int) throws(ArgumentError) {
+        try self.init(.engine(engine), pixels: pixels)
     }
 
-    /// Uniforms that a function writes, for whole batch rows, with room for some class rows at
-    /// once.
+    /// Uniforms that a function writes, for whole batch rows.
     init(
-        _ fill: @escaping UniformSource.Fill, context: UnsafeMutableRawPointer?, pixels: Int,
-        atOnce: Int
+        _ fill: @escaping UniformSource.Fill, context: UnsafeMutableRawPointer?, pixels: Int
     ) throws(ArgumentError) {
-        try self.init(.function(fill, context: context), pixels: pixels, atOnce: atOnce)
+        try self.init(.function(fill, context: context), pixels: pixels)
     }
 
     /// The engine, if there is one, as `next` has left it.

@@ -1,6 +1,6 @@
 import CVQDiffusion
 
-/// What one uniform decides about a pixel before anything of its column is read.
+/// What one uniform decides about a pixel before its column is read.
 enum Draw {
     case settled(Int32)
     /// The column has to be read.
@@ -8,7 +8,7 @@ enum Draw {
 }
 
 extension ReverseStep {
-    /// Looks whether the uniform alone decides the pixel.
+    /// Decides the pixel by the uniform alone, where that is possible.
     ///
     /// A masked pixel stays masked with probability γ̄_s/γ̄_t whatever the model says, and takes a
     /// class of the uniform part β̄_s with a probability that needs no column either; an unmasked
@@ -46,14 +46,14 @@ extension ReverseStep {
             let (v, uniform) = unmasking(u)
             return column.invert((v - uniform) / (1 - uniform) * column.others)
         }
-        // With p normalised: S, then in this order the own class, the uniform part of the others,
-        // and their part by the model.
-        let total = column.others + column.own
-        let own = column.own / total
+        // With p normalised: S. The uniform then covers, in this order, the observed class, the
+        // uniform part of the others, and their part by the model.
+        let total = column.others + column.observedMass
+        let observedShare = column.observedMass / total
         let others = column.others / total
-        let s = mass(of: observed).of(own: own, others: others)
+        let s = mass(of: observed).of(own: observedShare, others: others)
         let factors = factors(of: observed)
-        let keep = factors.ownSignal * own + factors.ownLevel * s
+        let keep = factors.ownSignal * observedShare + factors.ownLevel * s
         guard u >= keep else { return observed }
         let each = factors.level * s
         let v = u - keep
@@ -61,7 +61,7 @@ extension ReverseStep {
             let k = min(Int32(v / each), maskClass - 2)
             return k < observed ? k : k + 1
         }
-        // Nothing left but rounding: the class could not have changed.
+        // Only rounding leads here: the class cannot have changed.
         guard factors.signal > 0 && others > 0 else { return observed }
         return column.invert((v - Double(classes - 1) * each) / factors.signal * total)
     }
@@ -69,23 +69,23 @@ extension ReverseStep {
 
 /// The distribution of x_0 at one pixel, up to a factor, as far as the inversion needs it.
 protocol ColumnDistribution: ~Copyable {
-    /// The mass of the pixel's own class; 0 for a masked pixel.
-    var own: Double { get }
+    /// The mass of the pixel's observed class; 0 for a masked pixel.
+    var observedMass: Double { get }
     /// The mass of all other classes.
     var others: Double { get }
-    /// The first class, the own one not counted, at which the running mass exceeds `target`; the
-    /// last with any mass if rounding leaves none.
+    /// The first class, the observed one not counted, at which the running mass exceeds `target`;
+    /// the last with any mass if rounding leaves none.
     func invert(_ target: Double) -> Int32
 }
 
-/// A column of which the sums over blocks are known: finds the block, then rescans it.
+/// A column with known sums over blocks: finds the block, then rescans it.
 struct BlockedColumn<E: FloatingElement>: ColumnDistribution {
     let p: LogProbabilities
     let row, pixel: Int
     let observed: Int32
     let sums: UnsafePointer<E.Real>
     let stride, blocks, blockRows: Int
-    let own, others: Double
+    let observedMass, others: Double
 
     func invert(_ target: Double) -> Int32 {
         var (rest, target) = (target, target)
@@ -128,26 +128,26 @@ struct BlockedColumn<E: FloatingElement>: ColumnDistribution {
     }
 }
 
-/// A column whose plain exponentials overflow or vanish, by way of its largest element and in
-/// double precision.
+/// A column whose plain exponentials overflow or vanish: relative to its largest element, in double
+/// precision.
 struct RescaledColumn<E: FloatingElement>: ColumnDistribution {
     let p: LogProbabilities
     let row, pixel: Int
     let observed: Int32
     let largest: Double
-    let own, others: Double
+    let observedMass, others: Double
 
     init(_: E.Type, _ p: LogProbabilities, row: Int, pixel: Int, observed: Int32)
         throws(ArgumentError)
     {
         (self.p, self.row, self.pixel, self.observed) = (p, row, pixel, observed)
         largest = try largestElement(E.self, p, row: row, pixel: pixel)
-        var (own, others) = (0.0, 0.0)
+        var (observedMass, others) = (0.0, 0.0)
         for k in 0..<p.classes {
             let weight = RescaledColumn.weight(p, row, k, pixel, largest)
-            if k == Int(observed) { own = weight } else { others += weight }
+            if k == Int(observed) { observedMass = weight } else { others += weight }
         }
-        (self.own, self.others) = (own, others)
+        (self.observedMass, self.others) = (observedMass, others)
     }
 
     private static func weight(

@@ -4,9 +4,9 @@ extension ReverseStep {
     /// Draws x_s by inverting the cumulative distribution of the posterior at one uniform per
     /// pixel.
     ///
-    /// The uniform is looked at first: most pixels it decides without their column, and those
-    /// columns are not read (a NaN there goes unseen). At t = 0 the model output itself is drawn
-    /// from, and the mask never is; where β̄_0 = 0 the pixels that show a class keep it.
+    /// Most pixels are decided by the uniform alone. Their columns are not read, and a NaN there goes
+    /// unseen. At t = 0 the model output itself is drawn from, and the mask never is; where β̄_0 = 0
+    /// the pixels that show a class keep it.
     ///
     /// - Parameters:
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
@@ -57,14 +57,13 @@ extension ReverseStep {
         }
     }
 
-    /// The same draw as `sampleInverseCDF`, from the columns that `planInverseCDF` has told to be
-    /// needed and no others.
+    /// The same draw as `sampleInverseCDF`, given only the columns that `planInverseCDF` says are
+    /// needed.
     ///
     /// - Parameters:
     ///   - columns: log-probabilities of x_0 for the M needed pixels, row after row, as a tensor
     ///     (1, K, M). All are read.
-    ///   - sample: x_t as it was planned with.
-    ///   - uniforms: those it was planned with; their shape is that of the grid.
+    ///   - sample, uniforms: those of the plan; the shape of the uniforms is that of the grid.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
     /// - Throws: `ArgumentError` for shapes that disagree, another number of columns than are
     ///   needed, a class out of range, and NaN, +∞ or no mass in a column.
@@ -97,7 +96,7 @@ extension ReverseStep {
         }
     }
 
-    /// - Parameter gathered: `p` holds the needed columns alone, in one row.
+    /// - Parameter gathered: whether `p` holds only the needed columns, in one batch row.
     func complete(
         _ decision: borrowing StepDecision, from p: LogProbabilities, gathered: Bool,
         into output: OutputTensor,
@@ -124,8 +123,8 @@ extension ReverseStep {
             decision.observed.pointer, decision.uniforms.pointer, decision.tokens.pointer
         )
         let (needed, starts) = (decision.needed.pointer, decision.starts.pointer)
-        // A thread takes 0.1 ms to start, on a busy host a millisecond: as long as some hundred
-        // columns of 4096 neighbouring classes, and tens where each class is in a line of memory of
+        // A thread takes 0.1 ms to start, on a busy host a millisecond: the time of some hundred
+        // columns of 4096 neighbouring classes, or of tens where each class is in a cache line of
         // its own. Gathered columns are neighbours too.
         let work = found * p.classes
         let isDense = p.classStride == E.size || gathered
@@ -160,30 +159,34 @@ extension ReverseStep {
         uniforms: UnsafePointer<Double>, tokens: UnsafeMutablePointer<Int32>
     ) throws(ArgumentError) {
         let width = (columns.count + 15) / 16 * 16
-        let own = try Scratch<Int32>(width)
-        for c in 0..<width { own[c] = observed[Int(needed[min(c, columns.count - 1)])] }
-        let sums = try BlockSums<E>.of(p, row: row, columns: columns, excluded: own.pointer)
+        let observedClasses = try Scratch<Int32>(width)
+        for c in 0..<width {
+            observedClasses[c] = observed[Int(needed[min(c, columns.count - 1)])]
+        }
+        let sums = try BlockSums<E>.of(
+            p, row: row, columns: columns, excluded: observedClasses.pointer)
         for c in 0..<columns.count {
             let (source, pixel) = (columns[c], Int(needed[c]))
-            let others = sums.total(column: c)
-            var ownMass = 0.0
-            if own[c] < maskClass {
-                ownMass = vqd_exp(
-                    E.load(p.pointer(row: row, class: Int(own[c]), pixel: source)).asDouble)
+            let (observed, others) = (observedClasses[c], sums.total(column: c))
+            var observedMass = 0.0
+            if observed < maskClass {
+                observedMass = vqd_exp(
+                    E.load(p.pointer(row: row, class: Int(observed), pixel: source)).asDouble)
             }
-            let weights = mass(of: own[c])
+            let weights = mass(of: observed)
             if weights.isReliable(
-                weights.of(own: ownMass, others: others), E.Real.self, classes: p.classes)
+                weights.of(own: observedMass, others: others), E.Real.self, classes: p.classes)
             {
                 let column = BlockedColumn<E>(
-                    p: p, row: row, pixel: source, observed: own[c], sums: sums.sums.pointer + c,
+                    p: p, row: row, pixel: source, observed: observed, sums: sums.sums.pointer + c,
                     stride: sums.width,
-                    blocks: sums.blocks, blockRows: sums.blockRows, own: ownMass, others: others)
-                tokens[pixel] = draw(uniforms[pixel], observed: own[c], from: column)
+                    blocks: sums.blocks, blockRows: sums.blockRows, observedMass: observedMass,
+                    others: others)
+                tokens[pixel] = draw(uniforms[pixel], observed: observed, from: column)
             } else {
                 let column = try RescaledColumn(
-                    E.self, p, row: row, pixel: source, observed: own[c])
-                tokens[pixel] = draw(uniforms[pixel], observed: own[c], from: column)
+                    E.self, p, row: row, pixel: source, observed: observed)
+                tokens[pixel] = draw(uniforms[pixel], observed: observed, from: column)
             }
         }
     }

@@ -2,12 +2,12 @@
 /// columns have to be read.
 struct StepDecision: ~Copyable {
     let batch, pixels: Int
-    /// The classes of the pixels at t; the mask everywhere where they play no part.
+    /// The observed classes of the pixels; the mask everywhere where the step does not read them.
     let observed: Scratch<Int32>
     let uniforms: Scratch<Double>
-    /// The tokens; those of the pixels in `needed` are still to come.
+    /// The tokens; those of the pixels in `needed` are set later.
     let tokens: Scratch<Int32>
-    /// The pixels whose columns are needed, row after row; row r's begin at starts[r].
+    /// The pixels whose columns are needed, batch row after batch row; row r's begin at starts[r].
     let needed: Scratch<Int32>
     let starts: Scratch<Int>
 
@@ -21,7 +21,7 @@ struct StepDecision: ~Copyable {
     ) throws(ArgumentError) {
         let uniforms = try uniforms.checked(batch: batch, pixels: pixels)
         let observed = try step.observedClasses(sample, batch: batch, pixels: pixels)
-        // There may be any number of rows without pixels.
+        // Without pixels the number of rows is not bounded by memory.
         let rows = pixels > 0 ? batch : 0
         let tokens = try Scratch<Int32>(rows * pixels)
         let needed = try Scratch<Int32>(rows * pixels)
