@@ -41,11 +41,12 @@ build: $(VENV)/.with-demo ## build and install into .venv
 
 test: lint test-core test-diffusers test-parity test-diffusers-oldest ## run every test
 
-lint: $(VENV)/.with-lint ## check the form of Swift, C and Python sources
+lint: $(VENV)/.with-lint ## check the form of Swift, C and Python sources, and Python's types
 	swift format lint --strict --recursive Sources Tests Package.swift
 	$(VENV)/bin/clang-format --dry-run --Werror $(C_SOURCES)
 	$(VENV)/bin/ruff format --quiet --check $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff check --quiet $(PYTHON_SOURCES)
+	$(VENV)/bin/mypy --no-error-summary
 
 test-core: test-swift test-c test-python test-levels test-threads ## run the tests that need no torch
 
@@ -97,7 +98,8 @@ bench: $(VENV)/.with-bench ## time the scheduler beside diffusers', torch.compil
 	OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -W ignore benchmarks/bench.py
 
 clean: ## remove all that was made here
-	rm -rf $(VENV) $(OLDEST) .build build dist python/*.egg-info .pytest_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) .build build dist python/*.egg-info .pytest_cache .hypothesis .mypy_cache \
+	    .ruff_cache
 
 # setuptools is installed here once, so that each build after this one downloads nothing.
 $(VENV)/.created:
@@ -114,7 +116,7 @@ $(VENV)/.created:
 
 # Versions are fixed, so that a new rule breaks no old commit.
 $(VENV)/.with-lint: $(VENV)/.created
-	$(VENV)/bin/pip install --quiet 'ruff==0.14.5' 'clang-format==21.1.2'
+	$(VENV)/bin/pip install --quiet 'ruff==0.14.5' 'clang-format==21.1.2' 'mypy==2.4.1' numpy
 	@touch $@
 
 # The ordinary torch on PyPI is a build for CUDA of several gigabytes; where there is one for the CPU alone, it will do.

@@ -67,8 +67,8 @@ public struct Scheduler: Sendable {
     }
 
     /// Draws x_s from p(x_s | x_t), eq. 11 of Gu et al. 2021, by inverting its cumulative
-    /// distribution at one uniform per pixel. At t = 0 draws from the model output itself; the mask
-    /// is never drawn then, and where β̄_0 = 0 the pixels that show a class keep it.
+    /// distribution at one uniform per pixel. At s = -1 draws from the model output itself; the mask
+    /// is never drawn then, and where β̄_t = 0 the pixels that show a class keep it.
     ///
     /// - Parameters:
     ///   - modelOutput: log-probabilities of x_0, (batch, K, pixels).
@@ -96,7 +96,7 @@ public struct Scheduler: Sendable {
 
     /// Draws the uniforms of a step ahead of the model output and tells which pixels' output the
     /// step will need, so that a model may compute its output layer for those only: 2 to 3 in a
-    /// hundred in the middle of a default chain, all at t = 0.
+    /// hundred in the middle of a default chain, all at s = -1.
     ///
     /// ```swift
     /// let plan = try scheduler.plan(at: t, from: sample, using: &noise)

@@ -43,7 +43,7 @@ struct AbsorbingTests {
         #expect(sample.indices.allSatisfy { $0 < classes })
     }
 
-    /// Whether a step reads the sample is a matter of t = 0 and β̄_0.
+    /// Whether a step reads the sample is a matter of s = -1 and β̄_t.
     @Test func theLastStepReadsTheSampleToCarryItOver() throws {
         for (beta, reads) in [(0.0, true), (0.01, false)] {
             let gamma = tables.gamma
@@ -54,7 +54,7 @@ struct AbsorbingTests {
                         classes: 5, alphaCumulative: alpha, gammaCumulative: gamma)
                     #expect(try schedule.reverseStep(from: 0, to: -1).readsSample == reads)
                     #expect(try schedule.reverseStep(from: 5, to: 4).readsSample)
-                    #expect(try schedule.reverseStep(from: 5, to: -1).readsSample)
+                    #expect(try schedule.reverseStep(from: 5, to: -1).readsSample == reads)
                 }
             }
         }

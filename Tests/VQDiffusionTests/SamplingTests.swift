@@ -45,9 +45,9 @@ struct SamplingTests {
     ) {
         for (classes, pays) in [(classes, true), (classes - 1, false)] {
             let now = Marginal(alpha: 0.5, gamma: 0.25, classes: classes)
-            #expect(
-                ReverseStep(timestep: t, classes: classes, now: now, earlier: .clean).shortlistsPay
-                    == pays)
+            let step = ReverseStep(
+                timestep: t, previousTimestep: t - 1, classes: classes, now: now, earlier: .clean)
+            #expect(step.shortlistsPay == pays)
         }
     }
 

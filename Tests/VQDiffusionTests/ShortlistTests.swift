@@ -13,7 +13,7 @@ struct ShortlistTests {
         classes -> [(factors: PosteriorFactors, mass: ColumnMass, classes: Int)] in
         [(0.75, 0.25), (0.6, 0.25), (1e-5, 0.9)].flatMap { (alpha, gamma) in
             let step = ReverseStep(
-                timestep: 1, classes: classes,
+                timestep: 1, previousTimestep: 0, classes: classes,
                 now: Marginal(alpha: alpha / 2, gamma: gamma + 0.02, classes: classes),
                 earlier: Marginal(alpha: alpha, gamma: gamma, classes: classes))
             return [step.maskClass, 0].map { (step.factors(of: $0), step.mass(of: $0), classes) }

@@ -8,6 +8,7 @@ as the second says.
 import sys
 
 import numpy as np
+import views
 from reference import random_classes, random_log_p
 
 from vqdiffusion import _native
@@ -30,7 +31,7 @@ def inputs(kind):
     classes = random_classes(rng, B, K, N)
     of_classes, of_pixels = rng.random((B, K + 1, N), dtype=np.float32), rng.random((B, N))
     if kind == "classes inside":
-        log_p = np.ascontiguousarray(log_p.astype(np.float32).transpose(0, 2, 1)).transpose(0, 2, 1)
+        log_p = views.turned(log_p.astype(np.float32))
     else:
         log_p = log_p.astype(kind)
     return log_p, classes, of_classes, of_pixels

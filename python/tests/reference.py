@@ -1,20 +1,23 @@
 """The readable twin of the kernels: each formula of docs/theory.md once, in float64 or wider.
 
 Nothing here comes from the package and nothing is fast. There are two independent ways to the same
-numbers, and test_reference.py holds them against each other:
+numbers, and test_reference.py holds them against each other and the kernels against them:
 
-- closed forms, one function each, as the Swift core evaluates them: `transition`, `posterior`,
-  `needs_column`, `inverse_cdf`, `gumbel_max`, `guide`, `truncate`;
+- closed forms, one function each, as the Swift core evaluates them: `transition`, `q_sample`,
+  `posterior`, `needs_column`, `inverse_cdf`, `gumbel_max`, `guide`, `truncate`;
 - `Reference`, the (K + 1) x (K + 1) matrices of eq. 7, multiplied out, and Bayes' rule. It is the
   truth for small K. `LogReference` says the same in logarithms, row by row, for large K.
 
-Equation numbers are those of arXiv 2111.14822. Names follow it: K classes with indices 0 … K - 1,
-the mask has index K, t is the noisier time, s < t the one a step leads to, s = -1 is clean data.
-`p` is one column of model probabilities, (K,); `log_p` a model output, (B, K, N).
+Equation numbers are those of arXiv 2111.14822. Names follow it:
+
+    K             the number of classes, 0 … K - 1; the mask has index K
+    t, s          the time of the noisier grid, and s < t, to which a step leads; s = -1 is clean
+                  data, and the s of the paper is t - 1
+    now, earlier  the cumulative rates at t and at s, of type `Rates`
+    p, x, u       one pixel: its column of model probabilities (K,), what it shows at t, a uniform
+    log_p, x_t    a batch: the model output (B, K, N) and the grid (B, N)
 """
 
-from math import erfc, exp, sqrt
-from math import gamma as gamma_function
 from typing import NamedTuple
 
 import numpy as np
@@ -53,14 +56,16 @@ def transition(earlier, now):
 
     Beta comes from the cumulative betas: (1 - alpha - gamma)/K subtracts numbers near one.
     """
-    alpha = now.alpha / earlier.alpha
-    beta = (now.beta - alpha * earlier.beta) / (1 - earlier.gamma)
-    gamma = (now.gamma - earlier.gamma) / (1 - earlier.gamma)
+    unmasked = 1 - earlier.gamma
+    alpha = now.alpha / earlier.alpha if earlier.alpha > 0 else 0.0
+    beta = max((now.beta - alpha * earlier.beta) / unmasked, 0.0)
+    gamma = (now.gamma - earlier.gamma) / unmasked
     return Rates(alpha, beta, gamma)
 
 
 def transition_matrix(rates, classes):
-    """Eq. 7, or eq. 8 for cumulative rates: (K + 1, K + 1), index [to, from]."""
+    """q(to | from) as a matrix (K + 1, K + 1), index [to, from]: eq. 7, or eq. 8 for cumulative
+    rates."""
     matrix = np.full((classes + 1, classes + 1), rates.beta, np.longdouble)
     matrix[np.arange(classes), np.arange(classes)] = rates.alpha + rates.beta
     matrix[classes, :classes] = rates.gamma
@@ -69,13 +74,25 @@ def transition_matrix(rates, classes):
     return matrix
 
 
+# ---- The forward process -------------------------------------------------------------------------
+
+
+def q_sample(x, u, classes, now):
+    """Eq. 8: what a pixel of clean class x shows at t, from one uniform. The mask comes first, then
+    what noise has replaced, any class alike."""
+    if x == classes or u < now.gamma:
+        return classes
+    v = u - now.gamma
+    return int(v / now.beta) if v < classes * now.beta else x
+
+
 # ---- The posterior -------------------------------------------------------------------------------
 
 
 def posterior(p, x, earlier, now):
     """Eq. 11 in closed form: Σ_j q(x_s | x_t = x, x_0 = j) p_j for one pixel, (K + 1,).
 
-    Sums to Σ p, whatever that is.
+    Sums to Σ p, whatever that is. `mass` is the S of docs/theory.md.
     """
     classes, step = len(p), transition(earlier, now)
     out = np.zeros(classes + 1)
@@ -102,12 +119,16 @@ def gumbel(uniforms):
 
 
 def gumbel_max(log_probabilities, uniforms):
-    """A class for each pixel, (B, N), of log-probabilities and uniforms of one shape."""
+    """A class for each pixel, (B, N): the largest noised log-probability, of equals the first.
+
+    Log-probabilities and uniforms are of one shape, (B, K + 1, N), or (B, K, N) without the mask.
+    """
     return (log_probabilities + gumbel(uniforms)).argmax(axis=1)
 
 
 def inverse_cdf(p, x, u, earlier, now):
-    """The class at s of one pixel, from one uniform."""
+    """What one pixel shows at s, from one uniform: `posterior` laid along [0, 1), first what does
+    not depend on p."""
     classes, step = len(p), transition(earlier, now)
     p = p / p.sum()
     if x == classes:
@@ -119,7 +140,7 @@ def inverse_cdf(p, x, u, earlier, now):
         if v < anywhere:
             return int(v * classes / anywhere)
         return invert(p, (v - anywhere) / (1 - anywhere))
-    if now.beta == 0:
+    if now.beta == 0:  # absorbing
         return x
     keep = now.alpha + now.beta
     mass = (1 - p[x]) / now.beta + p[x] / keep
@@ -171,6 +192,12 @@ def truncate(log_p, rate):
     return out
 
 
+def guided(uncond, cond, scale, rate, floor):
+    """What a step draws from under guidance and truncation; without `uncond` there is none."""
+    log_p = cond if uncond is None else guide(uncond, cond, scale)
+    return np.maximum(truncate(log_p, rate), floor)
+
+
 def log_softmax(logits):
     """Normalises columns, (B, K, N)."""
     logits = logits - logits.max(axis=1, keepdims=True)
@@ -196,21 +223,34 @@ class Reference:
         gamma_cum_start=9e-6,
         gamma_cum_end=0.99999,
     ):
-        self.classes = num_vec_classes - 1
-        self.steps = num_train_timesteps
-        alpha = linear(alpha_cum_start, alpha_cum_end, num_train_timesteps).astype(np.longdouble)
-        gamma = linear(gamma_cum_start, gamma_cum_end, num_train_timesteps).astype(np.longdouble)
-        self.alpha_bar = np.append(alpha, np.longdouble(1))
-        self.gamma_bar = np.append(gamma, np.longdouble(0))
-        self.beta_bar = np.maximum((1 - self.alpha_bar - self.gamma_bar) / self.classes, 0)
-        before = np.arange(num_train_timesteps) - 1
-        self.alpha = alpha / self.alpha_bar[before]
-        self.gamma = 1 - (1 - gamma) / (1 - self.gamma_bar[before])
-        self.beta = np.maximum((1 - self.alpha - self.gamma) / self.classes, 0)
+        self.set_tables(
+            num_vec_classes - 1,
+            linear(alpha_cum_start, alpha_cum_end, num_train_timesteps),
+            linear(gamma_cum_start, gamma_cum_end, num_train_timesteps),
+        )
 
-    def level(self, t):
-        """The cumulative rates at t, in float64: what the closed forms above take."""
-        return Rates(*(float(bar[t]) for bar in (self.alpha_bar, self.beta_bar, self.gamma_bar)))
+    @classmethod
+    def of_tables(cls, classes, alpha_bar, gamma_bar):
+        """The chain of any ᾱ_t and γ̄_t, (T,)."""
+        reference = cls.__new__(cls)
+        reference.set_tables(classes, alpha_bar, gamma_bar)
+        return reference
+
+    def set_tables(self, classes, alpha_bar, gamma_bar):
+        self.classes, self.steps = classes, len(alpha_bar)
+        self.alpha_bar = np.append(alpha_bar, 1).astype(np.longdouble)
+        self.gamma_bar = np.append(gamma_bar, 0).astype(np.longdouble)
+        self.beta_bar = np.maximum((1 - self.alpha_bar - self.gamma_bar) / classes, 0)
+        last = np.arange(self.steps) - 1
+        self.alpha = np.zeros(self.steps, np.longdouble)  # also where ᾱ is 0 at t - 1
+        signal = self.alpha_bar[last]
+        np.divide(self.alpha_bar[:-1], signal, out=self.alpha, where=signal > 0)
+        self.gamma = 1 - (1 - self.gamma_bar[:-1]) / (1 - self.gamma_bar[last])
+        self.beta = np.maximum((1 - self.alpha - self.gamma) / classes, 0)
+
+    def level(self, t, dtype=float):
+        """The cumulative rates at t: what the closed forms above take."""
+        return Rates(*(dtype(bar[t]) for bar in (self.alpha_bar, self.beta_bar, self.gamma_bar)))
 
     def single(self, t):
         """Eq. 7: q(x_t | x_{t-1})."""
@@ -218,8 +258,7 @@ class Reference:
 
     def cumulative(self, t):
         """Eq. 8: q(x_t | x_0), in closed form."""
-        rates = Rates(self.alpha_bar[t], self.beta_bar[t], self.gamma_bar[t])
-        return transition_matrix(rates, self.classes)
+        return transition_matrix(self.level(t, np.longdouble), self.classes)
 
     def product(self, t, s=-1):
         """q(x_t | x_s) as the product of the single steps after s up to t."""
@@ -231,86 +270,97 @@ class Reference:
     def posterior(self, log_p, x_t, t, s=None):
         """Eq. 11 by Bayes' rule: Σ_j q(x_s | x_t, x_0 = j) p_j as probabilities, (B, K + 1, N).
 
-        s is t - 1 where none is given.
+        Here and below s is t - 1 where none is given.
         """
-        k, s = self.classes, t - 1 if s is None else s
+        k, s = self.classes, previous(t, s)
         p = np.exp(log_p.astype(np.longdouble))
-        forward, before, now = self.product(t, s), self.cumulative(s), self.cumulative(t)
+        forward, to_s, to_t = self.product(t, s), self.cumulative(s), self.cumulative(t)
         out = np.zeros((p.shape[0], k + 1, p.shape[2]), np.longdouble)
         for b, n in np.ndindex(log_p.shape[0], log_p.shape[2]):
             x = x_t[b, n]
-            weights = p[b, :, n] / now[x, :k]
-            out[b, :, n] = forward[x, :] * (before[:, :k] @ weights)
+            weights = p[b, :, n] / to_t[x, :k]
+            out[b, :, n] = forward[x, :] * (to_s[:, :k] @ weights)
         return out
 
-    def step_probabilities(self, log_p, x_t, t):
-        """What `step` draws from, normalised: (B, K + 1, N).
+    def step_probabilities(self, log_p, x_t, t, s=None):
+        """What a step draws from, normalised: (B, K + 1, N).
 
-        At t = 0 it is the model output, but where β̄_0 = 0 a pixel that shows a class keeps it.
+        In the last step it is the model output, but where β̄_t = 0 a pixel that shows a class keeps
+        it.
         """
-        if t == 0:
+        if is_last(t, s):
             p = np.exp(log_p.astype(np.longdouble))
             p = np.concatenate([p, np.zeros_like(p[:, :1])], axis=1)
-            if self.level(0)[1] == 0:
+            if self.level(t).beta == 0:
                 own = np.arange(self.classes + 1)[:, None] == x_t[:, None]
                 p = np.where((x_t < self.classes)[:, None], own, p)
         else:
-            p = self.posterior(log_p, x_t, t)
+            p = self.posterior(log_p, x_t, t, s)
         return (p / p.sum(axis=1, keepdims=True)).astype(np.float64)
 
+    def step_gumbel(self, log_p, x_t, t, uniforms, s=None):
+        """The tokens of a step by Gumbel-max, (B, N), from uniforms (B, K + 1, N); in the last step
+        (B, K, N), since the mask is no candidate."""
+        p = self.step_probabilities(log_p, x_t, t, s)[:, : uniforms.shape[1]]
+        with np.errstate(divide="ignore"):
+            return gumbel_max(np.log(p), uniforms)
+
     def step_inverse_cdf(self, log_p, x_t, t, uniforms, s=None):
-        """The tokens of `step` with sampling_method="inverse_cdf", (B, N), from uniforms (B, N)."""
-        earlier, now = self.level(t - 1 if s is None else s), self.level(t)
+        """The tokens of a step by the inverse CDF, (B, N), from uniforms (B, N)."""
+        earlier, now = self.level(previous(t, s)), self.level(t)
         out = np.empty(uniforms.shape, np.int64)
         for b, n in np.ndindex(out.shape):
             p, u = np.exp(log_p[b, :, n].astype(np.float64)), uniforms[b, n]
-            if t or (now[1] == 0 and x_t[b, n] < self.classes):
+            if not is_last(t, s) or (now.beta == 0 and x_t[b, n] < self.classes):
                 out[b, n] = inverse_cdf(p, x_t[b, n], u, earlier, now)
             else:
                 out[b, n] = invert(p / p.sum(), u)
         return out
 
 
+def previous(t, s=None):
+    """The s that a step from t leads to: t - 1 where none is given."""
+    return t - 1 if s is None else s
+
+
+def is_last(t, s=None):
+    """Whether a step draws from the model output as it is, and never the mask."""
+    return previous(t, s) == -1
+
+
 class LogReference(Reference):
     """The same in logarithms and float64, with log 1e-30 for one-hot zeros, for any K."""
 
-    def log_row(self, x, t, cumulative):
-        """log q(x_t = x | j) for each class j, the mask included: a row of eq. 7, or of eq. 8."""
-        k = self.classes
-        if cumulative:
-            rates = self.alpha_bar[t], self.beta_bar[t], self.gamma_bar[t]
-        else:
-            rates = self.alpha[t], self.beta[t], self.gamma[t]
-        with np.errstate(divide="ignore"):
-            same, other, mask = (
-                float(np.log(rate)) for rate in (rates[0] + rates[1], rates[1], rates[2])
-            )
-        if x == k:
-            return np.append(np.full(k, mask), 0.0)
-        row = np.append(np.full(k, other), LOG_ZERO)
-        row[x] = same
-        return row
-
-    def log_posterior(self, log_p, x_t, t):
-        """log Σ_j q(x_{t-1} | x_t, x_0 = j) p_j, float64, (B, K + 1, N)."""
-        k = self.classes
-        out = np.empty((log_p.shape[0], k + 1, log_p.shape[2]))
-        with np.errstate(divide="ignore"):
-            log_alpha, log_beta, log_gamma = (
-                float(np.log(table[t - 1]))
-                for table in (self.alpha_bar, self.beta_bar, self.gamma_bar)
-            )
+    def log_posterior(self, log_p, x_t, t, s=None):
+        """log Σ_j q(x_s | x_t, x_0 = j) p_j, float64, (B, K + 1, N)."""
+        earlier, now = (self.level(one, np.longdouble) for one in (previous(t, s), t))
+        step, (log_alpha, log_beta, log_gamma) = transition(earlier, now), log_rates(earlier)
+        out = np.empty((log_p.shape[0], self.classes + 1, log_p.shape[2]))
         for b, n in np.ndindex(log_p.shape[0], log_p.shape[2]):
             x = x_t[b, n]
-            weights = log_p[b, :, n].astype(np.float64) - self.log_row(x, t, cumulative=True)[:k]
+            weights = log_p[b, :, n].astype(np.float64) - self.log_row(x, now)[: self.classes]
             total = np.logaddexp.reduce(weights)
-            before = np.logaddexp(weights + log_alpha, total + log_beta)
-            before = np.append(before, total + log_gamma)
-            out[b, :, n] = before + self.log_row(x, t, cumulative=False)
+            at_s = np.append(np.logaddexp(weights + log_alpha, total + log_beta), total + log_gamma)
+            out[b, :, n] = at_s + self.log_row(x, step)
         return out
 
+    def log_row(self, x, rates):
+        """log q(x | j) for each class j, the mask included: a row of `transition_matrix`."""
+        same = Rates(rates.alpha + rates.beta, rates.beta, rates.gamma)
+        log_same, log_other, log_mask = log_rates(same)
+        if x == self.classes:
+            return np.append(np.full(self.classes, log_mask), 0.0)
+        row = np.append(np.full(self.classes, log_other), LOG_ZERO)
+        row[x] = log_same
+        return row
 
-# ---- Inputs and a statistical test, shared by the tests ------------------------------------------
+
+def log_rates(rates):
+    with np.errstate(divide="ignore"):
+        return [float(np.log(rate)) for rate in rates]
+
+
+# ---- Inputs, shared by the tests -----------------------------------------------------------------
 
 
 def random_log_p(rng, batch, classes, pixels, scale=3.0, dtype=np.float32):
@@ -324,36 +374,3 @@ def random_classes(rng, batch, classes, pixels, mask_rate=0.5, dtype=np.int64):
     """Classes 0 … K, masked at the given rate."""
     x = rng.integers(0, classes, (batch, pixels))
     return np.where(rng.uniform(size=x.shape) < mask_rate, classes, x).astype(dtype)
-
-
-def chi_square_p_value(counts, probabilities):
-    """The probability of a chi-square statistic as large as that of the counts.
-
-    Cells with few expected counts are pooled. A count where the probability is zero gives 0.
-    """
-    counts, probabilities = np.asarray(counts, float), np.asarray(probabilities, float)
-    if counts[probabilities == 0].any():
-        return 0.0
-    expected = probabilities / probabilities.sum() * counts.sum()
-    rare = expected < 10
-    observed = np.append(counts[~rare], counts[rare].sum())
-    expected = np.append(expected[~rare], expected[rare].sum())
-    if (
-        expected[-1] < 10
-    ):  # too few even when pooled: the last cell joins the smallest of the others
-        smallest = np.argmin(expected[:-1])
-        observed[smallest] += observed[-1]
-        expected[smallest] += expected[-1]
-        observed, expected = observed[:-1], expected[:-1]
-    return chi_square_tail(((observed - expected) ** 2 / expected).sum(), len(observed) - 1)
-
-
-def chi_square_tail(statistic, freedom):
-    """P(χ² > statistic), by the recurrence that raises the degrees of freedom by two."""
-    if freedom == 0:
-        return 1.0
-    half = statistic / 2
-    tail = erfc(sqrt(half)) if freedom % 2 else exp(-half)
-    for d in range(2 - freedom % 2, freedom, 2):
-        tail += exp(d / 2 * np.log(half) - half) / gamma_function(d / 2 + 1) if half > 0 else 0.0
-    return min(tail, 1.0)

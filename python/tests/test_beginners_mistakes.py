@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+import views
 from reference import random_classes, random_log_p
 
 import vqdiffusion
@@ -39,7 +40,7 @@ def calls(method, x):
 def test_probabilities_warn_once(p, method, dtype, name):
     for x in (
         p.astype(dtype),
-        np.ascontiguousarray(p.transpose(0, 2, 1).astype(dtype)).transpose(0, 2, 1),
+        views.turned(p.astype(dtype)),
     ):
         checks._warned = False
         call = calls(method, x)[name]

@@ -5,7 +5,8 @@ Seeds are fixed. False-alarm rates for a correct sampler are given with each tes
 
 import numpy as np
 import pytest
-from reference import Reference, chi_square_p_value, random_log_p
+from chi_square import chi_square_p_value
+from reference import Reference, random_log_p
 
 from vqdiffusion import VQDiffusionScheduler
 

@@ -1,12 +1,11 @@
-"""`check_finite`: all of the model output is read, and what cannot be drawn from is refused
-wherever it is.
-"""
+"""`check_finite`: all of the model output is read, and what cannot be drawn from is refused."""
 
 import re
 
 import numpy as np
 import pytest
 from reference import random_classes, random_log_p
+from views import turned
 
 from vqdiffusion import VQDiffusionScheduler, _native
 
@@ -21,11 +20,6 @@ def case():
         random_log_p(rng, 2, 5, 40),
         random_classes(rng, 2, 5, 40, mask_rate=1),
     )
-
-
-def turned(x):
-    """The same numbers with the classes as neighbours in memory."""
-    return np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1)
 
 
 @pytest.mark.parametrize("t", [0, 50, 99])

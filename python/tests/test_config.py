@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vqdiffusion import VQDiffusionScheduler
+from vqdiffusion import VQDiffusionScheduler, _native
 
+TABLES = ["log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct"]
 ARGUMENTS = {
     "num_vec_classes": 18,
     "num_train_timesteps": 50,
@@ -309,9 +310,18 @@ def test_a_subclass(tmp_path):
     assert type(copied) is Named and copied.colour == "blue"
 
 
+def schedule_handed_over(scheduler):
+    """The arrays ᾱ and γ̄ as the native module gets them."""
+    handed_over = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_native, "q_posterior", lambda *given: handed_over.extend(given[1:3]))
+        scheduler.q_posterior(np.zeros((1, scheduler.mask_class, 1)), np.zeros((1, 1), int), 3)
+    return handed_over
+
+
 def assert_protected(scheduler):
-    arrays = [value for value in vars(scheduler).values() if isinstance(value, np.ndarray)]
-    arrays += scheduler._schedule[1:]
+    arrays = [getattr(scheduler, name) for name in (*TABLES, "timesteps")]
+    arrays += schedule_handed_over(scheduler)
     assert len(arrays) == 9 and not any(array.flags.writeable for array in arrays)
     with pytest.raises(AttributeError, match="mask_class is read-only"):
         scheduler.mask_class = 3

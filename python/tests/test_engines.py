@@ -1,12 +1,12 @@
-"""Gumbel noise drawn from an engine, in one reading of the model output, against the same noise
-given.
-"""
+"""Gumbel noise drawn from an engine in one reading of the model output, against noise given."""
 
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import views
+from engines import engine_of, torch_state
 from reference import random_classes, random_log_p
 
 from vqdiffusion import _native
@@ -15,23 +15,6 @@ T = 100
 ALPHA, GAMMA = np.linspace(0.99999, 0.000009, T), np.linspace(0.000009, 0.99999, T)
 # Pixels change into any class, at once, and half of them are never masked.
 UNIFORM = np.linspace(0.9, 0.01, T), np.linspace(0.001, 0.5, T)
-
-
-def engine_of(words, position=0):
-    """An engine whose next outputs are these, no more than 624: the words that tempering turns into
-    them.
-    """
-    y = np.zeros(624, np.uint32)
-    y[: words.size] = words
-    y ^= y >> 18
-    y ^= (y << 15) & 0xEFC60000
-    x = y.copy()
-    for _ in range(5):
-        x = y ^ ((x << 7) & 0x9D2C5680)
-    y = x.copy()
-    for _ in range(3):
-        y = x ^ (y >> 11)
-    return np.append(y, position).astype(np.uint32)
 
 
 def draw(log_p, t, sample, engine, alpha=ALPHA, gamma=GAMMA, threads=1):
@@ -131,7 +114,7 @@ def test_every_dtype_and_layout(rng, inner, dtype, t):
     classes = least(t) + 86
     log_p = columns("normalised", rng, 2, classes, 77).astype(dtype)
     if inner:
-        log_p = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
+        log_p = views.turned(log_p)
     ours, given = draw(
         log_p, t, random_classes(rng, 2, classes, 77), engine_of(np.arange(624, dtype=np.uint32))
     )
@@ -201,9 +184,7 @@ def test_scores_that_rounding_makes_equal():
 
 
 def test_scores_that_rounding_makes_equal_in_normalised_columns():
-    """The second class has the greatest log-probability at which its score still rounds to that of
-    the first.
-    """
+    """The second class has the greatest log-probability whose score still rounds to the first's."""
     pixels = 200
     luck = 2**24 - 700 + np.arange(pixels)
     words = np.stack([luck, luck - 1, np.zeros_like(luck)])[None].astype(np.uint32)
@@ -283,7 +264,7 @@ def test_a_bad_column_leaves_the_engine_alone(rng, of_torch, inner, bad):
     log_p = columns("normalised", rng, 1, 150, 1000)
     log_p[0, slice(None) if bad < 0 else 149, 999] = bad
     if inner:
-        log_p = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
+        log_p = views.turned(log_p)
     engine, out = engine_of(np.arange(624, dtype=np.uint32)), np.full((1, 1000), -7)
     if of_torch:
         engine = torch_state(engine)
@@ -303,17 +284,6 @@ def test_a_bad_column_leaves_the_engine_alone(rng, of_torch, inner, bad):
         )
     assert (out == -7).all()
     np.testing.assert_array_equal(engine, before)
-
-
-def torch_state(engine):
-    """What torch.Generator.get_state() gives on the CPU for an engine: words left plus 1, words
-    given out, the words, and numbers of no matter here.
-    """
-    state = np.full(5056, 7, np.uint8)
-    state[8:12] = np.frombuffer(np.int32(625 - engine[624]).tobytes(), np.uint8)
-    state[16:24] = np.frombuffer(np.uint64(engine[624]).tobytes(), np.uint8)
-    state[24 : 24 + 8 * 624] = np.frombuffer(engine[:624].astype(np.uint64).tobytes(), np.uint8)
-    return state
 
 
 @pytest.mark.parametrize("position", [0, 1, 623, 624])

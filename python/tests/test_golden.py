@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from schedule_of import schedule_of
 
 import vqdiffusion
 from vqdiffusion import VQDiffusionScheduler, _native
@@ -31,9 +32,7 @@ def every(what):
 
 
 def close(values, expected):
-    """Equal infinities, and finite values within the accuracy of the float32 formulas that made the
-    expected ones.
-    """
+    """Equal infinities, and finite values within the accuracy of float32 formulas."""
     assert values.dtype == expected.dtype == np.float32 and values.shape == expected.shape
     np.testing.assert_allclose(values, expected, rtol=1e-5, atol=2e-5)
 
@@ -100,7 +99,7 @@ def test_gumbel_step_on_the_same_uniforms(case, t):
     scheduler = scheduler_of(case)
     log_p, x_t, uniforms = (GOLDEN[f"{case}/{name}"] for name in ("log_p", "x_t", f"uniforms/{t}"))
     tokens = np.empty(x_t.shape, np.int64)
-    _native.step(*scheduler._schedule, t, t - 1, log_p, x_t, "gumbel", uniforms, tokens)
+    _native.step(*schedule_of(scheduler), t, t - 1, log_p, x_t, "gumbel", uniforms, tokens)
     clear = GOLDEN[f"{case}/clear/{t}"]
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(tokens[clear], GOLDEN[f"{case}/tokens/{t}"][clear])

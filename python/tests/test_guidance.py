@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+import views
 
 import vqdiffusion
 from vqdiffusion import _native
@@ -66,7 +67,7 @@ def test_truncate(rng, shape, rate, sharpness):
 def test_truncate_in_any_layout_and_precision(rng):
     log_p = log_probabilities(rng, (2, 90, 35))
     expected = reference.truncate(log_p, 0.8)
-    transposed = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
+    transposed = views.turned(log_p)
     np.testing.assert_array_equal(vqdiffusion.truncate(transposed, 0.8), expected)
     np.testing.assert_array_equal(
         vqdiffusion.truncate(log_p[:, :, ::-1], 0.8), expected[:, :, ::-1]
@@ -94,7 +95,7 @@ def test_truncate_of_any_distribution(rng, shape, kind, shift):
     if kind == "with impossible classes":
         log_p[:, ::3] = -np.inf
     log_p = (log_p + shift).astype(np.float32)
-    turned = np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
+    turned = views.turned(log_p)
     total = np.exp(log_p.astype(np.float64)).sum(axis=1).max()
     for rate in (-1.0, 1e-30, 0.3 * total, 0.86 * total, (1 - 1e-5) * total, 0.86, 1.0, 2 * total):
         result, again = np.empty_like(log_p), np.empty_like(log_p)
@@ -115,11 +116,11 @@ def test_truncate_of_any_distribution(rng, shape, kind, shift):
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_layouts_agree_bit_for_bit(rng, dtype):
     uncond, cond = (log_probabilities(rng, (2, 83, 37), dtype=dtype) for _ in range(2))
-    turned = [np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1) for x in (uncond, cond)]
-    strided = [np.repeat(x, 2, axis=2)[:, :, ::2] for x in (uncond, cond)]
+    turned = [views.turned(x) for x in (uncond, cond)]
+    strided = [views.padded(x, step=2) for x in (uncond, cond)]
     guided, kept = vqdiffusion.guide(uncond, cond, 3.0), vqdiffusion.truncate(cond, 0.7)
     # Neighbouring pixels, class rows further apart, as a slice of a larger output has them.
-    sliced = [np.concatenate([x, x[:, :, :23]], axis=2)[:, :, : x.shape[2]] for x in (uncond, cond)]
+    sliced = [views.padded(x, offset=23) for x in (uncond, cond)]
     mixed = [uncond, turned[1]], [turned[0], strided[1]], [uncond, sliced[1]], [sliced[0], cond]
     for other in (turned, strided, sliced, *mixed):
         np.testing.assert_array_equal(vqdiffusion.guide(*other, 3.0), guided)

@@ -1,10 +1,11 @@
-"""`guided_step` against its definition, written out in float64, and against the three calls that it
-stands for.
-"""
+"""`guided_step` against the float64 twin, and against the three calls that it stands for."""
 
 import numpy as np
 import pytest
-from reference import Reference, gumbel, random_classes, random_log_p
+import views
+from engines import engine_of
+from reference import Reference, guided, random_classes, random_log_p
+from schedule_of import schedule_of
 
 import vqdiffusion
 from vqdiffusion import VQDiffusionScheduler, _native
@@ -12,41 +13,15 @@ from vqdiffusion import VQDiffusionScheduler, _native
 METHODS = ["gumbel", "inverse_cdf"]
 
 
-def prepared(uncond, cond, scale, rate, floor):
-    """Guidance, truncation by a stable sort, and the floor."""
-    log_p = cond.astype(np.float64)
-    if uncond is not None:
-        log_p = uncond + scale * (log_p - uncond)
-        log_p = log_p - log_p.max(axis=1, keepdims=True)
-        log_p = log_p - np.log(np.exp(log_p).sum(axis=1, keepdims=True))
-    order = np.argsort(-log_p, axis=1, kind="stable")
-    falling = np.take_along_axis(log_p, order, axis=1)
-    before = np.cumsum(np.exp(falling), axis=1) - np.exp(falling)
-    before[:, 0] = -np.inf
-    np.put_along_axis(log_p, order, np.where(before < rate, falling, -np.inf), axis=1)
-    return np.maximum(log_p, floor)
-
-
-def drawn(generator, log_p, t, sample):
-    """Brute force: the posterior by matrices, then Gumbel-max."""
-    batch, classes, pixels = log_p.shape
-    probabilities = Reference(classes + 1).step_probabilities(log_p, sample, t)[
-        :, : classes + (t > 0)
-    ]
-    u = generator.random(probabilities.shape, np.float32)
-    with np.errstate(divide="ignore"):
-        return np.argmax(np.log(probabilities) + gumbel(u), axis=1)
-
-
 @pytest.mark.parametrize("t", [99, 50, 5, 1, 0])
-@pytest.mark.parametrize("guided", [True, False])
+@pytest.mark.parametrize("has_uncond", [True, False])
 @pytest.mark.parametrize("rate", [0.0, 0.5, 0.86, np.inf])
 @pytest.mark.parametrize("ties", [True, False])
-def test_gumbel_by_brute_force(rng, t, guided, rate, ties):
+def test_gumbel_by_brute_force(rng, t, has_uncond, rate, ties):
     uncond, cond = (random_log_p(rng, 2, 23, 37, dtype=np.float64) for _ in range(2))
     if ties:
         uncond, cond = np.round(uncond), np.round(cond)
-    if not guided:
+    if not has_uncond:
         uncond = None
     sample = random_classes(rng, 2, 23, 37, mask_rate=0.5)
     scheduler = VQDiffusionScheduler(24, sampling_method="gumbel")
@@ -60,7 +35,8 @@ def test_gumbel_by_brute_force(rng, t, guided, rate, ties):
         truncation_rate=rate,
         floor=-60,
     )
-    expected = drawn(np.random.default_rng(t), prepared(uncond, cond, 3, rate, -60), t, sample)
+    u = np.random.default_rng(t).random((2, 23 + (t > 0), 37), np.float32)
+    expected = Reference(24).step_gumbel(guided(uncond, cond, 3, rate, -60), sample, t, u)
     np.testing.assert_array_equal(result.prev_sample, expected)
 
 
@@ -75,10 +51,7 @@ def test_the_three_calls_in_one(rng, method, shape, dtype, turned):
     for t in (99, 60, 10, 1, 0):
         uncond, cond = (random_log_p(rng, *shape, dtype=dtype) for _ in range(2))
         if turned:
-            uncond, cond = (
-                np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1)
-                for x in (uncond, cond)
-            )
+            uncond, cond = (views.turned(x) for x in (uncond, cond))
         sample = random_classes(rng, batch, classes, pixels)
         # The last is not normalised: what is above any class that a normalised column could do
         # without falls short.
@@ -145,9 +118,7 @@ def test_columns_with_a_peak_above_a_wide_plain(rng, method, dtype, turned, scal
     if scale < 0:
         cond, uncond = uncond, cond
     if turned:
-        uncond, cond = (
-            np.ascontiguousarray(x.transpose(0, 2, 1)).transpose(0, 2, 1) for x in (uncond, cond)
-        )
+        uncond, cond = (views.turned(x) for x in (uncond, cond))
     sample = random_classes(rng, batch, classes, pixels)
     scheduler = VQDiffusionScheduler(classes + 1, sampling_method=method)
     for t in (60, 5, 0):
@@ -159,34 +130,17 @@ def test_columns_with_a_peak_above_a_wide_plain(rng, method, dtype, turned, scal
         np.testing.assert_array_equal(result, expected)
 
 
-def untempered(words):
-    """The words of an engine (MT19937) that come out as these: shifts undone, the last first."""
-    y = words.astype(np.uint32)
-    y ^= y >> 18
-    y ^= (y << 15) & 0xEFC60000
-    x = y
-    for _ in range(5):
-        x = y ^ ((x << 7) & 0x9D2C5680)
-    y = x
-    for _ in range(3):
-        x = y ^ (x >> 11)
-    return x
-
-
 @pytest.mark.parametrize("t", [60, 1, 0])
 def test_an_engine_that_the_race_has_to_go_back_to(rng, t):
-    """Some pixels get the least noise that there is for every class, so that none of their scores
-    is likely.
-    """
+    """Some pixels get the least possible noise for every class: none of their scores is likely."""
     classes, pixels = 11, 50
     uncond, cond = (random_log_p(rng, 1, classes, pixels) for _ in range(2))
     sample = random_classes(rng, 1, classes, pixels, mask_rate=0.5)
-    schedule = VQDiffusionScheduler(classes + 1)._schedule
+    schedule = schedule_of(VQDiffusionScheduler(classes + 1))
     words = rng.integers(0, 2**32, 624, np.uint32)
     rows = words[: 12 * pixels].reshape(12, pixels)
     rows[:, [0, 17, 49]] &= 0xFF000000
-    engines = np.empty((2, 625), np.uint32)
-    engines[:, :624], engines[:, 624] = untempered(words), 0
+    engines = np.stack([engine_of(words), engine_of(words)])
     expected, result = np.empty((2, 1, pixels), np.int64)
     log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
     _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", engines[0], expected, None, 0)
@@ -214,21 +168,15 @@ def test_an_engine_that_the_race_has_to_go_back_to(rng, t):
 @pytest.mark.parametrize("noise", [np.float32, np.float64])
 @pytest.mark.parametrize("t", [60, 1, 0])
 def test_uniforms_of_one(rng, dtype, noise, t):
-    """What float32 makes of the greatest doubles: the noise is -log 1e-30, far more than that of
-    any other.
-    """
+    """What float32 makes of the greatest doubles: the noise is -log 1e-30, far above any other."""
     shape = batch, classes, pixels = 1, 40, 300
     uncond, cond = (random_log_p(rng, *shape, dtype=dtype) for _ in range(2))
     sample = random_classes(rng, batch, classes, pixels, mask_rate=0.5)
-    schedule = VQDiffusionScheduler(classes + 1)._schedule
+    schedule = schedule_of(VQDiffusionScheduler(classes + 1))
     u = rng.random((batch, classes + (t > 0), pixels)).astype(noise)
     u[rng.random(u.shape) < 0.01] = 1
     log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
-    probabilities = Reference(classes + 1).step_probabilities(log_p.astype(np.float64), sample, t)[
-        :, : u.shape[1]
-    ]
-    with np.errstate(divide="ignore"):
-        expected = np.argmax(np.log(probabilities) + gumbel(u), axis=1)
+    expected = Reference(classes + 1).step_gumbel(log_p.astype(np.float64), sample, t, u)
     result = np.empty((2, batch, pixels), np.int64)
     _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", u, result[0], None, 0)
     _native.step(
@@ -248,7 +196,7 @@ def test_scores_that_hardly_ever_are_the_best(rng, t, given):
     shape = batch, classes, pixels = 2, 90, 70
     uncond, cond = (random_log_p(rng, *shape) for _ in range(2))
     sample = random_classes(rng, batch, classes, pixels, mask_rate=0.5)
-    schedule = VQDiffusionScheduler(classes + 1)._schedule
+    schedule = schedule_of(VQDiffusionScheduler(classes + 1))
     source = (
         np.zeros((batch, classes + (t > 0), pixels), np.float32)
         if given
@@ -264,9 +212,7 @@ def test_scores_that_hardly_ever_are_the_best(rng, t, given):
 
 
 def test_the_three_calls_in_one_where_it_is_not_worth_one_pass(rng):
-    """Columns whose exponentials vanish or overflow in float32, and uniforms in float64: rare, so
-    these are stored.
-    """
+    """Exponentials beyond float32's, and uniforms in float64: such columns are stored."""
     cond = random_log_p(rng, 2, 60, 50)
     cond[:, :, ::3] -= 150
     cond[:, :, 1::3] += 80
@@ -279,7 +225,7 @@ def test_the_three_calls_in_one_where_it_is_not_worth_one_pass(rng):
         ).prev_sample
         np.testing.assert_array_equal(result, expected)
 
-    cond, schedule = random_log_p(rng, 2, 60, 50), scheduler._schedule
+    cond, schedule = random_log_p(rng, 2, 60, 50), schedule_of(scheduler)
     u = rng.random((2, 61, 50))
     expected, result = np.empty((2, 2, 50), np.int64)
     _native.step(
@@ -419,9 +365,7 @@ def test_errors_leave_generators_alone(rng, method):
 
 
 def test_scale_and_unconditional_output_are_independent(rng):
-    """Without the unconditional output there is no guidance whatever the scale; with it there is at
-    any.
-    """
+    """Without the unconditional output no scale guides; with it every scale does."""
     uncond, cond = (random_log_p(rng, 1, 40, 600) for _ in range(2))
     scheduler = VQDiffusionScheduler(41)
     plain = scheduler.guided_step(None, cond, 0, None, 1, guidance_scale=5).prev_sample

@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+import views
 from reference import random_classes, random_log_p
 
 import vqdiffusion
@@ -20,23 +21,11 @@ B, K, N = 2, 300, 231
 DTYPES = [np.float16, np.float32, np.float64]
 
 
-def turned(x):
-    """The same numbers with the classes as neighbours in memory."""
-    return np.ascontiguousarray(x.swapaxes(1, 2)).swapaxes(1, 2)
-
-
-def apart(x):
-    """The same numbers with others between."""
-    roomy = np.full((*x.shape[:2], 2 * x.shape[2]), np.nan, x.dtype)
-    roomy[..., ::2] = x
-    return roomy[..., ::2]
-
-
-def rows_reversed(x):
-    return np.ascontiguousarray(x[:, ::-1])[:, ::-1]
-
-
-LAYOUTS = [turned, apart, rows_reversed]
+LAYOUTS = [
+    pytest.param(views.turned, id="turned"),
+    pytest.param(lambda x: views.padded(x, step=2), id="every second"),
+    pytest.param(lambda x: views.backwards(x, axis=1), id="classes backwards"),
+]
 
 
 @pytest.fixture

@@ -1,6 +1,4 @@
-"""`plan` and the step that it leads to: the same tokens and random numbers as a step without a
-plan.
-"""
+"""`plan` and the step that it leads to: the tokens and random numbers of a step without one."""
 
 import copy
 import pickle
@@ -10,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import views
 from reference import random_classes, random_log_p
 
 from vqdiffusion import StepPlan, VQDiffusionScheduler
@@ -46,11 +45,7 @@ def test_a_planned_step_is_the_step(t, batch, classes, pixels, schedule):
         )
         one, other = np.random.default_rng(5), np.random.default_rng(5)
         for inner in (False, True):  # memory with the pixels, or the classes, as neighbours
-            model_output = (
-                np.ascontiguousarray(log_p.transpose(0, 2, 1)).transpose(0, 2, 1)
-                if inner
-                else log_p
-            )
+            model_output = views.turned(log_p) if inner else log_p
             expected = scheduler.step(model_output, t, x, one).prev_sample
             plan = scheduler.plan(t, x, other)
             assert state(one) == state(other)

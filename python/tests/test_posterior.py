@@ -1,20 +1,17 @@
-"""q_posterior, eq. 11, against Bayes' rule on explicit matrices, and for large K against the
-formulas in logarithms.
-"""
+"""q_posterior, eq. 11, against Bayes' rule on explicit matrices, for large K in logarithms."""
 
 import numpy as np
 import pytest
 from reference import (
     LOG_ZERO, LogReference, Reference, gumbel, log_softmax, random_classes, random_log_p,
 )  # fmt: skip
+from schedule_of import schedule_of
 
 from vqdiffusion import VQDiffusionScheduler, _native
 
 
 def worst(values, expected):
-    """The largest difference where the expected value is finite; elsewhere both have to be the same
-    infinity.
-    """
+    """The largest difference where finite values are expected. Infinities have to be the same."""
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(values[~finite], expected[~finite])
     return np.abs(values[finite] - expected[finite]).max()
@@ -49,6 +46,19 @@ def test_every_timestep_in_float32(rng, num_vec_classes):
         x_t[0, :2] = classes, log_p[0, :, 1].argmax()
         out = scheduler.q_posterior(log_p, x_t, t)
         assert worst(out, truth.log_posterior(log_p, x_t, t)) < 1e-5
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (np.float64, 1e-9)])
+@pytest.mark.parametrize("num_vec_classes", [2, 18, 1025])
+def test_any_stride(rng, num_vec_classes, dtype, tolerance):
+    classes, truth = num_vec_classes - 1, LogReference(num_vec_classes)
+    schedule = schedule_of(VQDiffusionScheduler(num_vec_classes))
+    for t, s in (99, 97), (99, 49), (99, 0), (50, 25), (13, 10), (2, 0), (99, -1), (50, -1):
+        log_p = random_log_p(rng, 1, classes, 8, dtype=dtype)
+        x_t = random_classes(rng, 1, classes, 8)
+        out = np.empty((1, num_vec_classes, 8), dtype)
+        _native.q_posterior(*schedule, t, s, log_p, x_t, out)
+        assert worst(out, truth.log_posterior(log_p, x_t, t, s)) < tolerance
 
 
 @pytest.mark.parametrize("num_vec_classes", [2, 18, 1025])
@@ -182,15 +192,7 @@ def test_where_nothing_is_left_of_the_clean_classes(rng, t, dtype):
     """ᾱ = 0 from t = 1 on: at t = 2 the model has no say."""
     classes, pixels = 7, 400
     alpha_bar, gamma_bar = np.array([0.5, 0, 0]), np.array([0.1, 0.2, 0.3])
-    truth = Reference(classes + 1, 3)
-    truth.alpha_bar, truth.gamma_bar = (
-        np.append(alpha_bar, 1).astype(np.longdouble),
-        np.append(gamma_bar, 0),
-    )
-    truth.beta_bar = (1 - truth.alpha_bar - truth.gamma_bar) / classes
-    truth.alpha = np.array([0.5, 0, 0])  # of 0/0 the last
-    truth.gamma = 1 - (1 - gamma_bar) / (1 - truth.gamma_bar[[-1, 0, 1]])
-    truth.beta = (1 - truth.alpha - truth.gamma) / classes
+    truth = Reference.of_tables(classes, alpha_bar, gamma_bar)
     log_p, x_t = (
         random_log_p(rng, 1, classes, pixels, dtype=dtype),
         random_classes(rng, 1, classes, pixels),

@@ -1,7 +1,10 @@
 """Whatever the shape, the strides and the dtype: the result is that of plain contiguous arrays."""
 
+from functools import partial
+
 import numpy as np
 import pytest
+import views
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reference import random_classes, random_log_p
@@ -16,55 +19,27 @@ FLOATS = [np.float16, np.float32, np.float64]
 
 
 def posteriors_agree(scheduler, arguments, others):
-    """Sums over classes may be taken in another order for another layout, so that the last bit
-    differs.
-    """
+    """Another layout may add up the classes in another order: the last bits may differ."""
     np.testing.assert_allclose(
         scheduler.q_posterior(*others), scheduler.q_posterior(*arguments), rtol=1e-6, atol=1e-6
     )
 
 
-def padded(array, axis, step, offset):
-    """A view equal to `array` whose elements lie `step` apart along one axis, the rest of that
-    memory being junk.
-    """
-    shape = list(array.shape)
-    shape[axis] = shape[axis] * abs(step) + offset
-    memory = np.full(shape, 101, array.dtype)
-    places = np.arange(array.shape[axis]) * abs(step) + offset
-    if step < 0:
-        places = places[::-1]
-    index = [slice(None)] * array.ndim
-    stop = places[-1] + (1 if step > 0 else -1)
-    index[axis] = slice(places[0], None if stop < 0 else stop, step)
-    view = memory[tuple(index)]
-    view[...] = array
-    return view
-
-
-@st.composite
-def layouts(draw, rank):
-    """A function that gives an equal array with other strides."""
-    kind = draw(st.sampled_from(["plain", "axes", "padded", "offset"]))
-    if kind == "axes":
-        order = draw(st.permutations(range(rank)))
-        return lambda array: np.ascontiguousarray(array.transpose(order)).transpose(
-            np.argsort(order)
-        )
-    if kind == "padded":
-        axis, step = draw(st.integers(0, rank - 1)), draw(st.sampled_from([-3, -2, -1, 2, 3]))
-        offset = draw(st.integers(0, 3))
-        return lambda array: padded(array, axis, step, offset)
-    if kind == "offset":  # not aligned to the size of the elements
-
-        def unaligned(array):
-            memory = np.zeros(array.nbytes + 1, np.uint8)
-            view = memory[1:].view(array.dtype).reshape(array.shape)
-            view[...] = array
-            return view
-
-        return unaligned
-    return lambda array: array.copy()
+def layouts(rank):
+    """Functions that give an equal array in other memory."""
+    padded = st.fixed_dictionaries(
+        {
+            "axis": st.integers(0, rank - 1),
+            "step": st.sampled_from([-3, -2, -1, 1, 2, 3]),
+            "offset": st.integers(0, 3),
+        }
+    )
+    return st.one_of(
+        st.just(np.copy),
+        st.permutations(range(rank)).map(lambda axes: partial(views.ordered, axes=axes)),
+        padded.map(lambda place: partial(views.padded, **place)),
+        st.just(views.unaligned),
+    )
 
 
 sizes = st.integers(1, 97)

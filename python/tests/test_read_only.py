@@ -18,8 +18,6 @@ SENTENCES = {
     "timesteps": r"is read-only: call set_timesteps\(num_inference_steps\)",
     "num_inference_steps": r"is read-only: call set_timesteps\(num_inference_steps\)",
     "config": r"is read-only: make another scheduler with from_config\(config, key=value\)",
-    "_schedule": "is read-only",
-    "_gumbel": "is read-only",
     "order": "is read-only$",
     "config_name": "is read-only$",
 }
@@ -51,6 +49,14 @@ def test_assigning_an_attribute_raises(made, name):
         with pytest.raises(AttributeError, match=f"^{name} {SENTENCES[name]}"):
             change()
     assert getattr(scheduler, name) is before
+
+
+def test_nothing_that_the_constructor_has_set_can_be_assigned():
+    scheduler = VQDiffusionScheduler(6)
+    assert len(vars(scheduler)) > len(TABLES)
+    for name, before in dict(vars(scheduler)).items():
+        with pytest.raises(AttributeError, match=f"^{name} is read-only"):
+            setattr(scheduler, name, before)
 
 
 @pytest.mark.parametrize("name", OF_THE_BASE)

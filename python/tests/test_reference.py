@@ -4,17 +4,9 @@ any pair s < t: docs/theory.md states what is checked here."""
 import numpy as np
 import pytest
 from reference import (
-    Rates,
-    Reference,
-    inverse_cdf,
-    invert,
-    needs_column,
-    posterior,
-    random_classes,
-    random_log_p,
-    transition,
-    transition_matrix,
-)
+    Rates, Reference, guided, inverse_cdf, invert, is_last, needs_column, posterior, q_sample,
+    random_classes, random_log_p, transition, transition_matrix,
+)  # fmt: skip
 
 from vqdiffusion import _native
 
@@ -24,11 +16,12 @@ SUBSTITUTING = {
     "gamma_cum_start": 0.02,
     "gamma_cum_end": 0.6,
 }
+SCHEDULES = {"usual": {}, "substituting": SUBSTITUTING}
 PAIRS = [(t, s) for t in (0, 1, 5, 11) for s in range(-1, t)]
 
 
-def truth(classes):
-    return Reference(classes + 1, 12, **SUBSTITUTING)
+def truth(classes, schedule=SUBSTITUTING):
+    return Reference(classes + 1, 12, **schedule)
 
 
 def tables(chain):
@@ -91,6 +84,32 @@ def test_an_absorbing_chain_carries_unmasked_pixels_over():
     assert [inverse_cdf(p, 1, u, earlier, now) for u in (0.0, 0.5, 0.999)] == [1, 1, 1]
 
 
+def test_roundings_make_no_beta_negative():
+    """β̄ is 0 here but for roundings."""
+    for t, s in (9, 4), (9, -1), (1, 0):
+        levels = [Rates(1 - (one + 1) / 11, 1e-17 * (one % 3), (one + 1) / 11) for one in (s, t)]
+        assert transition(*levels).beta >= 0
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("classes", [1, 3, 17])
+def test_q_sample_agrees(rng, classes, schedule):
+    chain = truth(classes, SCHEDULES[schedule])
+    x, uniforms = random_classes(rng, 12, classes, 300, mask_rate=0.1), rng.random((12, 300))
+    out = np.empty((12, 300), np.int64)
+    _native.q_sample(*tables(chain), x, np.arange(12), uniforms, out)
+    for t, n in np.ndindex(12, 300):
+        assert out[t, n] == q_sample(x[t, n], uniforms[t, n], classes, chain.level(t))
+
+
+def test_q_sample_draws_from_the_forward_process():
+    chain, points = truth(4), 20_000
+    for t, x in np.ndindex(12, 5):
+        drawn = [q_sample(x, (i + 0.5) / points, 4, chain.level(t)) for i in range(points)]
+        expected = chain.cumulative(t)[:, x].astype(float) * points
+        assert np.abs(np.bincount(drawn, minlength=5) - expected).max() < 3
+
+
 @pytest.mark.parametrize("classes", [1, 3, 17])
 def test_the_kernels_agree_for_any_pair(rng, classes):
     chain = truth(classes)
@@ -101,7 +120,7 @@ def test_the_kernels_agree_for_any_pair(rng, classes):
         _native.q_posterior(*tables(chain), t, s, log_p, x_t, out)
         expected = chain.posterior(log_p, x_t, t, s).astype(np.float64)
         np.testing.assert_allclose(np.exp(out), expected, rtol=1e-12, atol=1e-15)
-        if t == 0 and s == -1:
+        if s == -1:
             continue  # the last step draws from the model output: below
         tokens = np.empty((2, 50), np.int64)
         _native.step(*tables(chain), t, s, log_p, x_t, "inverse_cdf", uniforms, tokens)
@@ -113,9 +132,41 @@ def test_the_kernels_agree_for_any_pair(rng, classes):
             assert needed[b, n] == needs_column(x_t[b, n], uniforms[b, n], classes, *levels)
 
 
-def test_the_last_step_draws_from_the_model_output(rng):
+@pytest.mark.parametrize("t", [0, 7])
+def test_the_last_step_draws_from_the_model_output(rng, t):
     chain = truth(17)
     log_p, uniforms = random_log_p(rng, 2, 17, 50), rng.random((2, 50))
     tokens = np.empty((2, 50), np.int64)
-    _native.step(*tables(chain), 0, -1, log_p, None, "inverse_cdf", uniforms, tokens)
-    np.testing.assert_array_equal(tokens, chain.step_inverse_cdf(log_p, None, 0, uniforms))
+    _native.step(*tables(chain), t, -1, log_p, None, "inverse_cdf", uniforms, tokens)
+    np.testing.assert_array_equal(tokens, chain.step_inverse_cdf(log_p, None, t, uniforms, -1))
+
+
+def step(chain, method, t, s, model_output, x_t, uniforms, guidance=None):
+    """The tokens of the native module; `guidance` is the other output, scale, rate and floor."""
+    tokens = np.empty(x_t.shape, np.int64)
+    given = model_output, x_t, method, uniforms, tokens, guidance
+    _native.step(*tables(chain), t, s, *given)
+    return tokens
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("classes", [1, 3, 17])
+def test_steps_agree_for_any_pair(rng, classes, schedule):
+    """By both methods, plain and with guidance and truncation."""
+    chain = truth(classes, SCHEDULES[schedule])
+    for t, s in PAIRS:
+        uncond, cond = (random_log_p(rng, 2, classes, 50, dtype=np.float64) for _ in range(2))
+        x_t = random_classes(rng, 2, classes, 50)
+        for_classes = rng.random((2, classes + (not is_last(t, s)), 50))
+        for_pixels = rng.random((2, 50))
+        guidance = uncond, 3.0, 0.8, -70.0
+        log_p = guided(uncond, cond, *guidance[1:])
+        for given, x in (None, cond), (guidance, log_p):
+            np.testing.assert_array_equal(
+                step(chain, "gumbel", t, s, cond, x_t, for_classes, given),
+                chain.step_gumbel(x, x_t, t, for_classes, s),
+            )
+            np.testing.assert_array_equal(
+                step(chain, "inverse_cdf", t, s, cond, x_t, for_pixels, given),
+                chain.step_inverse_cdf(x, x_t, t, for_pixels, s),
+            )

@@ -7,7 +7,9 @@ choice of seeds.
 
 import numpy as np
 import pytest
-from reference import DEFAULTS, Reference, chi_square_p_value, gumbel, random_classes, random_log_p
+from chi_square import chi_square_p_value
+from reference import DEFAULTS, Reference, gumbel, random_classes, random_log_p
+from schedule_of import schedule_of
 
 import vqdiffusion
 from vqdiffusion import VQDiffusionScheduler, _native
@@ -29,9 +31,7 @@ PIXELS = 200_000
 
 
 def one_column(log_p, x, pixels):
-    """A batch of one row whose pixels are all alike: the model output, without the memory for it,
-    and the sample.
-    """
+    """A row of pixels all alike: the model output, without the memory for it, and the sample."""
     return np.broadcast_to(log_p[None, :, None], (1, len(log_p), pixels)), np.full((1, pixels), x)
 
 
@@ -84,9 +84,8 @@ def test_inverse_cdf_on_an_even_grid_of_uniforms(rng, schedule, num_vec_classes,
     for x in {classes, int(log_p.argmax()), int(log_p.argmin())}:
         model_output, sample = one_column(log_p, x, points)
         drawn = np.empty((1, points), np.int64)
-        _native.step(
-            *scheduler._schedule, t, t - 1, model_output, sample, "inverse_cdf", uniforms, drawn
-        )
+        noise = "inverse_cdf", uniforms
+        _native.step(*schedule_of(scheduler), t, t - 1, model_output, sample, *noise, drawn)
         expected = truth.step_probabilities(model_output[..., :1], sample, t)[0, :, 0] * points
         assert np.abs(np.bincount(drawn[0], minlength=num_vec_classes) - expected).max() < 5
 

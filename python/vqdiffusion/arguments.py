@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, SupportsFloat, SupportsIndex
+from typing import TYPE_CHECKING, Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from ._chain import Chain
 
 _INT64_MAX = 2**63 - 1
 MOST_CLASSES = 2**31 - 2  # that 32-bit indices can name, without the mask
@@ -110,6 +113,15 @@ def as_grid(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     if array.ndim != 2:
         raise ValueError(f"{name} must have the 2 axes (batch, pixels), not shape {array.shape}")
     return array
+
+
+def sample_of_step(chain: Chain, sample: Any, t: int, s: int) -> npt.NDArray[Any] | None:
+    """The sample as an array for a step from t to s, or None where the step does not read it."""
+    if not chain.reads_sample(t, s):
+        return None
+    if s < 0:
+        check_given(sample)
+    return as_array(sample, "sample")
 
 
 def check_given(sample: Any) -> None:

@@ -50,7 +50,9 @@ def _looks_like_probabilities(x: npt.NDArray[Any]) -> bool:
         if not ((part >= 0) & (part <= 1)).all():
             return False
     tolerance = 0.01 if x.dtype.itemsize == 2 else 0.001
-    return np.count_nonzero(part) > 1 and abs(float(part.sum(dtype=np.float64)) - 1) <= tolerance
+    return (
+        bool(np.count_nonzero(part) > 1) and abs(float(part.sum(dtype=np.float64)) - 1) <= tolerance
+    )
 
 
 def check_classes(x: npt.NDArray[Any], classes: int, name: str, with_mask: bool = False) -> None:

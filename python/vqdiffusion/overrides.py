@@ -20,10 +20,6 @@ from .checks import check_classes
 from .functional import index_to_log_onehot
 from .guidance import guide, truncate
 
-# At t = 0 the native steps draw from what they are given, whatever the noise: any that reaches
-# every class will do.
-ANY_NOISE = np.array([0.5]), np.array([0.25])
-
 
 def posterior(
     scheduler: Any, model_output: npt.ArrayLike, t: int, sample: npt.ArrayLike | None
@@ -40,8 +36,8 @@ def posterior(
 
 
 def guided(
-    log_p_uncond: npt.NDArray[Any] | None,
     log_p_cond: npt.NDArray[Any],
+    log_p_uncond: npt.NDArray[Any] | None,
     scale: float,
     rate: float,
     floor: float,
@@ -86,7 +82,8 @@ def posterior_from_parts(
     returned = getattr(scheduler, name)(y, t - 1)
     before = _returned(returned, name, (batch, classes + 1, pixels))
     with np.errstate(all="ignore"):
-        return (before + from_before + total).astype(dtype)
+        result: npt.NDArray[Any] = (before + from_before + total).astype(dtype)
+    return result
 
 
 def _as_log_p(value: npt.ArrayLike, name: str, classes: int) -> npt.NDArray[Any]:

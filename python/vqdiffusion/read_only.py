@@ -19,11 +19,7 @@ ATTRIBUTES = {
         for name in ("timesteps", "num_inference_steps")
     },
     "config": "make another scheduler with from_config(config, key=value)",
-    **{
-        name: "the scheduler's own"
-        for name in ("_config", "_schedule", "_num_classes", "_num_timesteps", "_gumbel")
-        + ("_carries_over",)
-    },
+    **{name: "the scheduler's own" for name in ("_config", "_chain")},
 }
 
 

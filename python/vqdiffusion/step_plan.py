@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from ._chain import Chain
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +24,8 @@ class StepPlan:
         D), row by row.
     timestep : int, or a list of one for each batch row
         t.
+    previous_timestep : int, or a list of one for each batch row
+        Where the step leads.
     sample : array of an integer dtype, shape (B, N)
         A copy of x_t.
     uniforms : array of float64, shape (B, N)
@@ -32,14 +34,16 @@ class StepPlan:
 
     needed: Any
     timestep: int | list[int]
+    previous_timestep: int | list[int]
     sample: Any = field(repr=False)
     uniforms: Any = field(repr=False)
-    _schedule: tuple[Any, ...] = field(repr=False)
+    _chain: Chain = field(repr=False)
 
     def check(
         self,
-        schedule: tuple[Any, ...],
+        chain: Chain,
         timestep: int | list[int],
+        previous_timestep: int | list[int],
         generator: Any,
         same_sample: Callable[[], bool],
     ) -> None:
@@ -50,7 +54,7 @@ class StepPlan:
         Raises
         ------
         ValueError
-            If the schedule, the timestep or the sample is another, or a generator is given.
+            If the schedule, a timestep or the sample is another, or a generator is given.
         """
         if generator is not None:
             raise ValueError(
@@ -61,9 +65,12 @@ class StepPlan:
             raise ValueError(
                 f"plan must be for timestep {timestep}, but was made for timestep {self.timestep}"
             )
-        if schedule is not self._schedule and not all(
-            map(np.array_equal, schedule, self._schedule)
-        ):
+        if previous_timestep != self.previous_timestep:
+            raise ValueError(
+                f"plan must be for a step to timestep {previous_timestep}, but was made for one to "
+                f"{self.previous_timestep}"
+            )
+        if not chain.has_schedule_of(self._chain):
             raise ValueError(
                 "plan must come from a scheduler with the same classes and noise, but its were "
                 "others"

@@ -222,7 +222,7 @@ typedef enum vqd_draw_method {
  * NULL. Those of Gumbel noise are drawn in the order of memory: batch row, class, pixel. */
 typedef struct vqd_draw {
     int32_t method; /* a vqd_draw_method */
-    /* given, in [0, 1). VQD_GUMBEL: (B, K + 1, N), at t = 0 (B, K, N), float32 or float64.
+    /* given, in [0, 1). VQD_GUMBEL: (B, K + 1, N), at s = -1 (B, K, N), float32 or float64.
      * VQD_INVERSE_CDF: (B, N) float64, of 53 bits */
     const vqd_tensor *uniforms;
     /* VQD_GUMBEL: drawn as torch.rand does, float32, the lower 24 bits of each word; advanced
@@ -260,8 +260,8 @@ typedef struct vqd_step_options {
  * draw               how to draw, and with which random numbers
  * options            may be NULL
  * prev_sample        x_s, (B, N) int64
- * At t = 0 the model output itself is drawn from, the mask is never drawn, and `sample` is not
- * read and may be NULL; where β̄_0 = 0 it is read there too, and the pixels that show a class keep
+ * At s = -1 the model output itself is drawn from, the mask is never drawn, and `sample` is not
+ * read and may be NULL; where β̄_t = 0 it is read there too, and pixels that show a class keep
  * it.
  * With guidance the tokens are those of vqd_guide, vqd_truncate and a step in turn, but where the
  * kept mass meets the rate to within the rounding of its sum and one class more or less is kept.
@@ -278,7 +278,7 @@ vqd_status vqd_step(const vqd_schedule *schedule, int64_t timestep, int64_t prev
 
 /* Tells which columns a step by VQD_INVERSE_CDF will read, before there is any model output, so
  * that a model may compute its output layer for those pixels only (2 to 3 in a hundred in the
- * middle of a default chain; at t = 0 all, or where β̄_0 = 0 the masked ones).
+ * middle of a default chain; at s = -1 all, or where β̄_t = 0 the masked ones).
  * timestep, previous_timestep, sample
  *           as in vqd_step
  * uniforms  (B, N) float64 in [0, 1), those that the step will draw with

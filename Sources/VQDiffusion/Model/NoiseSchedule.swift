@@ -64,7 +64,8 @@ public struct NoiseSchedule {
             throw ArgumentError(names.s, .outside(s, lower: -1, upper: t - 1))
         }
         return ReverseStep(
-            timestep: t, classes: classes, now: now, earlier: try marginal(at: s, name: names.s))
+            timestep: t, previousTimestep: s, classes: classes, now: now,
+            earlier: try marginal(at: s, name: names.s))
     }
 
     /// Checks that the tables describe a Markov chain: every entry a probability, ᾱ + γ̄ ≤ 1, γ̄

@@ -4,6 +4,8 @@ import CVQDiffusion
 public struct ReverseStep: Sendable {
     /// t.
     public let timestep: Int
+    /// s, or -1 for clean data.
+    public let previousTimestep: Int
     /// K, the number of classes without the mask.
     public let classes: Int
     /// The marginal at t.
@@ -15,8 +17,11 @@ public struct ReverseStep: Sendable {
     /// What the posterior, and every draw from it, are made of.
     public let coefficients: StepCoefficients
 
-    init(timestep: Int, classes: Int, now: Marginal, earlier: Marginal) {
+    init(
+        timestep: Int, previousTimestep: Int, classes: Int, now: Marginal, earlier: Marginal
+    ) {
         self.timestep = timestep
+        self.previousTimestep = previousTimestep
         self.classes = classes
         self.now = now
         self.earlier = earlier
@@ -27,10 +32,10 @@ public struct ReverseStep: Sendable {
     /// The index of the mask class.
     var maskClass: Int32 { Int32(classes) }
 
-    /// The step from t = 0 draws from the model output itself, and never the mask.
-    var drawsModelOutput: Bool { timestep == 0 }
+    /// A step to clean data draws from the model output itself, and never the mask.
+    var drawsModelOutput: Bool { previousTimestep < 0 }
 
-    /// Whether the step looks at the sample. From t = 0 it does so only to carry pixels over.
+    /// Whether the step looks at the sample. One to clean data does so only to carry pixels over.
     public var readsSample: Bool { !drawsModelOutput || isAbsorbing }
 
     /// With β̄_t = 0 (absorbing diffusion) an unmasked pixel cannot have changed: x_s = x_t. The

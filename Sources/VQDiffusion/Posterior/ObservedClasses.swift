@@ -17,7 +17,7 @@ extension ReverseStep {
         return observed
     }
 
-    /// The same for a draw. At t = 0 any pixel may be masked, and its column is drawn from as it
+    /// The same for a draw. At s = -1 any pixel may be masked, and its column is drawn from as it
     /// is; where the classes play no part every pixel counts as masked.
     func observedClasses(_ sample: ClassIndices?, batch: Int, pixels: Int) throws(ArgumentError)
         -> Scratch<Int32>

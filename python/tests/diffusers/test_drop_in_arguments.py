@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from diffusers_case import Ours, both, generator, random_classes, random_log_p, same_cells
+from diffusers_case import (
+    Ours, both, generator, log_onehot, random_classes, random_log_p, same_cells,
+)  # fmt: skip
 
 K, N, T = 6, 9, 40
 
@@ -35,12 +37,6 @@ def way(request, case):
     return request.param
 
 
-def onehot(x):
-    return (
-        torch.nn.functional.one_hot(x.long(), K + 1).transpose(1, 2).float().clamp(min=1e-30).log()
-    )
-
-
 @pytest.mark.parametrize("t", ONE_TIMESTEP.values(), ids=ONE_TIMESTEP)
 def test_one_timestep(case, way, t):
     (reference, ours), (log_p, x) = both(K, T), case
@@ -49,10 +45,10 @@ def test_one_timestep(case, way, t):
         lambda s, t: s.q_posterior(log_p, x, t),
         lambda s, t: s.apply_cumulative_transitions(log_p, t),
         lambda s, t: s.log_Q_t_transitioning_to_known_class(
-            t=t, x_t=x, log_onehot_x_t=onehot(x), cumulative=True
+            t=t, x_t=x, log_onehot_x_t=log_onehot(x.long(), K + 1), cumulative=True
         ),
         lambda s, t: s.log_Q_t_transitioning_to_known_class(
-            t=t, x_t=x, log_onehot_x_t=onehot(x), cumulative=False
+            t=t, x_t=x, log_onehot_x_t=log_onehot(x.long(), K + 1), cumulative=False
         ),
     ]
     assert torch.equal(step(ours, t), step(reference, 30))
@@ -80,11 +76,14 @@ def test_one_timestep_for_each_row(case, way, shape, kind, values):
     same_cells(ours.apply_cumulative_transitions(log_p, t), theirs)
     rows = [
         reference.log_Q_t_transitioning_to_known_class(
-            t=one, x_t=x[row : row + 1], log_onehot_x_t=onehot(x[row : row + 1]), cumulative=True
+            t=one,
+            x_t=x[row : row + 1],
+            log_onehot_x_t=log_onehot(x[row : row + 1].long(), K + 1),
+            cumulative=True,
         )
         for row, one in enumerate(values)
     ]
-    given = onehot(x).requires_grad_(way == "torch")
+    given = log_onehot(x.long(), K + 1).requires_grad_(way == "torch")
     out = ours.log_Q_t_transitioning_to_known_class(
         t=t, x_t=x, log_onehot_x_t=given, cumulative=True
     )
@@ -111,7 +110,7 @@ def test_minus_one_is_clean_data(case, way, t):
         ours.apply_cumulative_transitions(log_p, t),
         reference.apply_cumulative_transitions(log_p, -1),
     )
-    given = onehot(x).requires_grad_(way == "torch")
+    given = log_onehot(x.long(), K + 1).requires_grad_(way == "torch")
     out, theirs = (
         s.log_Q_t_transitioning_to_known_class(t=one, x_t=x, log_onehot_x_t=given, cumulative=True)
         for s, one in ((ours, t), (reference, -1))

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tensor_views import turned
 
 import vqdiffusion.torch
 from vqdiffusion import checks
@@ -37,7 +38,7 @@ def test_probabilities_warn_once(method, dtype, name):
     for x in (
         P.to(dtype),
         P.detach().to(dtype, copy=True).requires_grad_(),
-        P.mT.contiguous().mT.to(dtype),
+        turned(P).to(dtype),
     ):
         checks._warned = False
         call = calls(method, x)[name]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from diffusers_case import Ours, generator, random_log_p
+from tensor_views import turned
 
 K, N, T = 5, 60, 20
 
@@ -25,7 +26,7 @@ def test_bad_columns_are_refused_wherever_they_are(case, method, t):
         for pixel in range(0, N, 7):
             bad = log_p.clone()
             bad[1, classes, pixel] = value
-            for given in (bad, bad.bfloat16(), bad.transpose(1, 2).contiguous().transpose(1, 2)):
+            for given in (bad, bad.bfloat16(), turned(bad)):
                 with pytest.raises(ValueError, match=rf"model_output must .*\b{pixel}\b"):
                     ours.step(given, t, x, other, check_finite=True)
     assert torch.equal(one.get_state(), other.get_state())

@@ -1,6 +1,4 @@
-"""The native module draws with the engines of torch's generators: the same uniforms, and the same
-state afterwards.
-"""
+"""The native module draws with the engines of torch's generators: same uniforms and states."""
 
 import threading
 import tracemalloc
@@ -8,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 import torch
+from schedule_of import schedule_of
 
 import vqdiffusion
 from vqdiffusion import _native
@@ -27,7 +26,7 @@ def given(scheduler, log_p, t, sample, uniforms):
     """The step on uniforms that were drawn before."""
     out = np.empty(sample.shape, np.int64)
     _native.step(
-        *scheduler._schedule,
+        *schedule_of(scheduler),
         t,
         t - 1,
         log_p.numpy(),

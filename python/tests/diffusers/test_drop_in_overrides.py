@@ -9,7 +9,7 @@ from diffusers_case import Ours, Reference, generator, random_classes, random_lo
 from tiny_pipeline import CLASSES, STEPS, pipeline
 
 from vqdiffusion.diffusers import VQDiffusionPipeline, use_in
-from vqdiffusion.torch import composed
+from vqdiffusion.torch import torch_step
 from vqdiffusion.torch.guidance import guide, truncate
 
 K, N, T = 12, 40, 20
@@ -206,7 +206,7 @@ def test_the_other_sampler_draws_from_it_too(override, t):
 
     grid = ((torch.arange(pixels, dtype=torch.float64) + 0.5) / pixels).expand(3, pixels)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(composed, "pixel_uniforms", lambda *args: grid)
+        patch.setattr(torch_step, "pixel_uniforms", lambda *args: grid)
         tokens = ours.step(log_p, t, x).prev_sample
     for row in range(3):
         one = t if isinstance(t, int) else int(t[row])

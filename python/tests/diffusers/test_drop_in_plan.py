@@ -1,6 +1,4 @@
-"""`plan` of the drop-in: the same tokens and generators as a step without one, natively and by the
-torch formulas.
-"""
+"""`plan` of the drop-in: tokens and generators of a step without one, natively and by torch."""
 
 import copy
 import pickle
@@ -8,6 +6,7 @@ import pickle
 import pytest
 import torch
 from diffusers_case import Ours, generator, random_classes, random_log_p
+from tensor_views import negated_later
 
 from vqdiffusion import StepPlan
 
@@ -56,18 +55,17 @@ def test_a_planned_step_is_the_step(way, t, classes, pixels, dtype):
 
 @pytest.mark.parametrize("t", T_OF_ROWS, ids=str)
 def test_columns_by_the_torch_formulas(t):
-    from vqdiffusion.torch import planned
-
     ours = Ours(71, T, sampling_method="inverse_cdf")
     log_p, x = random_log_p(3, 70, 90), random_classes(3, 70, 90)
     plan = ours.plan(t, x, generator(1))
-    tokens = planned._torch_complete(ours._law, columns(log_p, plan), plan)
+    given = negated_later(columns(log_p, plan))
+    tokens = ours.step(given, t, x, plan=plan).prev_sample
     assert torch.equal(tokens, ours.step(log_p, t, x, generator(1)).prev_sample)
     for value in (torch.nan, torch.inf):
         bad = columns(log_p, plan).clone()
         bad[3, 2] = value
         with pytest.raises(ValueError, match="model_output must not hold NaN.* in column 2"):
-            planned._torch_complete(ours._law, bad, plan)
+            ours.step(negated_later(bad), t, x, plan=plan)
 
 
 @pytest.mark.parametrize("t", [0, 7, [19, 0, 7]], ids=str)

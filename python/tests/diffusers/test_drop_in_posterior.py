@@ -4,15 +4,11 @@ import math
 
 import pytest
 import torch
-from diffusers_case import Ours, both, random_classes, random_log_p, same_cells
+from diffusers_case import Ours, both, log_onehot, random_classes, random_log_p, same_cells
+from tensor_views import turned
 
 TIMESTEPS = (0, 1, 2, 50, 98, 99)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-def onehot(x, classes):
-    """log_onehot_x_t as the reference makes it."""
-    return torch.nn.functional.one_hot(x, classes).transpose(1, 2).float().clamp(min=1e-30).log()
 
 
 @pytest.mark.parametrize("classes", [1, 2, 17, 100, 1024])
@@ -26,9 +22,7 @@ def test_posterior(classes, t):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("t", TIMESTEPS)
 def test_dtypes(dtype, t):
-    """At most float32 gives float32. In float64 the reference's tables are float32 still; ours are
-    exact.
-    """
+    """Up to float32 the result is float32. In float64 only ours has tables of float64."""
     reference, ours = both(17)
     log_p, x = random_log_p(2, 17, 37, dtype=dtype), random_classes(2, 17, 37)
     out = ours.q_posterior(log_p, x, t)
@@ -80,7 +74,7 @@ def test_log_zero_in_the_model_output():
 
 def test_fresh_contiguous_without_grad():
     ours, log_p, x = Ours(18), random_log_p(2, 17, 37), random_classes(2, 17, 37)
-    out = ours.q_posterior(log_p.transpose(1, 2).contiguous().transpose(1, 2), x, 4)
+    out = ours.q_posterior(turned(log_p), x, 4)
     assert out.is_contiguous() and not out.requires_grad and out.data_ptr() != log_p.data_ptr()
     with torch.no_grad():
         assert not ours.q_posterior(log_p.requires_grad_(), x, 4).requires_grad
@@ -92,7 +86,7 @@ def test_fresh_contiguous_without_grad():
 def test_log_transition_rows(cumulative, t, dtype):
     reference, ours = both(17)
     x = random_classes(2, 17, 37)
-    arguments = {"x_t": x, "log_onehot_x_t": onehot(x, 18).to(dtype), "cumulative": cumulative}
+    arguments = {"x_t": x, "log_onehot_x_t": log_onehot(x, 18).to(dtype), "cumulative": cumulative}
     expected = reference.log_Q_t_transitioning_to_known_class(t=torch.tensor(t), **arguments)
     out = ours.log_Q_t_transitioning_to_known_class(t=torch.tensor(t), **arguments)
     # The reference gives half precision for half precision; ours at least float32.
@@ -119,7 +113,7 @@ def test_one_timestep_per_row():
     alone = [ours.q_posterior(log_p[i : i + 1], x[i : i + 1], t[i]) for i in range(4)]
     assert torch.equal(ours.q_posterior(log_p, x, t), torch.cat(alone))
     for cumulative in (True, False):
-        arguments = {"x_t": x, "log_onehot_x_t": onehot(x, 18), "cumulative": cumulative}
+        arguments = {"x_t": x, "log_onehot_x_t": log_onehot(x, 18), "cumulative": cumulative}
         out = ours.log_Q_t_transitioning_to_known_class(t=t, **arguments)
         alone = ours.log_Q_t_transitioning_to_known_class(t=7, **arguments)
         assert torch.equal(out[2:], alone[2:]) and not torch.equal(out[0], alone[0])

@@ -1,6 +1,4 @@
-"""`step` beside the reference's: what it returns, what it accepts, and which random numbers it
-uses.
-"""
+"""`step` beside the reference's: what it returns, what it accepts, which random numbers it uses."""
 
 import math
 
@@ -8,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers_case import Ours, both, generator, random_classes, random_log_p
+from tensor_views import spaced, turned, within
 
 from vqdiffusion import _native
 
@@ -89,9 +88,7 @@ def test_what_is_returned(schedulers, t):
 
 @pytest.mark.parametrize("seed", [2, 3])  # which have such a pair
 def test_the_lowest_index_wins_ties(seed):
-    """Of equally probable classes the one with the largest uniform wins; 2²⁴ uniforms are enough
-    for two to be equal.
-    """
+    """Of equally probable classes the largest uniform wins; of 2²⁴ uniforms two may be equal."""
     classes, pixels = 2048, 8192
     ours, log_p = (
         Ours(classes + 1),
@@ -146,6 +143,18 @@ def test_kinds_of_timesteps(schedulers, t):
     assert torch.equal(ours.q_posterior(log_p, x, t), ours.q_posterior(log_p, x, 7))
 
 
+@pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
+def test_each_row_is_drawn_at_its_own_timestep(method):
+    """The row at t = 0 shows no mask afterwards, whichever it is. One at T - 1 does: each of its
+    pixels stays masked with 0.947."""
+    ours = Ours(K + 1, T, sampling_method=method)
+    log_p, x = random_log_p(3, K, N), torch.full((3, N), K)
+    for row in range(3):
+        t = [0 if one == row else T - 1 for one in range(3)]
+        masked = ours.step(log_p, t, x, generator(1)).prev_sample == K
+        assert masked.any(1).tolist() == [one != row for one in range(3)]
+
+
 @pytest.mark.parametrize(
     "zero",
     [
@@ -186,24 +195,16 @@ def test_samples_of_any_integer_dtype(schedulers, dtype):
     assert torch.equal(ours.q_posterior(log_p, x.to(dtype), 7), ours.q_posterior(log_p, x, 7))
 
 
-def layouts(x):
-    """The same values in other places of memory."""
-    yield x.transpose(-1, -2).contiguous().transpose(-1, -2)
-    wide = torch.zeros(*x.shape[:-1], 2 * x.shape[-1], dtype=x.dtype)
-    wide[..., ::2] = x
-    yield wide[..., ::2]
-    yield torch.cat([x[:1], x, x])[1 : 1 + len(x)]
-    yield x.transpose(0, 1).contiguous().transpose(0, 1)
+LAYOUTS = [turned, spaced, within, lambda x: turned(x, 0, 1)]
 
 
 def test_any_strides(schedulers):
     ours, log_p, x = schedulers[1], random_log_p(3, K, N), random_classes(3, K, N)
     for t in (0, 7):
         expected = ours.step(log_p, t, x, generator(1)).prev_sample
-        for other in layouts(log_p):
-            assert torch.equal(ours.step(other, t, x, generator(1)).prev_sample, expected)
-        for other in layouts(x):
-            assert torch.equal(ours.step(log_p, t, other, generator(1)).prev_sample, expected)
+        for layout in LAYOUTS:
+            for given in ((layout(log_p), t, x), (log_p, t, layout(x))):
+                assert torch.equal(ours.step(*given, generator(1)).prev_sample, expected)
 
 
 def test_rows_expanded_from_one(schedulers):
@@ -276,9 +277,7 @@ def test_a_whole_chain(schedulers):
 
 
 def test_the_overhead_of_a_call_is_small(schedulers):
-    """Far below the reference's own 150 µs or so, on any machine; the best of many, so that other
-    work is left out.
-    """
+    """Far below the reference's own 150 µs, on any machine: the best of many calls."""
     from time import perf_counter
 
     ours, log_p, x, t = (

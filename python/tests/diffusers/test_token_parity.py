@@ -10,6 +10,7 @@ import math
 
 import torch
 from diffusers_case import Ours, Reference, generator, random_classes, random_log_p
+from tensor_views import spaced, turned
 
 STEPS = 100
 # classes, batch, pixels, timesteps
@@ -25,18 +26,8 @@ SHAPES = [
 ]
 
 
-def layout(x, number):
-    if number == 1:
-        return x.transpose(1, 2).contiguous().transpose(1, 2)
-    if number == 2:
-        return torch.stack((x, x), dim=-1)[..., 1]
-    return x
-
-
 def exact_gap(reference, log_p, t, x, noise, row, pixel, tokens):
-    """By how much the first token's score exceeds the second's in float64, and what roundings could
-    make of it.
-    """
+    """By how much the first token's score exceeds the second's, and what roundings may add."""
     log_p, x = log_p[row : row + 1, :, pixel : pixel + 1], x[row : row + 1, pixel : pixel + 1]
     exact = (
         Ours.from_config(reference.config).q_posterior(log_p.double(), x, t)
@@ -64,7 +55,7 @@ def test_tokens_are_those_of_the_reference():
                 log_p = random_log_p(
                     batch, classes, width, (0.3, 3, 12)[seed % 3], dtypes[seed % 5]
                 )
-                log_p = layout(log_p, seed % 3)
+                log_p = (torch.clone, turned, spaced)[seed % 3](log_p)
                 x = random_classes(batch, classes, width, (0, 0.5, 1)[seed % 3])
                 one, other = generator(seed), generator(seed)
                 expected = reference.step(log_p, t, x, one).prev_sample

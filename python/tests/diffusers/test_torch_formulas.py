@@ -1,10 +1,13 @@
-"""The torch formulation: where autograd, vmap, torch.compile or another device is in force; beside
-the reference's.
-"""
+"""The torch formulas, for autograd, vmap, torch.compile and other devices, beside the reference."""
+
+from functools import partial
 
 import pytest
 import torch
-from diffusers_case import Ours, both, generator, random_classes, random_log_p, same_cells
+from diffusers_case import (
+    Ours, both, generator, law_of, log_onehot, random_classes, random_log_p, same_cells,
+)  # fmt: skip
+from schedule_of import schedule_of
 from torch.autograd import forward_ad
 from torch.func import functionalize, grad, hessian, jacfwd, jacrev, vmap
 
@@ -129,7 +132,7 @@ def test_jacobians_by_reverse_and_forward_mode_agree(case):
 
 def test_the_two_parts_have_gradients_too(case):
     (reference, ours), (log_p, x) = both(K, T), case
-    onehot = torch.nn.functional.one_hot(x, K + 1).transpose(1, 2).float().clamp(min=1e-30).log()
+    onehot = log_onehot(x, K + 1)
     for cumulative in (True, False):
         jacobians = [
             jacrev(
@@ -144,6 +147,23 @@ def test_the_two_parts_have_gradients_too(case):
         jacrev(lambda z: s.apply_cumulative_transitions(z, 7))(log_p) for s in (ours, reference)
     ]
     torch.testing.assert_close(*jacobians, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cumulative", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_transition_rows_of_masked_pixels_and_of_others(cumulative, dtype):
+    ours, x = Ours(K + 1, T), random_classes(3, K, 50)
+    rows = partial(ours.log_Q_t_transitioning_to_known_class, x_t=x, cumulative=cumulative)
+    onehot = log_onehot(x, K + 1).to(dtype)
+    masking = ours.log_cumprod_ct if cumulative else ours.log_ct
+    for t in TIMESTEPS:
+        out = rows(t=t, log_onehot_x_t=onehot.clone().requires_grad_())
+        assert out.requires_grad
+        same_cells(out.detach(), rows(t=t, log_onehot_x_t=onehot))
+        of_masked = out.detach().transpose(1, 2)[x == K]
+        torch.testing.assert_close(
+            of_masked[:, :K], masking[t].to(out.dtype).expand(len(of_masked), K)
+        )
 
 
 @pytest.mark.parametrize("in_dims", [(0, 0), (0, None), (None, 0)])
@@ -184,8 +204,8 @@ def test_functionalize(case, t, method):
 
 def test_vmap_over_timesteps(case):
     ours, (log_p, x) = Ours(K + 1, T), case
-    t = torch.tensor(TIMESTEPS)
-    out = vmap(lambda one: torch_formulas.posterior(ours._law, log_p, x, one).classes)(t)
+    t, law = torch.tensor(TIMESTEPS), law_of(ours)
+    out = vmap(lambda one: torch_formulas.posterior(law, log_p, x, one).classes)(t)
     for i, one in enumerate(TIMESTEPS):
         same_cells(out[i], ours.q_posterior(log_p, x, one)[:, :-1], absolute=1e-9)
 
@@ -203,14 +223,13 @@ def test_one_timestep_per_row(case):
 
 @pytest.mark.parametrize("classes", [1, 16, 256])
 def test_gumbel_tokens_are_those_of_the_reference(classes):
-    """The formulas that an accelerator runs, here on the CPU. Their roundings differ; near-ties are
-    rare.
-    """
+    """The formulas of accelerators, on the CPU. Their roundings differ; near-ties are rare."""
     reference, ours = both(classes)
+    law = law_of(ours)
     for t in (1, 30, 99):
         log_p, x = random_log_p(4, classes, 1000), random_classes(4, classes, 1000)
         expected = reference.step(log_p, t, x, generator(t)).prev_sample
-        classes_part, mask, _ = torch_formulas.posterior(ours._law, log_p, x, t)
+        classes_part, mask, _ = torch_formulas.posterior(law, log_p, x, t)
         noise = torch.rand((4, classes + 1, 1000), generator=generator(t))
         assert torch.equal(torch_formulas.gumbel_argmax(classes_part, mask, noise), expected)
 
@@ -228,43 +247,38 @@ ROUNDED = {
 )
 @pytest.mark.parametrize("classes", [1, 2, 5, 70])
 def test_inverse_cdf_has_the_tokens_of_the_native_module(schedule, classes):
-    """The same uniforms, on a comb that meets every branch, need the same columns and lead to the
-    same tokens.
-    """
+    """Uniforms on an even grid meet every branch: they need the same columns and give one token."""
     ours = Ours(classes + 1, T, sampling_method="inverse_cdf", **schedule)
+    tables, law = schedule_of(ours), law_of(ours)
     log_p = random_log_p(1, classes, 1, dtype=torch.float64)[0, :, 0]
-    comb = torch.linspace(0, 1 - 2**-53, 2000, dtype=torch.float64)
-    u = torch.cat((comb, torch.rand(500, dtype=torch.float64)))[None]
+    even = torch.linspace(0, 1 - 2**-53, 2000, dtype=torch.float64)
+    u = torch.cat((even, torch.rand(500, dtype=torch.float64)))[None]
     x = log_p.expand(1, len(u[0]), classes).transpose(1, 2)
     for t in range(T):
         for shown in {0, classes - 1, classes}:
-            if shown == classes and ours._schedule[2][t] == 0:
+            if shown == classes and tables[2][t] == 0:
                 continue  # nothing is masked there
             grid = torch.full(u.shape, shown)
             native = torch.empty(u.shape, dtype=torch.int64)
             arrays = x.numpy(), grid.numpy(), "inverse_cdf", u.numpy(), native.numpy()
-            _native.step(*ours._schedule, t, t - 1, *arrays)
-            x_t = torch_inverse_cdf.shown(ours._law, grid, t, u)
-            assert torch.equal(torch_inverse_cdf.inverse_cdf(ours._law, x, x_t, t, u), native), (
-                t,
-                shown,
-            )
+            _native.step(*tables, t, t - 1, *arrays)
+            x_t = torch_inverse_cdf.shown(law, grid, t, u)
+            tokens = torch_inverse_cdf.inverse_cdf(law, x, x_t, t, u)
+            assert torch.equal(tokens, native), (t, shown)
             needed = torch.empty(u.shape, dtype=torch.bool)
-            _native.plan(*ours._schedule, t, t - 1, *(one.numpy() for one in (grid, u, needed)))
-            assert torch.equal(torch_inverse_cdf.decide(ours._law, x_t, t, u)[1], needed), (
-                t,
-                shown,
-            )
+            _native.plan(*tables, t, t - 1, *(one.numpy() for one in (grid, u, needed)))
+            decided = torch_inverse_cdf.decide(law, x_t, t, u)[1]
+            assert torch.equal(decided, needed), (t, shown)
 
 
 def test_inverse_cdf_at_its_ends():
-    ours = Ours(K + 1, T)
+    law = law_of(Ours(K + 1, T))
     log_p = torch.tensor([-torch.inf, 0.0, -torch.inf, -1.0, -torch.inf]).view(1, K, 1)
     for u, token in ((0.0, 1), (1 - 2**-53, 3)):
         u = torch.tensor([[u]], dtype=torch.float64)
         for t in (0, torch.tensor([0])):
-            x_t = torch_inverse_cdf.shown(ours._law, torch.tensor([[2]]), t, u)
-            assert torch_inverse_cdf.inverse_cdf(ours._law, log_p, x_t, t, u).item() == token
+            x_t = torch_inverse_cdf.shown(law, torch.tensor([[2]]), t, u)
+            assert torch_inverse_cdf.inverse_cdf(law, log_p, x_t, t, u).item() == token
 
 
 @pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])

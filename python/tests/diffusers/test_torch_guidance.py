@@ -1,9 +1,8 @@
-"""`guide` and `truncate` on torch tensors: the native functions where memory is at hand, else the
-same rules in torch.
-"""
+"""`guide` and `truncate` on torch tensors: natively where memory is at hand, else in torch."""
 
 import numpy as np
 import pytest
+import tensor_views
 import torch
 
 import vqdiffusion.torch
@@ -23,7 +22,7 @@ def log_probabilities(seed, dtype=torch.float32):
 def test_native(dtype, turned):
     uncond, cond = log_probabilities(0, dtype), log_probabilities(1, dtype)
     if turned:
-        uncond = uncond.transpose(1, 2).contiguous().transpose(1, 2)
+        uncond = tensor_views.turned(uncond)
     wide = torch.promote_types(dtype, torch.float32)
     expected = (uncond.to(wide) + 2.5 * (cond.to(wide) - uncond.to(wide))).log_softmax(1)
     guided = vqdiffusion.torch.guide(uncond, cond, 2.5)

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 import vqdiffusion
-from diffusers_case import Ours, generator, random_classes
-from vqdiffusion.torch import chain as module
+from diffusers_case import Ours, generator, law_of, random_classes
+from schedule_of import schedule_of
+from vqdiffusion import _native
+from vqdiffusion.torch import transitions as module
 from vqdiffusion.torch import formulas as torch_formulas
 
 K, N, T = 12, 50, 20
@@ -43,7 +45,7 @@ def test_both_ways_and_the_numpy_class_agree(schedule, t, monkeypatch):
     steps = np.full(3, t) if isinstance(t, int) else np.asarray(t).reshape(-1)
     expected = torch.empty(3, 500, dtype=torch.int64)
     peer = vqdiffusion.VQDiffusionScheduler(K + 1, T, **schedule)
-    module._native.q_sample(*peer._schedule, x_0.numpy(), steps, u.numpy(), expected.numpy())
+    _native.q_sample(*schedule_of(peer), x_0.numpy(), steps, u.numpy(), expected.numpy())
     assert torch.equal(x_t, expected)
 
     monkeypatch.setattr(module, "numpy_view", lambda *args: None)
@@ -56,7 +58,7 @@ def test_the_torch_formula_on_an_even_grid(shown, t):
     """As many of each class as its probability says."""
     ours, number = Ours(K + 1, T, **SCHEDULES["much replaced"]), 100_000
     u = ((torch.arange(number, dtype=torch.float64) + 0.5) / number)[None]
-    x_t = torch_formulas.q_sample(ours._law, torch.full((1, number), shown), t, u)
+    x_t = torch_formulas.q_sample(law_of(ours), torch.full((1, number), shown), t, u)
     counts = torch.bincount(x_t[0], minlength=K + 1)
     if shown == K:
         assert counts[K] == number

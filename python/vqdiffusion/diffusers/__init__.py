@@ -18,7 +18,8 @@ from typing import Any
 # diffusers' loader looks up in this module which kind of component the scheduler is.
 from diffusers import SchedulerMixin
 
-from .scheduler import VQDiffusionScheduler, VQDiffusionSchedulerOutput
+from .output import VQDiffusionSchedulerOutput
+from .scheduler import VQDiffusionScheduler
 
 __all__ = [
     "SchedulerMixin",

@@ -12,7 +12,7 @@ try:
 except ImportError:
 
     @dataclass
-    class VQDiffusionSchedulerOutput(BaseOutput):
+    class VQDiffusionSchedulerOutput(BaseOutput):  # type: ignore[no-redef]
         """The result of `VQDiffusionScheduler.step`; a field is read by name or by index.
 
         Attributes

@@ -30,7 +30,7 @@ _log = logging.get_logger(
 )  # below diffusers' logger, whose verbosity counts
 
 
-class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):
+class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[misc]
     """Text to image with VQ-Diffusion: the images of `diffusers.VQDiffusionPipeline` in less time.
 
     The components, the arguments and the saved form are those of diffusers' pipeline, of which this

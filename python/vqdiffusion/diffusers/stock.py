@@ -18,7 +18,7 @@ if StockPipeline is not None:
     ].LearnedClassifierFreeSamplingEmbeddings
 else:
 
-    class LearnedClassifierFreeSamplingEmbeddings(ModelMixin, ConfigMixin):
+    class LearnedClassifierFreeSamplingEmbeddings(ModelMixin, ConfigMixin):  # type: ignore[no-redef]
         """What stands for an encoded prompt where guidance needs the model's output without one.
 
         Parameters

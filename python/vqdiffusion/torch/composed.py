@@ -8,9 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import formulas, inverse_cdf
-from .noise import pixel_uniforms, uniforms
-from .planned import index
 
 _LOG_IMPOSSIBLE = math.log(1e-30)
 
@@ -72,21 +69,10 @@ def check_posterior(log_p: Any, x: Tensor, name: str) -> None:
         )
 
 
-def with_last_step(log_p: Tensor, x: Tensor, t: list[int]) -> Tensor:
-    """`log_p`, with the model output `x` itself in the batch rows where t is 0."""
+def with_last_step(log_p: Tensor, x: Tensor, last: Tensor) -> Tensor:
+    """`log_p`, with the model output `x` itself in the batch rows that `last` (B, 1) tells."""
     batch, classes, pixels = x.shape
     no_mask = x.new_full((batch, 1, pixels), -torch.inf)
     if log_p.shape[1] == classes:
         log_p = torch.cat((log_p, no_mask), 1)
-    return torch.where((index(t, x) == 0).view(-1, 1, 1), torch.cat((x, no_mask), 1), log_p)
-
-
-def draw(log_p: Tensor, t: int | list[int], generator: Any, gumbel: bool) -> Tensor:
-    """Tokens (B, N) of log-probabilities (B, rows, N), by one uniform per entry or per pixel."""
-    batch, rows, pixels = log_p.shape
-    if not gumbel:
-        return inverse_cdf.invert(log_p, pixel_uniforms(batch, pixels, generator, log_p.device))
-    candidates = None if isinstance(t, int) else [rows - (one == 0) for one in t]
-    return formulas.gumbel_argmax(
-        log_p, None, uniforms(tuple(log_p.shape), generator, log_p.device, rows=candidates)
-    )
+    return torch.where(last.unsqueeze(2), torch.cat((x, no_mask), 1), log_p)

@@ -21,10 +21,15 @@ from .noise import States, draws
 State = npt.NDArray[np.uint8]
 
 
+# Threads that draw from torch's global generator take turns. Reentrant, for signal handlers and
+# finalizers that draw.
+_global_lock: AbstractContextManager[object]
+
+
 def _make_lock() -> None:
-    """A reentrant one, for signal handlers and finalizers that draw; a forked child has its own."""
+    """A forked child has one of its own."""
     global _global_lock
-    _global_lock = threading.RLock()  # threads that draw from torch's global generator take turns
+    _global_lock = threading.RLock()
 
 
 _make_lock()

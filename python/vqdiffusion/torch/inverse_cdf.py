@@ -8,45 +8,47 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .formulas import Odds, ScheduleTables, entries
+from .schedule_tables import Draws, ScheduleTables, Step
 
 
 def shown(law: ScheduleTables, x_t: Tensor | None, t: int | Tensor, like: Tensor) -> Tensor:
     """x_t (B, N), with the mask where t = 0: the last step draws from the model output, whatever
     the pixels show, unless β̄_0 = 0.
     """
-    if law.carries[0]:
+    carries = law.carries[0]
+    if not isinstance(t, Tensor) and t == 0 and not carries:
+        return torch.full_like(like, law.num_classes, dtype=torch.int64)
+    assert x_t is not None  # it is read
+    if not isinstance(t, Tensor) or carries:
         return x_t.long()
-    if not isinstance(t, Tensor):
-        return x_t.long() if t != 0 else torch.full_like(like, law.num_classes, dtype=torch.int64)
     return torch.where((t == 0).view(-1, 1), law.num_classes, x_t.long())
 
 
-def unreachable(law: ScheduleTables, x_t: Tensor, t: int | Tensor) -> Tensor:
+def unreachable(law: ScheduleTables, x_t: Tensor, t: int | Tensor | Step) -> Tensor:
     """(B, 1, N): NaN where a pixel is masked and the schedule masks nothing, else a number."""
     masked = (x_t == law.num_classes).unsqueeze(1)
-    return torch.where(masked, _odds(law, t, law.odds.dtype).stay, 0)
+    return torch.where(masked, _draws(law, t).masked_mask, 0)
 
 
 def decide(
-    law: ScheduleTables, x_t: Tensor, t: int | Tensor, uniforms: Tensor
+    law: ScheduleTables, x_t: Tensor, t: int | Tensor | Step, uniforms: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The tokens (B, N) that the uniforms decide alone, and where the column is needed."""
-    odds = _odds(law, t, uniforms.dtype)
+    draws = _draws(law, t, uniforms.dtype)
     x_t, u = x_t.unsqueeze(1), uniforms.unsqueeze(1)
-    masked = x_t == law.num_classes
-    v = (u - odds.stay) / (1 - odds.stay)
-    unmasked = (v * law.num_classes / odds.uniform).long().clamp(0, law.num_classes - 1)
-    tokens = torch.where(masked & (u >= odds.stay), unmasked, x_t)
-    needed = torch.where(masked, (u >= odds.stay) & (v >= odds.uniform), u >= odds.settled)
+    masked, leaves = x_t == law.num_classes, u >= draws.masked_mask
+    v, share = _unmasking(draws, u), draws.uniform_share
+    unmasked = (v * law.num_classes / share).long().clamp(0, law.num_classes - 1)
+    tokens = torch.where(masked & leaves, unmasked, x_t)
+    needed = torch.where(masked, leaves & (v >= share), u >= draws.settled)
     return tokens.squeeze(1), needed.squeeze(1)
 
 
 def complete(
-    law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Tensor
+    law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor | Step, uniforms: Tensor
 ) -> Tensor:
     """The tokens (B, N) of pixels whose column is needed, from log-probabilities `x` (B, K, N)."""
-    odds = _odds(law, t, uniforms.dtype)
+    draws = _draws(law, t, uniforms.dtype)
     x_t, u = x_t.unsqueeze(1), uniforms.unsqueeze(1)
     masked, classes = x_t == law.num_classes, law.num_classes
     weights = (x.to(u.dtype) - x.amax(1, keepdim=True)).exp()
@@ -55,21 +57,20 @@ def complete(
     cumulative = weights.scatter(1, index, weights.gather(1, index) - own).cumsum(1)
     others = cumulative[:, -1:]
 
-    # A masked pixel: u rescaled to the part that the model decides.
-    v = (u - odds.stay) / (1 - odds.stay)
-    of_masked = (v - odds.uniform) / (1 - odds.uniform) * others
+    # A masked pixel: the part of v that the model decides, rescaled.
+    v, share = _unmasking(draws, u), draws.uniform_share
+    of_masked = (v - share) / (1 - share) * others
 
     # Any other, in this order: its own class, the uniform part of the other classes, their part by
-    # the model.
+    # the model. The mass S is that of probabilities.
     total = others + own
-    mass = others / total / odds.other + own / total / odds.own
-    keep = odds.keep * (odds.signal * (own / total) / odds.own + odds.level * mass)
-    each = odds.change * odds.level * mass
+    mass = (others / total) * draws.other_weight + (own / total) * draws.own_weight
+    keep = draws.own_signal * (own / total) + draws.own_level * mass
+    each = draws.level * mass
     w = u - keep
     other = (w / each).long().clamp(0, classes - 2 if classes > 1 else 0)
     other = torch.where(other < x_t, other, other + 1)
-    signal = odds.change * odds.signal
-    of_unmasked = (w - (classes - 1) * each) * odds.other / signal * total
+    of_unmasked = (w - (classes - 1) * each) / draws.signal * total
 
     target = torch.where(masked, of_masked, of_unmasked)
     # The first class that exceeds the target; the last one with any mass where rounding leaves
@@ -80,13 +81,15 @@ def complete(
         .minimum((cumulative < others).sum(1, keepdim=True))
     )
     changed = torch.where(
-        w < (classes - 1) * each, other, torch.where((signal > 0) & (others > 0), inverted, x_t)
+        w < (classes - 1) * each,
+        other,
+        torch.where((draws.signal > 0) & (others > 0), inverted, x_t),
     )
     return torch.where(masked, inverted, torch.where(u < keep, x_t, changed)).squeeze(1)
 
 
 def inverse_cdf(
-    law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor, uniforms: Tensor
+    law: ScheduleTables, x: Tensor, x_t: Tensor, t: int | Tensor | Step, uniforms: Tensor
 ) -> Tensor:
     """The tokens (B, N) of all pixels."""
     tokens, needed = decide(law, x_t, t, uniforms)
@@ -103,5 +106,12 @@ def invert(log_p: Tensor, uniforms: Tensor) -> Tensor:
     return exceeded.minimum((cumulative < total).sum(1))
 
 
-def _odds(law: ScheduleTables, t: int | Tensor, dtype: torch.dtype) -> Odds:
-    return Odds(*entries(law.odds, t).to(dtype).unbind(-1))
+def _unmasking(draws: Draws, u: Tensor) -> Tensor:
+    """For a masked pixel that u unmasks: u rescaled to [0, 1)."""
+    return (u - draws.masked_mask) / (1 - draws.masked_mask)
+
+
+def _draws(law: ScheduleTables, t: int | Tensor | Step, dtype: torch.dtype | None = None) -> Draws:
+    draws = law.step_draws(t)
+    assert draws is not None  # a law of assigned tables draws by `invert`
+    return Draws(*(draws if dtype is None else draws.to(dtype)).unbind(-1))

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import AbstractContextManager
 from itertools import count
 
 import torch
@@ -29,12 +30,15 @@ from torch.compiler import is_compiling
 
 States = list[tuple[Generator, Tensor]]  # generators, and what `get_state` gave
 draws = count()  # draws take a number each, with the lock held
+# While torch draws, and while an engine is written back. Reentrant, for signal handlers and
+# finalizers that draw.
+lock: AbstractContextManager[object]
 
 
 def _make_lock() -> None:
-    """A reentrant one, for signal handlers and finalizers that draw; a forked child has its own."""
+    """A forked child has one of its own."""
     global lock
-    lock = threading.RLock()  # while torch draws, and while an engine is written back
+    lock = threading.RLock()
 
 
 _make_lock()

@@ -20,4 +20,4 @@ class VQDiffusionSchedulerOutput(output.VQDiffusionSchedulerOutput):
         The classes of each pixel at the previous timestep, to be used as the next model input.
     """
 
-    prev_sample: Tensor  # type: ignore[assignment]
+    prev_sample: Tensor

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from .. import _native, threads
+from .._chain import Chain
 from ..step_plan import StepPlan
 from . import inverse_cdf as formulas
 from .arguments import (
@@ -23,15 +23,13 @@ from .arguments import (
     check_grid,
     same_values,
 )
-from .formulas import ScheduleTables
 from .noise import States, pixel_uniforms, remember
+from .schedule_tables import ScheduleTables
 from .view import numpy_view
-
-Schedule = tuple[Any, ...]
 
 
 def make_plan(
-    schedule: Schedule, law: ScheduleTables, t: int | list[int], sample: Any, generator: Any
+    chain: Chain, law: ScheduleTables, t: int | list[int], sample: Any, generator: Any
 ) -> StepPlan:
     """Computed natively where the sample's memory can be reached, else by the torch formulas."""
     grid = as_grid(sample, "sample")
@@ -47,7 +45,7 @@ def make_plan(
         remember(generator, grid.device, states)
         u = pixel_uniforms(batch, pixels, generator, grid.device)
         noise = None if shown is None else numpy_view(u, "uniforms")
-        if noise is None:
+        if noise is None or shown is None:
             at = index(t, grid)
             needed = formulas.decide(law, formulas.shown(law, grid, at, u), at, u)[1]
         else:
@@ -55,10 +53,8 @@ def make_plan(
             out = needed.numpy()
             for rows, one in parts:
                 own = shown[rows] if law.reads_sample(one) else None
-                _native.plan(
-                    *schedule, one, one - 1, own, noise[rows], out[rows], threads._num_threads
-                )
-        return StepPlan(needed, t, grid.clone(), u, schedule)
+                chain.plan(one, chain.previous(one), own, noise[rows], out[rows])
+        return StepPlan(needed, t, previous(chain, t), grid.clone(), u, chain)
     except BaseException:
         list(put_back)
         raise
@@ -66,7 +62,7 @@ def make_plan(
 
 def check_plan(
     plan: StepPlan,
-    schedule: Schedule,
+    chain: Chain,
     law: ScheduleTables,
     t: int | list[int],
     sample: Any,
@@ -77,34 +73,24 @@ def check_plan(
     def same_sample() -> bool:
         return not law.reads_sample(t) or same_values(as_grid(sample, "sample"), plan.sample)
 
-    plan.check(schedule, t, generator, same_sample)
+    plan.check(chain, t, previous(chain, t), generator, same_sample)
 
 
-def complete(schedule: Schedule, law: ScheduleTables, model_output: Any, plan: StepPlan) -> Tensor:
+def complete(chain: Chain, law: ScheduleTables, model_output: Any, plan: StepPlan) -> Tensor:
     """The tokens (B, N) from the columns (K, M) of the needed pixels."""
     x = as_columns(model_output, "model_output", law.num_classes)
-    arrays = [numpy_view(one, "plan") for one in (x, plan.sample, plan.uniforms, plan.needed)]
-    if any(array is None for array in arrays):
+    columns, shown, noise, needed = (
+        numpy_view(one, "plan") for one in (x, plan.sample, plan.uniforms, plan.needed)
+    )
+    if columns is None or shown is None or noise is None or needed is None:
         return _torch_complete(law, x, plan)
-    columns, shown, noise, needed = arrays
     _check_number(x, int(np.count_nonzero(needed)))
     prev_sample = torch.empty(shown.shape, dtype=torch.int64, device="cpu")
     out, first = prev_sample.numpy(), 0
     for rows, one in by_row(plan.timestep, len(shown), "timestep"):
         last = first + int(np.count_nonzero(needed[rows]))
         own = shown[rows] if law.reads_sample(one) else None
-        _native.step(
-            *schedule,
-            one,
-            one - 1,
-            columns[:, first:last],
-            own,
-            "inverse_cdf",
-            noise[rows],
-            out[rows],
-            None,
-            threads._num_threads,
-        )
+        chain.step(one, chain.previous(one), columns[:, first:last], own, noise[rows], out[rows])
         first = last
     return prev_sample
 
@@ -137,3 +123,8 @@ def _check_number(x: Tensor, needed: int) -> None:
 def index(t: int | list[int], like: Tensor) -> int | Tensor:
     """t for the torch formulas, which take several as a tensor."""
     return t if not isinstance(t, list) else torch.tensor(t, device=like.device)
+
+
+def previous(chain: Chain, t: int | list[int]) -> int | list[int]:
+    """Where steps from t lead."""
+    return chain.previous(t) if isinstance(t, int) else [chain.previous(one) for one in t]

@@ -2,50 +2,33 @@
 
 from __future__ import annotations
 
+from .._chain import checked_arguments
 from ..config import Configurable, FrozenConfig
-from .chain import ReverseChain, checked
+from .base import SchedulerBase
 from .output import VQDiffusionSchedulerOutput
 
 
-class VQDiffusionScheduler(ReverseChain, Configurable):
-    """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep
-    earlier.
+class VQDiffusionScheduler(SchedulerBase, Configurable):
+    """`vqdiffusion.VQDiffusionScheduler` for torch tensors.
 
-    It is `vqdiffusion.VQDiffusionScheduler` for torch tensors, and
-    `vqdiffusion.diffusers.VQDiffusionScheduler` without diffusers. It reads and writes the
-    configuration files of both.
+    Tensors on the CPU are computed on by the native module, in their own memory; on accelerators
+    and under autograd, vmap and torch.compile torch formulas run in place.
 
-    K is the number of classes without the mask, whose index is K; T is the number of training
-    timesteps; B is the number of batch rows and N that of pixels in each. Tensors on the CPU are
-    computed on by the native module, in their own memory; on accelerators and under autograd, vmap
-    and torch.compile torch formulas run in place.
-
-    A subclass or an object may override `q_posterior`, or the two functions that it is made of,
+    A subclass or an object may override `q_posterior`, or the two methods that it is made of,
     `log_Q_t_transitioning_to_known_class` and `apply_cumulative_transitions`: a step then draws
     from what `q_posterior` returns, in torch.
 
     Parameters
     ----------
-    num_vec_classes : int
-        K + 1: the classes of a pixel, the mask included. At least 2, less than 2**31.
-    num_train_timesteps : int
-        T, from 2 to 10**7.
-    alpha_cum_start, alpha_cum_end : float
-        ᾱ, the probability that a pixel has kept its class, at t = 0 and at t = T - 1.
-    gamma_cum_start, gamma_cum_end : float
-        γ̄, the probability that a pixel is masked, at t = 0 and at t = T - 1.
-    sampling_method : {"inverse_cdf", "gumbel"}
-        How `step` draws. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform
-        per pixel: exact for the rarest classes, and fast. "gumbel" takes the argmax after adding
-        Gumbel noise from one uniform per class and pixel, as diffusers does. Configuration files
-        name it always; diffusers' own, which do not, load with the default.
+    num_vec_classes, num_train_timesteps, alpha_cum_start, alpha_cum_end, gamma_cum_start, \
+gamma_cum_end, sampling_method
+        As in `vqdiffusion.VQDiffusionScheduler`, whose configuration files this class reads and
+        writes. "gumbel" draws one uniform of torch's default dtype per class and pixel.
 
     Attributes
     ----------
-    config : mapping
-        The arguments, by item and by attribute; read-only.
-    num_embed, mask_class : int
-        `num_vec_classes`, and the index of the mask, K.
+    config, num_embed, mask_class, num_inference_steps
+        As there.
     log_at, log_bt, log_ct : torch.Tensor of float32, shape (T,)
         log α_t, log β_t and log γ_t of the single step t-1 → t.
     log_cumprod_at, log_cumprod_bt, log_cumprod_ct : torch.Tensor of float32, shape (T + 1,)
@@ -56,16 +39,11 @@ class VQDiffusionScheduler(ReverseChain, Configurable):
         through `.data` or a NumPy view are seen by the next `set_timesteps`.
     timesteps : torch.Tensor of int64
         The timesteps of the chain, falling to 0.
-    num_inference_steps : int or None
-        What `set_timesteps` was given.
 
     Raises
     ------
-    TypeError
-        If an argument is not of the stated type.
-    ValueError
-        If an argument is out of its range, or the schedule is no Markov chain: γ̄ must never fall,
-        ᾱ / (1 - γ̄) never rise and ᾱ + γ̄ never exceed 1.
+    TypeError, ValueError
+        As there.
     """
 
     # The name that pickles look the class up by.
@@ -91,6 +69,6 @@ class VQDiffusionScheduler(ReverseChain, Configurable):
             "gamma_cum_start": gamma_cum_start,
             "gamma_cum_end": gamma_cum_end,
         }
-        entries = checked(num_vec_classes, num_train_timesteps, sampling_method, **ends)
+        entries = checked_arguments(num_vec_classes, num_train_timesteps, sampling_method, **ends)
         vars(self)["_config"] = FrozenConfig(entries)
         self._make_chain(entries)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from .. import _native
-from .formulas import ScheduleTables
+from .._chain import TABLES, Chain
+from .assigned_tables import of_tables
+from .schedule_tables import ScheduleTables
 
-TABLES = ("log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct")
 _edits = attrgetter("_version")
 _LOG_ROUNDED = -30.0
 _ROUNDING = 1e-3  # how far the logarithm of a probability of 1 may lie above 0
@@ -23,10 +23,10 @@ class HasTables:
     """Keeps `_law`, which the torch formulas compute with, in step with the six tables.
 
     The tables of the constructor are of float32 and too coarse to compute with; `_law` is then made
-    of `_schedule`, in float64. Tables with any other values are used as they are.
+    of `_chain`, in float64. Tables with any other values are used as they are.
     """
 
-    _schedule: tuple[Any, ...]  # what native functions take: K, ᾱ and γ̄
+    _chain: Chain
     _law: ScheduleTables
     _has_own_tables: bool
     # The tensors that count the edits of the tables that `_law` is of, and the number of edits.
@@ -35,10 +35,10 @@ class HasTables:
     _counter: Tensor | None  # the one tensor that counts the edits, where there is one
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in TABLES or "_schedule" not in self.__dict__:
+        if name not in TABLES or "_chain" not in self.__dict__:
             super().__setattr__(name, value)
             return
-        _check(name, value, len(self._schedule[1]))
+        _check(name, value, self._chain.num_timesteps)
         vars(self)[name] = value
         self._seen = self._counter = None
         self._follow_tables()
@@ -54,8 +54,8 @@ class HasTables:
         self._note_tables()
 
     def _make_tables(self) -> None:
-        """Sets the tables of `_schedule`."""
-        logs = _logs(self._schedule)
+        """Sets the tables of `_chain`."""
+        logs = list(self._chain.logs().values())
         with torch.inference_mode(False):
             # Views of one tensor, which counts the edits of all.
             tables = torch.from_numpy(np.concatenate(logs).astype(np.float32)).split(
@@ -63,7 +63,7 @@ class HasTables:
             )
         vars(self).update(zip(TABLES, tables))
         self._has_own_tables = True
-        self._law = ScheduleTables.of(*self._schedule, logs)
+        self._law = ScheduleTables.of(*self._chain.schedule, logs)
         self._note_tables()
 
     def _look_again(self) -> None:
@@ -88,7 +88,7 @@ class HasTables:
                 setattr(self, name, theirs)
 
     def _follow_tables(self) -> bool:
-        """Whether the tables are those of `_schedule`. Makes `_law` anew where they were changed.
+        """Whether the tables are those of `_chain`. Makes `_law` anew where they were changed.
 
         Raises TypeError or ValueError where they can be no tables.
         """
@@ -97,7 +97,7 @@ class HasTables:
         if seen is not None and (is_compiling() or sum(map(_edits, seen[0])) == seen[1]):
             return self._has_own_tables
         for name in TABLES:
-            _check(name, getattr(self, name), len(self._schedule[1]))
+            _check(name, getattr(self, name), self._chain.num_timesteps)
         own = self._are_own()
         if own is not None and not (own and self._has_own_tables):
             self._has_own_tables = own
@@ -106,14 +106,14 @@ class HasTables:
         return self._has_own_tables
 
     def _are_own(self) -> bool | None:
-        """Whether the tables have the values of `_schedule`; None where nobody can see them."""
+        """Whether the tables have the values of `_chain`; None where nobody can see them."""
         tables = [getattr(self, name) for name in TABLES]
         if any(table.dtype != torch.float32 or table.requires_grad for table in tables):
             return False
         try:
             return all(
                 np.array_equal(table.cpu().numpy(), log.astype(np.float32))
-                for table, log in zip(tables, _logs(self._schedule))
+                for table, log in zip(tables, list(self._chain.logs().values()))
             )
         except (RuntimeError, TypeError):  # on the meta device, or a tensor that stands for another
             return None
@@ -121,10 +121,10 @@ class HasTables:
     def _make_law(self) -> None:
         tables = [getattr(self, name) for name in TABLES]
         if self._has_own_tables:
-            law = ScheduleTables.of(*self._schedule, _logs(self._schedule))
+            law = ScheduleTables.of(*self._chain.schedule, list(self._chain.logs().values()))
             self._law = law if tables[0].device.type == "cpu" else law.to(tables[0].device)
         else:
-            self._law = ScheduleTables.of_tables(self._schedule[0], tables)
+            self._law = of_tables(self._chain.num_classes, tables)
 
     def _note_tables(self) -> None:
         tables = [getattr(self, name) for name in TABLES]
@@ -139,13 +139,6 @@ class HasTables:
             )
             self._seen = counters, sum(map(_edits, counters))
             self._counter = counters[0] if len(counters) == 1 else None
-
-
-def _logs(schedule: tuple[Any, ...]) -> list[np.ndarray]:
-    """The tables of a schedule in float64."""
-    logs = [np.empty(len(schedule[1]) + name.startswith("log_cumprod")) for name in TABLES]
-    _native.schedule_logs(*schedule, *logs)
-    return logs
 
 
 def _check(name: str, table: Any, steps: int) -> None:

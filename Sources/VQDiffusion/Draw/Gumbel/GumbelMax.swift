@@ -4,14 +4,14 @@ extension ReverseStep {
     /// Draws x_s by Gumbel-max: the argmax over classes of log p(x_s | x_t) plus Gumbel noise, the
     /// lowest index winning ties.
     ///
-    /// At t = 0 the model output itself is drawn from, and the mask never is; where β̄_0 = 0 the
+    /// At s = -1 the model output itself is drawn from, and the mask never is; where β̄_t = 0 the
     /// pixels that show a class keep it.
     ///
     /// - Parameters:
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
-    ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at t = 0 and may be nil there,
-    ///     unless β̄_0 = 0.
-    ///   - uniforms: for (batch, K + 1, pixels), at t = 0 (batch, K, pixels), in [0, 1). Scores are
+    ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at s = -1 and may be nil there,
+    ///     unless β̄_t = 0.
+    ///   - uniforms: for (batch, K + 1, pixels), at s = -1 (batch, K, pixels), in [0, 1). Scores are
     ///     float64 when these or the log-probabilities are, else float32.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
     /// - Throws: `ArgumentError` for shapes that disagree, a class out of range, NaN or +∞, a
@@ -184,7 +184,7 @@ extension ReverseStep {
     }
 
     /// Whether lists take less time than the race among all classes: from 64 classes in the middle
-    /// of the chain, where one or two are listed for a pixel; from 1024 at t = 0, where some 17
+    /// of the chain, where one or two are listed for a pixel; from 1024 at s = -1, where some 17
     /// are.
     var shortlistsPay: Bool { classes >= (drawsModelOutput ? 1024 : 64) }
 
@@ -232,7 +232,7 @@ extension ReverseStep {
             var reader = try ShortlistReader<E>(p, lanes: lanes.pointer)
             // Class rows behind the engine.
             var passed = 0
-            while let piece = pieces.take(share: share) {
+            for piece in pieces.pieces(ofShare: share) {
                 engine.skip((pieces.start(of: piece) - passed) * p.pixels)
                 passed = pieces.end(of: piece)
                 let (row, place) = (pieces.row(of: piece), pieces.place(of: piece, share: share))

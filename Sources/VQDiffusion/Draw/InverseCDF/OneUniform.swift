@@ -5,13 +5,13 @@ extension ReverseStep {
     /// pixel.
     ///
     /// Most pixels are decided by the uniform alone. Their columns are not read, and a NaN there goes
-    /// unseen. At t = 0 the model output itself is drawn from, and the mask never is; where β̄_0 = 0
+    /// unseen. At s = -1 the model output itself is drawn from, and the mask never is; where β̄_t = 0
     /// the pixels that show a class keep it.
     ///
     /// - Parameters:
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
-    ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at t = 0 and may be nil there,
-    ///     unless β̄_0 = 0.
+    ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at s = -1 and may be nil there,
+    ///     unless β̄_t = 0.
     ///   - uniforms: one for each pixel, in [0, 1), of 53 bits: the smallest probabilities of a
     ///     default schedule are 1e-10.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.

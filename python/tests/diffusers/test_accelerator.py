@@ -1,0 +1,168 @@
+"""Tensors on a CUDA device: the results of the native module on the CPU, drawn and kept there.
+
+On a machine without such a device nothing here runs; test_torch_formulas.py has the same formulas
+on the CPU.
+"""
+
+import pytest
+import torch
+from diffusers_case import TABLES, Ours, Reference, random_classes, random_log_p, same_cells
+
+from vqdiffusion.torch import VQDiffusionScheduler, guide, truncate
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+K, N, T = 12, 40, 20
+METHODS = ["gumbel", "inverse_cdf"]
+SCHEDULES = {
+    "default": {},
+    "absorbing": {
+        "alpha_cum_start": 0.875,
+        "alpha_cum_end": 0.125,
+        "gamma_cum_start": 0.125,
+        "gamma_cum_end": 0.875,
+    },
+}
+
+
+def on_device(seed=0):
+    return torch.Generator("cuda").manual_seed(seed)
+
+
+@pytest.fixture(params=SCHEDULES.values(), ids=SCHEDULES)
+def pair(request):
+    """A scheduler on the device and one on the CPU."""
+    device, cpu = (VQDiffusionScheduler(K + 1, T, **request.param) for _ in range(2))
+    device.set_timesteps(T, device="cuda")
+    return device, cpu
+
+
+def test_tables_and_timesteps_move(pair):
+    device, cpu = pair
+    for name in (*TABLES, "timesteps"):
+        assert getattr(device, name).device.type == "cuda"
+        assert torch.equal(getattr(device, name).cpu(), getattr(cpu, name))
+
+
+@pytest.mark.parametrize("t", [0, 7, T - 1, [3, 0, 19]])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_probabilities(pair, t, dtype):
+    device, cpu = pair
+    log_p, x = random_log_p(3, K, N, dtype=dtype), random_classes(3, K, N)
+    t = torch.tensor(t) if isinstance(t, list) else t
+    moved = t.cuda() if isinstance(t, torch.Tensor) else t
+    close = (1e-12, 1e-12) if dtype is torch.float64 else (2e-5, 1e-5)
+    same_cells(
+        device.q_posterior(log_p.cuda(), x.cuda(), moved).cpu(),
+        cpu.q_posterior(log_p, x, t),
+        *close,
+    )
+    onehot = torch.where(torch.arange(K + 1).view(1, -1, 1) == x.unsqueeze(1), 0.0, -69.0).to(dtype)
+    for cumulative in (True, False):
+        rows = [
+            one.log_Q_t_transitioning_to_known_class(
+                t=at, x_t=grid, log_onehot_x_t=hot, cumulative=cumulative
+            ).cpu()
+            for one, at, grid, hot in (
+                (device, moved, x.cuda(), onehot.cuda()),
+                (cpu, t, x, onehot),
+            )
+        ]
+        same_cells(*rows, *close)
+    same_cells(
+        device.apply_cumulative_transitions(log_p.cuda(), moved).cpu(),
+        cpu.apply_cumulative_transitions(log_p, t),
+        *close,
+    )
+
+
+@pytest.mark.parametrize("t", [0, 7, T - 1])
+@pytest.mark.parametrize("method", METHODS)
+def test_frequencies_of_a_step(method, t):
+    """Each of 13 frequencies of 200000 draws lies within 6 standard errors: a false alarm in 10^6
+    runs.
+    """
+    draws = 200_000
+    scheduler = VQDiffusionScheduler(K + 1, T, sampling_method=method)
+    scheduler.set_timesteps(T, device="cuda")
+    log_p = random_log_p(1, K, 1)
+    for shown in (K, 3):
+        x = torch.full((1, draws), shown, device="cuda")
+        model_output = log_p.cuda().expand(1, K, draws)
+        tokens = scheduler.step(model_output, t, x, on_device(t)).prev_sample
+        assert tokens.device.type == "cuda" and tokens.dtype == torch.int64
+        p = scheduler.q_posterior(log_p.double(), x[:, :1].cpu(), t)[0, :, 0].softmax(0)
+        if t == 0:
+            p = torch.cat((log_p[0, :, 0].double().softmax(0), torch.zeros(1)))
+        share = torch.bincount(tokens[0].cpu(), minlength=K + 1) / draws
+        assert ((share - p).abs() <= 6 * (p * (1 - p) / draws).sqrt() + 1e-12).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gumbel_tokens_are_diffusers_and_plans_are_kept(method):
+    scheduler = Ours(K + 1, T, sampling_method=method)
+    scheduler.set_timesteps(T, device="cuda")
+    log_p, x = random_log_p(2, K, 500).cuda(), random_classes(2, K, 500).cuda()
+    used = on_device(1)
+    tokens = scheduler.step(log_p, 7, x, used).prev_sample
+    if method == "gumbel":
+        reference = Reference(K + 1, T)
+        reference.set_timesteps(T, device="cuda")
+        expected = reference.step(log_p, torch.tensor(7), x, on_device(1)).prev_sample
+        assert (tokens != expected).sum() <= 1  # near-ties round in another way
+    else:
+        plan = scheduler.plan(7, x, on_device(1))
+        columns = log_p.transpose(1, 2)[plan.needed].T
+        assert torch.equal(scheduler.step(columns, 7, x, plan=plan).prev_sample, tokens)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_failed_call_leaves_the_generator(method):
+    scheduler = VQDiffusionScheduler(K + 1, T, sampling_method=method)
+    log_p, x = random_log_p(1, K, N).cuda(), random_classes(1, K, N).cuda()
+    bad = log_p.clone()
+    bad[0, :, 3] = -torch.inf
+    used = on_device(2)
+    before = used.get_state()
+    with pytest.raises(ValueError, match="^model_output must not hold NaN"):
+        scheduler.step(bad, 7, x, used)
+    assert torch.equal(used.get_state(), before)
+    with pytest.raises(ValueError, match="^sample must be on cuda"):
+        scheduler.step(log_p, 7, x.cpu(), used)
+    assert torch.equal(used.get_state(), before)
+
+
+def test_guidance_and_truncation():
+    uncond, cond = random_log_p(2, K, N), random_log_p(2, K, N)
+    guided = guide(uncond.cuda(), cond.cuda(), 5.0)
+    torch.testing.assert_close(guided.cpu(), guide(uncond, cond, 5.0), atol=1e-4, rtol=1e-5)
+    kept = truncate(guided, 0.8, -70.0)
+    assert kept.device.type == "cuda"
+    torch.testing.assert_close(kept.cpu(), truncate(guided.cpu(), 0.8, -70.0), atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_to_the_second_order():
+    scheduler = VQDiffusionScheduler(5, T)
+    scheduler.set_timesteps(T, device="cuda")
+    log_p = random_log_p(2, 4, 3, dtype=torch.float64).cuda().requires_grad_()
+    x = random_classes(2, 4, 3).cuda()
+
+    def finite(log_p):
+        return scheduler.q_posterior(log_p, x, 7).clamp(min=-30)
+
+    assert torch.autograd.gradcheck(finite, (log_p,))
+    assert torch.autograd.gradgradcheck(finite, (log_p,))
+
+
+def test_a_chain_of_guided_steps():
+    for method in METHODS:
+        scheduler = VQDiffusionScheduler(K + 1, T, sampling_method=method)
+        scheduler.set_timesteps(T, device="cuda")
+        sample = torch.full((2, N), K, device="cuda")
+        used = on_device(3)
+        for t in scheduler.timesteps:
+            uncond, cond = random_log_p(2, K, N).cuda(), random_log_p(2, K, N).cuda()
+            sample = scheduler.guided_step(
+                uncond, cond, t, sample, used, truncation_rate=0.9
+            ).prev_sample
+        assert sample.device.type == "cuda" and int(sample.max()) < K

@@ -1,0 +1,97 @@
+"""Arguments of native functions that are numbers."""
+
+import numpy as np
+import pytest
+from native_calls import FUNCTIONS, arguments, call
+from native_checks import assert_refused
+
+
+EVERY_INTEGER = [
+    (function, name)
+    for function in FUNCTIONS
+    for name in ("num_classes", "num_timesteps", "t", "s", "num_threads")
+    if name in arguments(function)
+]
+
+
+@pytest.mark.parametrize("function, name", EVERY_INTEGER)
+def test_integers(function, name):
+    named = arguments(function)
+
+    class Index:
+        def __index__(self):
+            return int(named[name])
+
+    class Broken:
+        def __index__(self):
+            raise ZeroDivisionError("its own")
+
+    call(function, arguments(function) | {name: Index()})
+    call(function, arguments(function) | {name: np.int16(named[name])})
+    assert_refused(function, named | {name: Broken()}, ZeroDivisionError, "^its own$")
+    for value in 1.0, "1", None, np.float32(1):
+        assert_refused(
+            function,
+            named | {name: value},
+            TypeError,
+            rf"^{name} must be an integer, not {type(value).__name__}$",
+        )
+    for value in 2**63, -(2**63) - 1, 10**5000:
+        assert_refused(
+            function,
+            named | {name: value},
+            ValueError,
+            rf"^{name} must be an integer that fits into 64 bits$",
+        )
+
+
+@pytest.mark.parametrize(
+    "function", [function for function in FUNCTIONS if "num_threads" in arguments(function)]
+)
+def test_num_threads_range(function):
+    for value in -1, 2**31:
+        named = arguments(function) | {"num_threads": value}
+        assert_refused(
+            function,
+            named,
+            ValueError,
+            rf"^num_threads must be between 0 and 2147483647, not {value}$",
+        )
+
+
+EVERY_REAL = [
+    (function, name)
+    for function in FUNCTIONS
+    for name in ("start", "end", "scale", "rate", "floor")
+    if name in arguments(function)
+]
+
+
+@pytest.mark.parametrize("function, name", EVERY_REAL)
+def test_real_numbers(function, name):
+    call(function, arguments(function) | {name: np.float32(0.5)})
+    call(function, arguments(function) | {name: 1})
+    named = arguments(function)
+    for value in "0.5", None, 1j:
+        match = rf"^{name} must be a real number, not {type(value).__name__}$"
+        assert_refused(function, named | {name: value}, TypeError, match)
+    assert_refused(
+        function,
+        named | {name: 10**400},
+        ValueError,
+        rf"^{name} must be a real number that fits into 64 bits$",
+    )
+    assert_refused(function, named | {name: np.nan}, ValueError, rf"{name} must be ")
+
+
+def test_truth_of_cumulative():
+    class Broken:
+        def __bool__(self):
+            raise ZeroDivisionError("its own")
+
+    assert_refused(
+        "log_transition_rows",
+        arguments("log_transition_rows") | {"cumulative": Broken()},
+        ZeroDivisionError,
+        "^its own$",
+    )

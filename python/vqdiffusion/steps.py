@@ -1,0 +1,290 @@
+"""Steps of the reverse chain on NumPy arrays, eq. 11 of arXiv 2111.14822."""
+
+from __future__ import annotations
+
+from itertools import starmap
+from typing import Any, Literal, SupportsFloat, SupportsIndex, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _native, overrides, threads
+from ._chain import Array, Chain, Guidance
+from .arguments import as_float, as_int, as_tensor, sample_of_step
+from .checks import check_classes, check_rate, warn_of_probabilities
+from .generators import GeneratorLike, States, draw_noise, draw_uniforms
+from .output import VQDiffusionSchedulerOutput
+from .planned import planned_step
+from .step_plan import StepPlan
+from .transitions import Transitions, posterior_is_overridden
+
+
+class ReverseSteps(Transitions):
+    """The methods of a scheduler that draw x_{t-1}, given the model output."""
+
+    @overload
+    def step(
+        self,
+        model_output: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        return_dict: Literal[True] = True,
+        *,
+        plan: StepPlan | None = None,
+        check_finite: bool = False,
+    ) -> VQDiffusionSchedulerOutput: ...
+    @overload
+    def step(
+        self,
+        model_output: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        *,
+        return_dict: Literal[False],
+        plan: StepPlan | None = None,
+        check_finite: bool = False,
+    ) -> tuple[npt.NDArray[np.int64]]: ...
+    def step(
+        self,
+        model_output: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        return_dict: bool = True,
+        *,
+        plan: StepPlan | None = None,
+        check_finite: bool = False,
+    ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
+        """Draw x_{t-1} from p(x_{t-1} | x_t), eq. 11.
+
+        Where `q_posterior`, `log_Q_t_transitioning_to_known_class` or
+        `apply_cumulative_transitions` is overridden, in a subclass or on the instance, the step
+        draws from what `q_posterior` then returns (at t = 0 from the model output all the same),
+        with the same random numbers.
+
+        Parameters
+        ----------
+        model_output : array of float16, float32 or float64, shape (B, K, N)
+            Log-probabilities of each class of the clean grid. They may be -inf, and a column need
+            not sum to one. Any strides. With a plan also of shape (K, M): the columns of the M
+            needed pixels, in the order of `plan.needed`.
+        timestep : int, NumPy integer or integer array of one element
+            t, 0 … T - 1.
+        sample : array of any integer dtype, shape (B, N)
+            x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of
+            class 0, nearly all of which the first step replaces at once. Not read at t = 0, where
+            it may be None: the model output itself is drawn from, so that the mask is never
+            returned. Where β̄_0 = 0 it is read there too, and the pixels that show a class keep it.
+            A chain that ends at another timestep may return masks.
+        generator : None, int, SeedSequence, BitGenerator, Generator, RandomState, or list of these
+            None draws unpredictably. An int or a SeedSequence stands for
+            `numpy.random.default_rng(seed)`, made anew at every call: the same seed at every step
+            of a chain would draw the same noise at every step and spoil the samples, so make one
+            Generator and pass that. A list holds one for each batch row; row i then gets what a
+            batch of that row alone with generator i would. "inverse_cdf" draws B * N float64
+            uniforms, "gumbel" B * (K + 1) * N float32 ones (at t = 0 B * K * N), in memory order.
+        return_dict : bool
+            Whether to return an object rather than a tuple of one array.
+        plan : StepPlan, optional
+            What `plan` has returned for this timestep and sample. The step then draws no random
+            numbers and gives what it would have given with the generator that the plan was made
+            with.
+        check_finite : bool
+            Whether to read all of `model_output` and to refuse NaN, +inf and columns of nothing but
+            -inf anywhere. "inverse_cdf" reads only the columns that it needs, and what is in the
+            others goes unseen; "gumbel" always reads everything.
+
+        Returns
+        -------
+        VQDiffusionSchedulerOutput, or a tuple of its one field
+            `prev_sample`, int64, shape (B, N): a new array.
+
+        Raises
+        ------
+        TypeError
+            If `timestep` is a bool or a float, `model_output` not floating, `sample` not of an
+            integer dtype, an array not in the machine's byte order, or `generator` none of its
+            kinds.
+        ValueError
+            If shapes disagree, `timestep` is outside the schedule, a class is out of range, what is
+            read of `model_output` holds NaN or +inf or a column of nothing but -inf, a list of
+            generators has the wrong length, or `plan` is given with a generator or was made for
+            another step; if `sample` is None at t = 0 where it is read. After any error the
+            generators are in the state in which they came.
+        RuntimeError
+            If a signal handler or a finalizer draws from a generator that the interrupted call is
+            drawing from.
+
+        Warns
+        -----
+        UserWarning
+            Once per process, where the first column of `model_output` looks like probabilities: it
+            lies in [0, 1] and sums to 1 over several classes.
+
+        Notes
+        -----
+        Ctrl-C is noticed when the native code has ended, which does not look for signals: on one
+        core it takes at most some 10 ns for each log-probability, 0.05 s for 4096 classes and 1024
+        pixels, and half a second for ten of those. Then, as after any exception, the generators are
+        as they were, or the sample has been returned.
+        """
+        chain = self._chain
+        t = as_int(timestep, "timestep", 0, chain.num_timesteps - 1)
+        if plan is not None:
+            prev_sample = planned_step(self, model_output, t, sample, generator, plan, check_finite)
+            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+        s = chain.previous(t)
+        x = as_tensor(model_output, "model_output")
+        check_classes(x, chain.num_classes, "model_output")
+        warn_of_probabilities(x, "model_output")
+        if s >= 0 and posterior_is_overridden(self):
+            x = overrides.posterior(self, x, t, sample)
+            chain, t, s = chain.drawing_as_given(x.shape[1]), 0, -1
+        if check_finite and not chain.is_gumbel:
+            _native.check_model_output(x, threads._num_threads)
+        grid = sample_of_step(chain, sample, t, s)
+        return _draw(chain, t, s, x, grid, generator, None, return_dict)
+
+    @overload
+    def guided_step(
+        self,
+        log_p_uncond: npt.ArrayLike | None,
+        log_p_cond: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        *,
+        guidance_scale: SupportsFloat = 5.0,
+        truncation_rate: SupportsFloat = 1.0,
+        floor: SupportsFloat = -70.0,
+        return_dict: Literal[True] = True,
+    ) -> VQDiffusionSchedulerOutput: ...
+    @overload
+    def guided_step(
+        self,
+        log_p_uncond: npt.ArrayLike | None,
+        log_p_cond: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        *,
+        guidance_scale: SupportsFloat = 5.0,
+        truncation_rate: SupportsFloat = 1.0,
+        floor: SupportsFloat = -70.0,
+        return_dict: Literal[False],
+    ) -> tuple[npt.NDArray[np.int64]]: ...
+    def guided_step(
+        self,
+        log_p_uncond: npt.ArrayLike | None,
+        log_p_cond: npt.ArrayLike,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike | None,
+        generator: GeneratorLike = None,
+        *,
+        guidance_scale: SupportsFloat = 5.0,
+        truncation_rate: SupportsFloat = 1.0,
+        floor: SupportsFloat = -70.0,
+        return_dict: bool = True,
+    ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
+        """Draw x_{t-1} from a model's output with and without its condition: guidance, truncation
+        and `step` in one.
+
+        The sample is, class for class, that of::
+
+            log_p = vqdiffusion.guide(log_p_uncond, log_p_cond, guidance_scale)
+            log_p = vqdiffusion.truncate(log_p, truncation_rate, floor)
+            scheduler.step(log_p, timestep, sample, generator)
+
+        but where the kept mass meets the rate to within the rounding of its float32 sum, and one
+        class more or less is kept. It takes less time and memory; with "inverse_cdf" only the
+        columns that the uniforms make necessary are guided and truncated.
+
+        Parameters
+        ----------
+        log_p_uncond : array of float16, float32 or float64, shape (B, K, N), or None
+            The model's log-probabilities without the condition. None for no guidance, which is what
+            pipelines do at scales of 1 and below; `log_p_cond` is then truncated as it is, not
+            normalised before.
+        log_p_cond : array of the same dtype and shape
+            Those with the condition.
+        timestep, sample, generator, return_dict
+            As in `step`.
+        guidance_scale : float
+            As `scale` in `guide`; not looked at without `log_p_uncond`.
+        truncation_rate, floor : float
+            As `rate` and `floor` in `truncate`.
+
+        Returns
+        -------
+        VQDiffusionSchedulerOutput, or a tuple of its one field
+            As `step`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `guide`, `truncate` and `step`, for what is read.
+
+        Warns
+        -----
+        UserWarning
+            As in `step`, of `log_p_cond`.
+        """
+        chain = self._chain
+        t = as_int(timestep, "timestep", 0, chain.num_timesteps - 1)
+        uncond = None if log_p_uncond is None else as_tensor(log_p_uncond, "log_p_uncond")
+        cond = as_tensor(log_p_cond, "log_p_cond")
+        check_classes(cond, chain.num_classes, "log_p_cond")
+        if uncond is not None and uncond.shape != cond.shape:
+            raise ValueError(
+                f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}"
+            )
+        guidance = (
+            uncond,
+            as_float(guidance_scale, "guidance_scale"),
+            as_float(truncation_rate, "truncation_rate"),
+            as_float(floor, "floor"),
+        )
+        check_rate(guidance[2], "truncation_rate")
+        warn_of_probabilities(cond, "log_p_cond")
+        s = chain.previous(t)
+        if s >= 0 and posterior_is_overridden(self):
+            log_p = overrides.guided(cond, *guidance)
+            return self.step(log_p, t, sample, generator, return_dict)  # type: ignore
+        grid = sample_of_step(chain, sample, t, s)
+        return _draw(chain, t, s, cond, grid, generator, guidance, return_dict)
+
+
+def _draw(
+    chain: Chain,
+    t: int,
+    s: int,
+    x: Array,
+    grid: Array | None,
+    generator: GeneratorLike,
+    guidance: Guidance | None,
+    return_dict: bool,
+) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
+    """What a step returns; `grid` is the sample where it is read."""
+    prev_sample = np.empty((x.shape[0], x.shape[2]), np.int64)
+
+    def draw(rows: slice, source: Any) -> None:
+        x_t = None if grid is None else grid[rows]
+        given = guidance
+        if guidance is not None and guidance[0] is not None:
+            given = guidance[0][rows], *guidance[1:]
+        chain.step(t, s, x[rows], x_t, source, prev_sample[rows], given)
+
+    states: States = []
+    put_back = starmap(setattr, states)
+    try:
+        if chain.is_gumbel:
+            draw_noise(generator, prev_sample.shape[:1], draw, states)
+        else:
+            u = draw_uniforms(generator, prev_sample.shape, states)
+            chain.step(t, s, x, grid, u, prev_sample, guidance)
+        return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+    except BaseException:
+        list(put_back)
+        raise

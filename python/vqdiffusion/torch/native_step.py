@@ -1,0 +1,89 @@
+"""A step on tensors whose memory the native module can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._chain import Guidance
+from ..checks import check_classes
+from .arguments import as_generators, by_row
+from .engines import Engines, can_continue, turn
+from .noise import States, remember
+from .torch_step import step_uniforms, torch_step
+from .transitions import Transitions
+from .view import numpy_view_of
+
+# torch.rand takes less time for so many than the state of its generator takes to copy, both ways.
+_FEW_DRAWS = 4096
+
+
+def native_step(
+    scheduler: Transitions,
+    x: np.ndarray,
+    shown: np.ndarray | None,
+    guidance: Guidance | None,
+    model_output: Callable[[], Any],
+    t: int | list[int],
+    sample: Any,
+    generator: Any,
+    states: States,
+    u: Tensor | None = None,
+) -> Tensor:
+    """Draws x_{t-1}.
+
+    `x` and `shown` are the memory of the model output and of `sample`, `u` the uniforms of a plan.
+    With `guidance` `x` is the conditional output, and `model_output` gives the guided one. `states`
+    receives what undoes the draws.
+    """
+    chain = scheduler._chain
+    name = "model_output" if guidance is None else "log_p_cond"
+    if x.ndim != 3:
+        raise ValueError(
+            f"{name} must have the 3 axes (batch, classes, pixels), not shape {x.shape}"
+        )
+    check_classes(x, chain.num_classes, name)
+    batch, _, pixels = x.shape
+    generator = as_generators(generator, batch)
+    parts = by_row(t, batch, "timestep")
+    if not pixels:  # nothing to draw, in however many rows
+        parts, generator = [(slice(None), one) for _, one in parts[:1]], None
+    prev_sample = torch.empty((batch, pixels), dtype=torch.int64, device="cpu")
+    out = prev_sample.numpy()
+
+    def draw(rows: slice, one: int, source: np.ndarray) -> None:
+        s = chain.previous(one)
+        grid = None if shown is None or not chain.reads_sample(one, s) else shown[rows]
+        given = guidance
+        if guidance is not None and guidance[0] is not None:
+            given = guidance[0][rows], *guidance[1:]
+        chain.step(one, s, x[rows], grid, source, out[rows], given)
+
+    each = generator if isinstance(generator, list) else [generator]
+    if chain.is_gumbel and x.size + batch * pixels > _FEW_DRAWS and can_continue(each):
+        with turn(each):
+            engines = Engines(each)
+            if isinstance(generator, list):
+                for row, source in enumerate(engines.sources):
+                    draw(slice(row, row + 1), t if isinstance(t, int) else t[row], source)
+            else:
+                for rows, one in parts:
+                    draw(rows, one, engines.sources[0])
+            if engines.write_back(states):
+                return prev_sample
+    if u is None:
+        remember(generator, "cpu", states)
+        u = step_uniforms(chain, t, batch, pixels, generator, "cpu")
+    noise = numpy_view_of(u, "uniforms")
+    if noise is None:  # random numbers of vmap
+        return torch_step(scheduler, model_output(), t, sample, generator, states, u)
+    for rows, one in parts:
+        own = noise[rows]
+        if chain.is_gumbel:
+            own = own[:, : chain.candidates(chain.previous(one))]
+        draw(rows, one, own)
+    return prev_sample

@@ -1,0 +1,220 @@
+"""A noise schedule as tensors: for each timestep the coefficients of the step from it, which the
+core computes, as the torch formulas take them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .. import _native
+
+Table = npt.NDArray[np.float64]
+Schedule = tuple[int, Table, Table]  # what native functions take: K, ᾱ and γ̄
+_BLOCK = 1 << 14  # steps whose coefficients are in memory at once: 2.6 MiB
+
+
+class Terms(NamedTuple):
+    """Eq. 11 for pixels of one kind, those that are masked at t or those that show a class, in
+    logarithms.
+
+    With p the probabilities of x_0 and Y their sum, in which the class that the pixel shows counts
+    e^own_weight times, p(x_s | x_t) is
+
+        of a class            e^level (e^ratio p_k + Y)
+        of the class it shows e^own_level (e^own_ratio p_i + Y)
+        of the mask           e^mask Y
+
+    up to a factor of the pixel, and where β̄_s = 0 it is e^ratio p_k and e^own_ratio p_i; level is
+    then 0.
+    """
+
+    level: Any
+    ratio: Any
+    own_level: Any
+    own_ratio: Any
+    own_weight: Any
+    mask: Any
+
+
+class Draws(NamedTuple):
+    """What drawing by one uniform takes, by the names of vqd_coefficients in vqdiffusion.h."""
+
+    masked_mask: Tensor
+    uniform_share: Tensor
+    settled: Tensor
+    other_weight: Tensor
+    own_weight: Tensor
+    signal: Tensor
+    level: Tensor
+    own_signal: Tensor
+    own_level: Tensor
+
+
+class Step(NamedTuple):
+    """The coefficients of a step, or of one for each batch row: then B is not 1, and flags are
+    tensors (B, 1, 1)."""
+
+    terms: Tensor  # (B, 1, 1, 2, 6): Terms of masked pixels, and of those that show a class
+    draws: Tensor | None  # (9,) or (B, 1, 1, 9): Draws
+    linear: bool | Tensor  # β̄_s = 0: the posterior of a class is proportional to its probability
+    carries: bool | Tensor  # β̄_t = 0: a pixel that shows a class keeps it
+
+
+@dataclass(frozen=True)
+class ScheduleTables:
+    """Row t of a table belongs to the step from t, to t - 1 unless made for others. Tensors are of
+    float64 where the device has that."""
+
+    num_classes: int
+    terms: Tensor  # (T, 2, 6): Terms of masked pixels, and of those that show a class
+    logs: Tensor  # (T + 1, 6): log α, log β, log γ, then cumulative; the first row is for t = -1
+    draws: Tensor | None  # (T, 9): Draws; None where `terms` are of tables that somebody has set
+    linear: tuple[bool, ...]  # for each t, as in Step
+    carries: tuple[bool, ...]
+    schedule: Schedule | None = None  # None where somebody has set the tables
+
+    @classmethod
+    def of(
+        cls,
+        num_classes: int,
+        alpha_cumulative: Table,
+        gamma_cumulative: Table,
+        logs: list[Table],
+        previous_timesteps: npt.NDArray[np.int64] | None = None,
+    ) -> ScheduleTables:
+        """`logs` are what `_native.schedule_logs` gives. The step from t leads to
+        previous_timesteps[t], -1 for clean data."""
+        schedule = num_classes, alpha_cumulative, gamma_cumulative
+        t = np.arange(len(alpha_cumulative), dtype=np.int64)
+        s = t - 1 if previous_timesteps is None else previous_timesteps
+        terms, draws, linear, carries = _steps(schedule, t, s)
+        from_clean = [np.append(0, table) for table in logs[:3]]
+        from_clean += [np.roll(table, 1) for table in logs[3:]]  # whose last is that of t = -1
+        return cls(
+            num_classes,
+            torch.from_numpy(terms),
+            torch.from_numpy(np.stack(from_clean, axis=1)),
+            torch.from_numpy(draws),
+            tuple(linear.tolist()),
+            tuple(carries.tolist()),
+            schedule,
+        )
+
+    def step(self, t: int | Tensor | Step) -> Step:
+        """The step from t: an int, or an integer tensor without axes or with one entry for each
+        batch row. A step is itself."""
+        if isinstance(t, Step):
+            return t
+        terms = entries(self.terms, t)
+        return Step(
+            terms if isinstance(t, Tensor) else terms.view(1, 1, 1, *terms.shape),
+            self.step_draws(t),
+            _flag(self.linear, t),
+            self.step_carries(t),
+        )
+
+    def step_draws(self, t: int | Tensor | Step) -> Tensor | None:
+        """`step(t).draws` alone."""
+        if isinstance(t, Step):
+            return t.draws
+        return None if self.draws is None else entries(self.draws, t)
+
+    def step_carries(self, t: int | Tensor | Step) -> bool | Tensor:
+        """`step(t).carries` alone."""
+        return t.carries if isinstance(t, Step) else _flag(self.carries, t)
+
+    def step_to(self, t: int, s: int) -> Step:
+        """The step from t to any s < t, by the core. Not for tables that somebody has set."""
+        assert self.schedule is not None
+        terms, draws, linear, carries = _steps(self.schedule, np.array([t]), np.array([s]))
+        return Step(
+            torch.from_numpy(terms).to(self.terms).view(1, 1, 1, *terms.shape[1:]),
+            torch.from_numpy(draws[0]).to(self.terms),
+            bool(linear[0]),
+            bool(carries[0]),
+        )
+
+    def reads_sample(self, t: Any) -> bool:
+        """Whether a step from t, an int or several, reads the sample: at t = 0 only to carry
+        pixels over."""
+        return t != 0 or self.carries[0]
+
+    def to(self, device: torch.device | str) -> ScheduleTables:
+        """The same with its tables on a device."""
+        dtype = table_dtype(device)
+        terms, logs = self.terms.to(device, dtype), self.logs.to(device, dtype)
+        draws = None if self.draws is None else self.draws.to(device, dtype)
+        return replace(self, terms=terms, logs=logs, draws=draws)
+
+
+def table_dtype(device: torch.device | str) -> torch.dtype:
+    return torch.float32 if torch.device(device).type == "mps" else torch.float64
+
+
+def entries(table: Tensor, t: int | Tensor) -> Tensor:
+    """The row of a table at t; for a tensor of them (B, 1, 1) entries, or (B, 1, 1, columns)."""
+    if not isinstance(t, Tensor):
+        return table[t]
+    return table.to(t.device).index_select(0, t.reshape(-1).long()).view(-1, 1, 1, *table.shape[1:])
+
+
+def _flag(flags: tuple[bool, ...], t: int | Tensor) -> bool | Tensor:
+    """A bool to branch on where t is known, else a tensor."""
+    if isinstance(t, Tensor) or torch.compiler.is_compiling():
+        device = t.device if isinstance(t, Tensor) else "cpu"
+        return entries(torch.tensor(flags, device=device), t)
+    return flags[t]
+
+
+def _steps(
+    schedule: Schedule, timesteps: npt.NDArray[np.int64], previous: npt.NDArray[np.int64]
+) -> tuple[Table, Table, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """The tables `terms`, `draws`, `linear` and `carries` of the steps between these timesteps."""
+    count, names = len(timesteps), _native.step_coefficient_names
+    terms, draws = np.empty((count, 2, len(Terms._fields))), np.empty((count, len(Draws._fields)))
+    linear, carries = np.empty((2, count), bool)
+    for first in range(0, count, _BLOCK):
+        block = slice(first, first + _BLOCK)
+        rows = np.empty((len(timesteps[block]), len(names)))
+        _native.step_coefficients(*schedule, timesteps[block], previous[block], rows)
+        columns = dict(zip(names, rows.T))
+        linear[block] = columns["previous_beta_cumulative"] == 0
+        carries[block] = columns["beta_cumulative"] == 0
+        for number, kind in enumerate(_terms(columns, linear[block])):
+            for field, values in enumerate(kind):
+                terms[block, number, field] = values
+        for field, name in enumerate(Draws._fields):
+            draws[block, field] = columns[name]
+    return terms, draws, linear, carries
+
+
+def _terms(columns: dict[str, Table], linear: npt.NDArray[np.bool_]) -> tuple[Terms, Terms]:
+    """Of masked pixels, and of those that show a class, by columns of coefficients.
+
+    The core's mass S is other_weight Y.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):  # log 0, and what is then replaced
+
+        def log(name: str) -> Table:
+            return np.log(columns[name])
+
+        def level_and_ratio(signal: Table, level: Table) -> tuple[Table, Table]:
+            level = np.where(linear, 0, level)
+            return level, np.where(np.isneginf(signal), -np.inf, signal - level)
+
+        masked = level_and_ratio(log("masked_signal"), log("masked_level"))
+        # NaN tells that no pixel can be masked at t.
+        mask = np.where(columns["gamma_cumulative"] == 0, np.nan, log("masked_mask"))
+        unit = log("other_weight")
+        return Terms(*masked, *masked, np.zeros_like(mask), mask), Terms(
+            *level_and_ratio(log("signal"), log("level") + unit),
+            *level_and_ratio(log("own_signal"), log("own_level") + unit),
+            log("own_weight") - unit,
+            log("mask") + unit,
+        )
