@@ -36,27 +36,49 @@ struct StreamPiecesTests {
             #expect(
                 places == Array(places[0]..<places[0] + range.count) && places.last! < pieces.places
             )
-            #expect(range.count == 1 ? places[0] == threads - 1 : places[0] >= threads)
+            #expect(range.count > 1 || places[0] == threads - 1)
         }
     }
 
-    @Test(arguments: batches, [1, 2, 3, 8, 64]) func everyPieceIsInOneShare(
-        shape: (batch: Int, classRows: Int), threads: Int
+    /// However threads take turns: each piece once, and none before one that the same thread has
+    /// had.
+    @Test(arguments: [1, 3, 5, 7], [1, 2, 8]) func everyPieceIsTakenOnce(stride: Int, threads: Int)
+        throws
+    {
+        let pieces = try StreamPieces(batch: 3, classRows: 1000, threads: threads)
+        var taken: [Int] = []
+        var last = [Int](repeating: -1, count: threads)
+        var (share, idle) = (0, 0)
+        while idle < threads {
+            if let piece = pieces.take(share: share) {
+                #expect(piece > last[share])
+                last[share] = piece
+                taken.append(piece)
+                idle = 0
+            } else {
+                idle += 1
+            }
+            share = (share + stride) % threads
+        }
+        #expect(taken.sorted() == Array(0..<pieces.count))
+    }
+
+    /// No thread is at work for long alone, passing over what lies before its share included.
+    @Test(arguments: [(2, 0.03), (3, 0.05), (4, 0.16), (8, 0.2)]) func sharesTakeTheSameTime(
+        threads: Int, difference: Double
     ) throws {
-        let pieces = try StreamPieces(
-            batch: shape.batch, classRows: shape.classRows, threads: threads)
-        #expect(
-            (0..<pieces.shares).flatMap { pieces.pieces(ofShare: $0) } == Array(0..<pieces.count))
-    }
-
-    /// Passing over what lies before a share included.
-    @Test(arguments: [2, 4, 8]) func sharesTakeTheSameTime(threads: Int) throws {
         let pieces = try StreamPieces(batch: 1, classRows: 4097, threads: threads)
-        let times = (0..<threads).map { share in
-            let range = pieces.pieces(ofShare: share)
-            let start = pieces.start(of: range.lowerBound)
-            return Double(pieces.end(of: range.upperBound - 1) - start) + 0.2 * Double(start)
+        var (time, passed) = (
+            [Double](repeating: 0, count: threads), [Int](repeating: 0, count: threads)
+        )
+        while true {
+            let share = time.indices.min { time[$0] < time[$1] }!
+            guard let piece = pieces.take(share: share) else { break }
+            time[share] +=
+                0.2 * Double(pieces.start(of: piece) - passed[share])
+                + Double(pieces.classRows(of: piece).count)
+            passed[share] = pieces.end(of: piece)
         }
-        #expect(times.max()! - times.min()! < 0.002 * times.max()!)
+        #expect(time.max()! - time.min()! < difference * time.max()!)
     }
 }

@@ -232,7 +232,7 @@ extension ReverseStep {
             var reader = try ShortlistReader<E>(p, lanes: lanes.pointer)
             // Class rows behind the engine.
             var passed = 0
-            for piece in pieces.pieces(ofShare: share) {
+            while let piece = pieces.take(share: share) {
                 engine.skip((pieces.start(of: piece) - passed) * p.pixels)
                 passed = pieces.end(of: piece)
                 let (row, place) = (pieces.row(of: piece), pieces.place(of: piece, share: share))

@@ -1,92 +1,89 @@
-/// How threads share out the stream of uniforms of a batch: a share for each, cut into pieces where
-/// a batch row ends.
+import CVQDiffusion
+
+/// How the stream of uniforms of a batch is cut into pieces of equal length, each some class rows
+/// of one batch row, for threads to share out.
 ///
-/// A thread has to pass over the uniforms before its share, at a fifth of the cost of drawing and
-/// reading them. So that all end at once, each share is a fifth shorter than the one before: two
-/// threads then take 7 % less time than with equal shares.
+/// A thread has to pass over the uniforms before its piece, at a fifth of the cost of drawing and
+/// reading them. So each has a share of neighbouring pieces, a fifth shorter than the share before:
+/// two threads take 7 % less time than with equal shares. A thread that has finished its share
+/// takes over pieces of later ones, which a thread that started late has left.
 struct StreamPieces: ~Copyable {
+    private static var piecesPerThread: Int { 8 }
+    /// Pieces of fewer class rows are not worth the memory for what is found in them.
+    private static var leastClassRows: Int { 32 }
     /// Of passing over a class row, where reading it costs 1.
     private static var costOfPassing: Double { 0.2 }
 
     let count: Int
     let shares: Int
-    /// Class rows of a batch row, and of the longest piece.
-    let classRows, longest: Int
-    /// Places for what is found in pieces to be kept.
-    let places: Int
-    /// The class rows that pieces begin at, counted through all of the batch, then the end.
-    private let starts: Scratch<Int>
-    /// The first piece of each batch row and of each share, then the end.
-    private let firstOfRows, firstOfShares: Scratch<Int>
-    /// Where the place of each piece is, -1 for one that is a whole batch row.
-    private let placeOfPieces: Scratch<Int>
+    /// Class rows of a batch row.
+    let classRows: Int
+    private let piecesPerRow: Int
+    /// The first piece of each share, then the end.
+    private let firstOfShares: Scratch<Int>
+    /// The next piece of each share to take.
+    private let next: Scratch<Int64>
 
     init(batch: Int, classRows: Int, threads: Int) throws(ArgumentError) {
-        let starts = try Scratch<Int>(batch + threads + 1)
-        let placeOfPieces = try Scratch<Int>(batch + threads)
-        let firstOfRows = try Scratch<Int>(batch + 1)
+        let wanted = threads > 1 ? threads * StreamPieces.piecesPerThread : 1
+        let most = max(1, classRows / StreamPieces.leastClassRows)
         let firstOfShares = try Scratch<Int>(threads + 1)
-        let total = batch * classRows
-        var lengths = 0.0
-        for share in 0..<threads { lengths += StreamPieces.length(ofShare: share) }
-        var (count, places, longest, at) = (0, threads, 0, 0)
-        var end = 0.0
-        for share in 0..<threads {
-            firstOfShares[share] = count
-            end += StreamPieces.length(ofShare: share) / lengths * Double(total)
-            let endOfShare = share == threads - 1 ? total : min(Int(end), total)
-            while at < endOfShare {
-                let row = at / classRows
-                let next = min((row + 1) * classRows, endOfShare)
-                if at == row * classRows { firstOfRows[row] = count }
-                starts[count] = at
-                placeOfPieces[count] = next - at == classRows ? -1 : places
-                if next - at < classRows { places += 1 }
-                longest = max(longest, next - at)
-                count += 1
-                at = next
-            }
+        let next = try Scratch<Int64>(threads)
+        piecesPerRow = min(most, (wanted + batch - 1) / batch)
+        (count, self.classRows, shares) = (batch * piecesPerRow, classRows, threads)
+        var (total, length) = (0.0, 1.0)
+        for _ in 0..<threads {
+            total += length
+            length *= 1 - StreamPieces.costOfPassing
         }
-        starts[count] = total
-        firstOfRows[batch] = count
+        var end = 0.0
+        length = 1
+        for share in 0..<threads {
+            firstOfShares[share] = Int(Double(count) * end / total + 0.5)
+            next[share] = Int64(firstOfShares[share])
+            end += length
+            length *= 1 - StreamPieces.costOfPassing
+        }
         firstOfShares[threads] = count
-        (self.count, self.classRows, self.longest, self.places, shares) = (
-            count, classRows, longest, places, threads
-        )
-        self.starts = starts
-        self.firstOfRows = firstOfRows
         self.firstOfShares = firstOfShares
-        self.placeOfPieces = placeOfPieces
+        self.next = next
     }
 
-    /// Of which the first is 1.
-    private static func length(ofShare share: Int) -> Double {
-        var length = 1.0
-        for _ in 0..<share { length *= 1 - costOfPassing }
-        return length
+    /// Class rows of the longest piece.
+    var longest: Int { (classRows + piecesPerRow - 1) / piecesPerRow }
+
+    /// Places for what is found in pieces to be kept: one for each thread where a piece is a whole
+    /// batch row, which is complete at once, else one for each piece.
+    var places: Int { piecesPerRow == 1 ? shares : count }
+
+    func place(of piece: Int, share: Int) -> Int { piecesPerRow == 1 ? share : piece }
+
+    /// The next piece for the owner of a share, of that or a later one, or nil when all of those
+    /// have been taken. None comes before the one that owner took last. For any number of threads
+    /// at once.
+    func take(share: Int) -> Int? {
+        for from in share..<shares {
+            let piece = Int(vqd_next(next.pointer + from))
+            if piece < firstOfShares[from + 1] { return piece }
+        }
+        return nil
     }
 
-    func pieces(ofShare share: Int) -> Range<Int> {
-        firstOfShares[share]..<firstOfShares[share + 1]
-    }
+    /// The pieces of a batch row.
+    func pieces(ofRow row: Int) -> Range<Int> { row * piecesPerRow..<(row + 1) * piecesPerRow }
 
-    func pieces(ofRow row: Int) -> Range<Int> { firstOfRows[row]..<firstOfRows[row + 1] }
-
-    func start(of piece: Int) -> Int { starts[piece] }
-
-    func end(of piece: Int) -> Int { starts[piece + 1] }
-
-    func row(of piece: Int) -> Int { starts[piece] / classRows }
+    func row(of piece: Int) -> Int { piece / piecesPerRow }
 
     /// The class rows of a piece in its batch row.
     func classRows(of piece: Int) -> Range<Int> {
-        let first = row(of: piece) * classRows
-        return starts[piece] - first..<starts[piece + 1] - first
+        let i = piece % piecesPerRow
+        return i * classRows / piecesPerRow..<(i + 1) * classRows / piecesPerRow
     }
 
-    /// Where what is found in a piece is kept until its batch row is complete. One that is a whole
-    /// batch row is so at once.
-    func place(of piece: Int, share: Int) -> Int {
-        placeOfPieces[piece] < 0 ? share : placeOfPieces[piece]
+    /// Class rows of the whole batch before a piece.
+    func start(of piece: Int) -> Int {
+        row(of: piece) * classRows + classRows(of: piece).lowerBound
     }
+
+    func end(of piece: Int) -> Int { start(of: piece) + classRows(of: piece).count }
 }
