@@ -16,7 +16,7 @@ public struct PosteriorFactors: Sendable {
     public var mask: Double
 
     /// The model output as it is.
-    private static var direct: PosteriorFactors { PosteriorFactors(signal: 1, level: 0, mask: 0) }
+    static var direct: PosteriorFactors { PosteriorFactors(signal: 1, level: 0, mask: 0) }
 
     /// What a one-hot probability of this family holds instead of 0, and so the probability of the
     /// transition from a class to the mask seen backwards, which cannot happen.
