@@ -8,8 +8,8 @@ from 0 to 1, which is u = (t + 1)/T here.
 Where a paper gives ᾱ alone, `mask_share` is the share m of the lost mass that goes to the mask:
 γ̄ = m (1 - ᾱ). With m = 1 the chain is absorbing, with m = 0 it is uniform, and every m between is
 a Markov chain too. Tables with m = 1 hold ᾱ = 1 - γ̄ as float64 rounds it, within 1e-15 of the
-formula, so that what is left is below 2**-53, which the schedulers take as 0. In every table ᾱ + γ̄
-is at most 1 in float64.
+formula, so that what is left is at most 2**-53, which the schedulers take as 0. ᾱ + γ̄ is at most 1
+in float64, except that `linear` may exceed it by a rounding error at ends that sum to 1.
 
 `alpha_schedules` and `gamma_schedules` give the tables of `linear` with their single steps.
 """
