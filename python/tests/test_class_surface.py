@@ -22,12 +22,17 @@ SIGNATURES = {
         "gamma_cum_start": 0.000009,
         "gamma_cum_end": 0.99999,
         "*sampling_method": "inverse_cdf",
+        "*timestep_spacing": "reference",
+        "*alphas_cumprod": None,
+        "*gammas_cumprod": None,
     },
     VQDiffusionScheduler.set_timesteps: {
         "self": REQUIRED,
-        "num_inference_steps": REQUIRED,
+        "num_inference_steps": None,
         "device": None,
+        "*timesteps": None,
     },
+    VQDiffusionScheduler.previous_timestep: {"self": REQUIRED, "timestep": REQUIRED},
     VQDiffusionScheduler.step: {
         "self": REQUIRED,
         "model_output": REQUIRED,
@@ -35,6 +40,7 @@ SIGNATURES = {
         "sample": REQUIRED,
         "generator": None,
         "return_dict": True,
+        "*previous_timestep": None,
         "*plan": None,
         "*check_finite": False,
     },
@@ -48,6 +54,7 @@ SIGNATURES = {
         "*guidance_scale": 5.0,
         "*truncation_rate": 1.0,
         "*floor": -70.0,
+        "*previous_timestep": None,
         "*return_dict": True,
     },
     VQDiffusionScheduler.plan: {
@@ -55,12 +62,14 @@ SIGNATURES = {
         "timestep": REQUIRED,
         "sample": REQUIRED,
         "generator": None,
+        "*previous_timestep": None,
     },
     VQDiffusionScheduler.q_posterior: {
         "self": REQUIRED,
         "log_p_x_0": REQUIRED,
         "x_t": REQUIRED,
         "t": REQUIRED,
+        "*previous_timestep": None,
     },
     VQDiffusionScheduler.log_Q_t_transitioning_to_known_class: {
         "self": REQUIRED,
@@ -78,6 +87,13 @@ SIGNATURES = {
         "self": REQUIRED,
         "x_0": REQUIRED,
         "t": REQUIRED,
+        "generator": None,
+    },
+    VQDiffusionScheduler.sample_prior: {"self": REQUIRED, "shape": REQUIRED, "generator": None},
+    VQDiffusionScheduler.likelihood_bound: {
+        "self": REQUIRED,
+        "model": REQUIRED,
+        "x_0": REQUIRED,
         "generator": None,
     },
     VQDiffusionScheduler.save_pretrained: {

@@ -61,6 +61,9 @@ def test_access():
         "gamma_cum_start": 0.000009,
         "gamma_cum_end": 0.99999,
         "sampling_method": "inverse_cdf",
+        "timestep_spacing": "reference",
+        "alphas_cumprod": None,
+        "gammas_cumprod": None,
     }
     assert not hasattr(config, "nothing")
     with pytest.raises(KeyError):
@@ -105,6 +108,9 @@ def test_numpy_numbers_become_plain_ones():
         float,
         float,
         str,
+        str,
+        type(None),
+        type(None),
     ]
     json.dumps(scheduler.config)
 

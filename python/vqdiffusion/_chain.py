@@ -4,42 +4,25 @@ a last step is, the ways to draw, and on how many threads.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _native, threads
-from .arguments import MOST_CLASSES, MOST_TIMESTEPS, as_float, as_int
+from .arguments import as_array, as_int
 from .schedules import alpha_schedules, gamma_schedules
+from .spacing import visited
 
-SAMPLING_METHODS = ("inverse_cdf", "gumbel")
 TABLES = ("log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log_cumprod_ct")
 
 Array = npt.NDArray[Any]
 Table = npt.NDArray[np.float64]
 # The unconditional output or None, then guidance_scale, truncation_rate and floor.
 Guidance = tuple[Array | None, float, float, float]
-
-
-def checked_arguments(
-    num_vec_classes: Any, num_train_timesteps: Any, sampling_method: Any, **ends: Any
-) -> dict[str, Any]:
-    """The arguments of a scheduler's constructor by name, with the types of a configuration.
-
-    Raises TypeError or ValueError where one is not of its type or out of its range.
-    """
-    if sampling_method not in SAMPLING_METHODS:
-        methods = ", ".join(SAMPLING_METHODS)
-        raise ValueError(f"sampling_method must be one of {methods}, not {sampling_method!r}")
-    steps = as_int(num_train_timesteps, "num_train_timesteps", 2, MOST_TIMESTEPS)
-    return {
-        "num_vec_classes": as_int(num_vec_classes, "num_vec_classes", 2, MOST_CLASSES + 1),
-        "num_train_timesteps": steps,
-        **{name: as_float(value, name) for name, value in ends.items()},
-        "sampling_method": sampling_method,
-    }
 
 
 class Chain:
@@ -56,11 +39,14 @@ class Chain:
         ᾱ_t and γ̄_t. In float64, as the noise is defined: the tables of the documented class are for
         readers, and too coarse to compute with.
     sampling_method : {"inverse_cdf", "gumbel"}
+    timestep_spacing : {"reference", "trailing", "linspace", "leading"}
 
     Attributes
     ----------
     num_timesteps : int
         T.
+    timesteps : numpy.ndarray of int64
+        The timesteps that are visited, falling.
     is_gumbel : bool
         Whether `sampling_method` is "gumbel".
 
@@ -71,28 +57,83 @@ class Chain:
     """
 
     def __init__(
-        self, num_classes: int, alpha_cumulative: Table, gamma_cumulative: Table, method: str
+        self,
+        num_classes: int,
+        alpha_cumulative: Table,
+        gamma_cumulative: Table,
+        sampling_method: str,
+        timestep_spacing: str = "reference",
     ) -> None:
         self.num_classes = num_classes
         self.num_timesteps = len(alpha_cumulative)
-        self.sampling_method = method
-        self.is_gumbel = method == "gumbel"
+        self.sampling_method = sampling_method
+        self.is_gumbel = sampling_method == "gumbel"
         for table in (alpha_cumulative, gamma_cumulative):
             table.flags.writeable = False
         # What native functions take.
         self.schedule = num_classes, alpha_cumulative, gamma_cumulative
         _native.schedule_check(*self.schedule)
         # A byte of 1 for each t where β̄_t = 0: no class can have been replaced by another.
-        self._is_absorbing = np.isneginf(self.logs()["log_cumprod_bt"]).tobytes()
+        self._log_beta = self.logs()["log_cumprod_bt"]
+        self._is_absorbing = np.isneginf(self._log_beta).tobytes()
+        self.timestep_spacing = timestep_spacing
+        self._visit(visited("reference", self.num_timesteps, self.num_timesteps))
+
+    def _visit(self, timesteps: npt.NDArray[np.int64]) -> None:
+        self.timesteps = timesteps
+        # Where the steps from them lead. None: each to t - 1.
+        self._previous: dict[int, int] | None = None
+        if self.timestep_spacing != "reference" and len(timesteps) < self.num_timesteps:
+            one_by_one = timesteps.tolist()
+            self._previous = dict(zip(one_by_one, [*one_by_one[1:], -1], strict=True))
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Chain:
         """The chain of what `checked_arguments` returns."""
         steps = config["num_train_timesteps"]
-        alpha = alpha_schedules(steps, config["alpha_cum_start"], config["alpha_cum_end"])
-        gamma = gamma_schedules(steps, config["gamma_cum_start"], config["gamma_cum_end"])
+        if config["alphas_cumprod"] is not None:
+            alpha, gamma = np.array(config["alphas_cumprod"]), np.array(config["gammas_cumprod"])
+        else:
+            start, end = config["alpha_cum_start"], config["alpha_cum_end"]
+            alpha = alpha_schedules(steps, start, end)[1][:steps]
+            start, end = config["gamma_cum_start"], config["gamma_cum_end"]
+            gamma = gamma_schedules(steps, start, end)[1][:steps]
         classes, method = config["num_vec_classes"] - 1, config["sampling_method"]
-        return cls(classes, alpha[1][:steps], gamma[1][:steps], method)
+        return cls(classes, alpha, gamma, method, config["timestep_spacing"])
+
+    def visiting(self, num_inference_steps: Any, timesteps: Any) -> Chain:
+        """The chain along other timesteps: so many, as `timestep_spacing` chooses them, or these.
+
+        Raises TypeError or ValueError unless one of the two is given, in its range.
+        """
+        if (num_inference_steps is None) == (timesteps is None):
+            raise ValueError("set_timesteps needs one of num_inference_steps and timesteps")
+        if timesteps is None:
+            steps = as_int(num_inference_steps, "num_inference_steps", 1, self.num_timesteps)
+            chosen = visited(self.timestep_spacing, steps, self.num_timesteps)
+        else:
+            chosen = self._checked(as_array(timesteps, "timesteps"))
+        chain = copy(self)
+        chain._visit(chosen)
+        return chain
+
+    def _checked(self, timesteps: Array) -> npt.NDArray[np.int64]:
+        last = self.num_timesteps - 1
+        if timesteps.dtype.kind not in "iu":
+            raise TypeError(f"timesteps must hold integers, not {timesteps.dtype}")
+        if timesteps.ndim != 1 or not len(timesteps):
+            raise ValueError(f"timesteps must have one axis, not shape {timesteps.shape}")
+        low, high = int(timesteps.min()), int(timesteps.max())
+        if low < 0 or high > last:
+            raise ValueError(f"timesteps must be from 0 to {last}, not {low} to {high}")
+        chosen = timesteps.astype(np.int64)
+        rising = np.flatnonzero(np.diff(chosen) >= 0)
+        if rising.size:
+            at = int(rising[0])
+            raise ValueError(
+                f"timesteps must fall strictly, but {chosen[at]} is followed by {chosen[at + 1]}"
+            )
+        return chosen
 
     def drawing_as_given(self, num_classes: int) -> Chain:
         """A chain whose step from 0 draws from any log-probabilities as they are."""
@@ -113,15 +154,43 @@ class Chain:
         _native.schedule_logs(*self.schedule, *logs.values())
         return logs
 
-    def previous(self, t: int) -> int:
-        """The timestep s that a step from t leads to; -1 is clean data."""
-        return t - 1
+    def previous(self, t: int, given: Any = None) -> int:
+        """The timestep s that a step from t leads to, unless another is given; -1 is clean data.
+
+        Raises TypeError or ValueError where the one given is not below t, or t is not visited.
+        """
+        if given is not None:
+            return as_int(given, "previous_timestep", -1, t - 1)
+        if self._previous is None:
+            return t - 1
+        s = self._previous.get(t)
+        if s is None:
+            near = sorted(sorted(self._previous, key=lambda one: abs(one - t))[:2], reverse=True)
+            raise ValueError(
+                f"timestep must be one that set_timesteps chose, such as "
+                f"{' or '.join(map(str, near))}, not {t}; or pass previous_timestep"
+            )
+        return s
+
+    def strides(self) -> tuple[list[int], list[int]]:
+        """The visited timesteps that do not lead to t - 1, and where they lead."""
+        pairs = (self._previous or {}).items()
+        longer = [(t, s) for t, s in pairs if s != t - 1]
+        return [t for t, _ in longer], [s for _, s in longer]
 
     def reads_sample(self, t: int, s: int) -> bool:
         """Whether a step from t to s reads the sample. One to clean data does so only where
         β̄_t = 0: pixels that show a class keep it.
         """
         return s >= 0 or self._is_absorbing[t] == 1
+
+    def replaced(self, t: int) -> float:
+        """β̄_t, the probability that a pixel shows any one other class than the clean one."""
+        return math.exp(float(self._log_beta[t]))
+
+    def shows_clean(self, x_t: Any, t: int) -> Any:
+        """Where a pixel shows its clean class for sure, of bool: none is replaced up to t."""
+        return (x_t != self.num_classes) & (self._is_absorbing[t] == 1)
 
     def candidates(self, s: int) -> int:
         """The number of classes that a step to s chooses from: there is no mask in clean data."""
@@ -179,3 +248,10 @@ class Chain:
     def q_sample(self, x_0: Array, timesteps: Array, uniforms: Array, out: Array) -> None:
         """Draw x_t from q(x_t | x_0), eq. 8, with a timestep for each row."""
         _native.q_sample(*self.schedule, x_0, timesteps, uniforms, out, threads._num_threads)
+
+    def prior(self, uniforms: Array) -> npt.NDArray[np.int64]:
+        """The mask where a uniform is below γ̄_{T-1}, else one of the classes, all alike."""
+        gamma = self.schedule[2][-1]
+        of_class = (uniforms - gamma) * (self.num_classes / (1 - gamma)) if gamma < 1 else uniforms
+        classes = np.clip(of_class, 0, self.num_classes - 1).astype(np.int64)
+        return np.where(uniforms < gamma, self.num_classes, classes)

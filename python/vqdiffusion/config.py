@@ -11,6 +11,7 @@ from typing import Any, Literal, NoReturn, TypeVar, overload
 
 import numpy as np
 
+from .constructor import without_later_defaults
 from .stored_array import restored, stored
 from .whole_file import write_whole
 
@@ -269,7 +270,10 @@ class Configurable:
 
     def to_json_string(self) -> str:
         """The configuration as the text of `scheduler_config.json`."""
-        entries = {**self._config, "_class_name": type(self).__name__}
+        entries = {
+            **without_later_defaults(self._config),
+            "_class_name": type(self).__name__,
+        }
         try:
             return json.dumps(entries, indent=2, sort_keys=True, default=_plain) + "\n"
         except RecursionError:

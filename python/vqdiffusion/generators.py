@@ -76,7 +76,7 @@ def _as_generator(generator: OneGenerator) -> Generator:
     )
 
 
-def _as_generators(generator: GeneratorLike, shape: tuple[int, ...]) -> Generator | list[Generator]:
+def as_generators(generator: GeneratorLike, shape: tuple[int, ...]) -> Generator | list[Generator]:
     """One generator for an array of the given shape, or one for each of its rows."""
     if not isinstance(generator, (list, tuple)):
         return _as_generator(generator)  # type: ignore[arg-type]
@@ -101,7 +101,7 @@ def draw_noise(
     `Generator.random` would give as float32, without their ever being stored. `states` receives
     what undoes the draws.
     """
-    generators = generator if type(generator) is Generator else _as_generators(generator, shape)
+    generators = generator if type(generator) is Generator else as_generators(generator, shape)
     if isinstance(generators, Generator):
         _remember(generators, states)
         _draw_locked(generators, draw, slice(None))
@@ -132,7 +132,7 @@ def draw_uniforms(
     dtype : numpy.float64 or numpy.float32
         53 or 24 random bits each.
     """
-    generators = generator if type(generator) is Generator else _as_generators(generator, shape)
+    generators = generator if type(generator) is Generator else as_generators(generator, shape)
     uniforms = np.empty(shape, dtype)
     if isinstance(generators, list):
         for one in generators:
@@ -143,6 +143,12 @@ def draw_uniforms(
         _remember(generators, states)
         generators.random(out=uniforms, dtype=dtype)
     return uniforms
+
+
+def remember(generators: Generator | list[Generator], states: States) -> None:
+    """Note what undoes the draws of a call from these generators."""
+    for one in generators if isinstance(generators, list) else [generators]:
+        _remember(one, states)
 
 
 def _remember(generator: Generator, states: States) -> None:

@@ -22,14 +22,16 @@ from .guidance import guide, truncate
 
 
 def posterior(
-    scheduler: Any, model_output: npt.ArrayLike, t: int, sample: npt.ArrayLike | None
+    scheduler: Any, model_output: npt.ArrayLike, t: int, s: int, sample: npt.ArrayLike | None
 ) -> npt.NDArray[Any]:
     """What `scheduler.q_posterior` returns for a step, (B, K + 1, N), once it can be drawn from."""
     classes: int = scheduler.mask_class
     x = _as_log_p(model_output, "model_output", classes)
     batch, _, pixels = x.shape
     grid = _as_classes(sample, "sample", classes, (batch, pixels))
-    returned = scheduler.q_posterior(x, grid, t)
+    # Overrides for the paper's chain need not know of strides.
+    stride = {} if s == t - 1 else {"previous_timestep": s}
+    returned = scheduler.q_posterior(x, grid, t, **stride)
     log_p = _returned(returned, "q_posterior", (batch, classes + 1, pixels))
     _check_columns(log_p, "what q_posterior returns")
     return log_p

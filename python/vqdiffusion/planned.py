@@ -20,7 +20,12 @@ class PlannedSteps(Transitions):
     """The method of a scheduler that draws before there is a model output."""
 
     def plan(
-        self, timestep: SupportsIndex, sample: npt.ArrayLike, generator: GeneratorLike = None
+        self,
+        timestep: SupportsIndex,
+        sample: npt.ArrayLike,
+        generator: GeneratorLike = None,
+        *,
+        previous_timestep: SupportsIndex | None = None,
     ) -> StepPlan:
         """Draw the random numbers of the coming step and tell which pixels it needs the model
         output of.
@@ -36,11 +41,14 @@ class PlannedSteps(Transitions):
         Parameters
         ----------
         timestep : int, NumPy integer or integer array of one element
-            t, 0 … T - 1. At t = 0 every pixel is needed; where β̄_0 = 0, every masked one.
+            t, 0 … T - 1. At s = -1 every pixel is needed; where β̄_t = 0, every masked one.
         sample : array of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. At t = 0 only its shape plays a part, unless β̄_0 = 0.
+            x_t: classes 0 … K. At s = -1 only its shape plays a part, unless β̄_t = 0.
         generator : GeneratorLike
             As in `step`, which would draw the same B * N float64 uniforms from it.
+
+        previous_timestep : int, optional
+            As in `step`.
 
         Returns
         -------
@@ -63,7 +71,7 @@ class PlannedSteps(Transitions):
         if posterior_is_overridden(self):
             raise ValueError("plan needs the scheduler's own posterior: overrides see all pixels")
         t = as_int(timestep, "timestep", 0, chain.num_timesteps - 1)
-        s = chain.previous(t)
+        s = chain.previous(t, previous_timestep)
         grid = as_grid(sample, "sample")
         needed = np.empty(grid.shape, bool)
         states: States = []
@@ -84,6 +92,7 @@ def planned_step(
     scheduler: Transitions,
     model_output: npt.ArrayLike,
     t: int,
+    s: int,
     sample: npt.ArrayLike | None,
     generator: GeneratorLike,
     plan: StepPlan,
@@ -97,7 +106,6 @@ def planned_step(
         )
     if posterior_is_overridden(scheduler):
         raise ValueError("plan must be None where the scheduler's posterior is overridden")
-    s = chain.previous(t)
     grid = sample_of_step(chain, plan.sample, t, s)
     plan.check(
         chain,

@@ -4,20 +4,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
-from ._chain import Chain, checked_arguments
+from ._chain import Chain
 from .arguments import as_int
+from .bound import LikelihoodBound
 from .config import Configurable, FrozenConfig
+from .constructor import checked_arguments
 from .planned import PlannedSteps
 from .read_only import ATTRIBUTES, check_assignable
 from .steps import ReverseSteps
 
 
-class VQDiffusionScheduler(ReverseSteps, PlannedSteps, Configurable):
+class VQDiffusionScheduler(ReverseSteps, PlannedSteps, LikelihoodBound, Configurable):
     """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep
     earlier.
 
@@ -46,6 +48,12 @@ class VQDiffusionScheduler(ReverseSteps, PlannedSteps, Configurable):
         that the uniform makes necessary. "gumbel" takes the argmax after adding Gumbel noise from
         one 24-bit uniform per class and pixel, which is what diffusers does. Configuration files
         name it always; diffusers' own, which do not, load with the default.
+    timestep_spacing : {"reference", "trailing", "linspace", "leading"}
+        Where steps lead, see `set_timesteps`. "trailing" is for fewer calls of the model.
+    alphas_cumprod, gammas_cumprod : array of T floats each
+        ᾱ_t and γ̄_t of any schedule, such as those of `vqdiffusion.schedules`, instead of the four
+        numbers above, which are then not looked at. `num_train_timesteps` is their length. They
+        are written to configuration files as lists, and come back bit for bit.
 
     Attributes
     ----------
@@ -95,30 +103,32 @@ class VQDiffusionScheduler(ReverseSteps, PlannedSteps, Configurable):
         gamma_cum_end: float = 0.99999,
         *,
         sampling_method: str = "inverse_cdf",
+        timestep_spacing: str = "reference",
+        alphas_cumprod: npt.ArrayLike | None = None,
+        gammas_cumprod: npt.ArrayLike | None = None,
     ) -> None:
         config = FrozenConfig(
             checked_arguments(
                 num_vec_classes,
                 num_train_timesteps,
-                sampling_method,
                 alpha_cum_start=alpha_cum_start,
                 alpha_cum_end=alpha_cum_end,
                 gamma_cum_start=gamma_cum_start,
                 gamma_cum_end=gamma_cum_end,
+                sampling_method=sampling_method,
+                timestep_spacing=timestep_spacing,
+                alphas_cumprod=alphas_cumprod,
+                gammas_cumprod=gammas_cumprod,
             )
         )
         chain = Chain.of(config)
-        # Attributes cannot be assigned.
         self.__dict__.update(
             {name: log.astype(np.float32) for name, log in chain.logs().items()},
             num_embed=config.num_vec_classes,
             mask_class=chain.num_classes,
-            num_inference_steps=None,
-            timesteps=_falling(chain.num_timesteps),
             _config=config,
-            _chain=chain,
         )
-        self._protect_arrays()
+        self._set_chain(chain, None)
 
     def __setattr__(self, name: str, value: Any) -> None:
         check_assignable(self, VQDiffusionScheduler, name)
@@ -137,42 +147,67 @@ class VQDiffusionScheduler(ReverseSteps, PlannedSteps, Configurable):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.__dict__["_chain"] = Chain.of(self._config)
-        self._protect_arrays()
+        chain = Chain.of(self._config)
+        if self.num_inference_steps is not None:
+            chain = chain.visiting(None, self.timesteps)
+        self._set_chain(chain, self.num_inference_steps)
 
     def _protect_arrays(self) -> None:
         for array in map(self.__dict__.get, ATTRIBUTES):
             if isinstance(array, np.ndarray):
                 array.flags.writeable = False
 
-    def set_timesteps(self, num_inference_steps: int, device: str | None = None) -> None:
-        """Set `timesteps` to num_inference_steps - 1 … 0.
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: str | None = None,
+        *,
+        timesteps: npt.ArrayLike | None = None,
+    ) -> None:
+        """Choose the `timesteps` of the chain: how many, or which.
 
-        With fewer steps than in training this is the end of the chain, which expects samples at
-        that noise level; it is not a chain of longer strides. Nor is every fourth timestep,
-        `timesteps[::4]`: `step` goes from t to t - 1, so that too few masks are removed, and some
-        are left at the end.
+        How many: `timestep_spacing` spreads them over 0 … T - 1, and `step` goes from each to the
+        next. With "reference" they are num_inference_steps - 1 … 0 and `step` goes from t to t - 1,
+        as in diffusers: with fewer steps than in training that is the end of the chain, which
+        expects samples at that noise level, and starting it from masks spoils them.
 
         Parameters
         ----------
         num_inference_steps : int
-            1 … T.
+            1 … T. For n steps of T = 100 and n = 10, "trailing" visits 99, 89 … 9, "linspace" 99,
+            88 … 0, rounded, and "leading" 90, 80 … 0, which begins below the noise that a fully
+            masked sample has.
         device : None or "cpu"
             For callers that also drive schedulers on other devices.
+        timesteps : array of integers, instead
+            Strictly falling within 0 … T - 1. With "reference" `step` still goes from t to t - 1.
 
         Raises
         ------
         TypeError
-            If `num_inference_steps` is not an integer.
+            If `num_inference_steps` is not an integer, or `timesteps` not of integers.
         ValueError
-            If it is out of range, or `device` is another.
+            If not one of the two is given or it is out of range, or `device` is another.
         """
-        steps = as_int(num_inference_steps, "num_inference_steps", 1, self._chain.num_timesteps)
         if device not in (None, "cpu"):
             raise ValueError(f"device must be None or 'cpu', not {device!r}")
-        self.__dict__.update(num_inference_steps=steps, timesteps=_falling(steps))
+        chain = self._chain.visiting(num_inference_steps, timesteps)
+        self._set_chain(chain, len(chain.timesteps))
+
+    def previous_timestep(self, timestep: SupportsIndex) -> int:
+        """The timestep that `step` goes to from one of `timesteps`; -1 is clean data.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `timestep` is no integer, is outside the schedule or not visited.
+        """
+        chain = self._chain
+        return chain.previous(as_int(timestep, "timestep", 0, chain.num_timesteps - 1))
+
+    def _set_chain(self, chain: Chain, num_inference_steps: int | None) -> None:
+        # Attributes cannot be assigned.
+        self.__dict__.update(
+            _chain=chain, timesteps=chain.timesteps, num_inference_steps=num_inference_steps
+        )
         self._protect_arrays()
-
-
-def _falling(steps: int) -> npt.NDArray[np.int64]:
-    return np.arange(steps, dtype=np.int64)[::-1].copy()

@@ -31,6 +31,7 @@ class ReverseSteps(Transitions):
         generator: GeneratorLike = None,
         return_dict: Literal[True] = True,
         *,
+        previous_timestep: SupportsIndex | None = None,
         plan: StepPlan | None = None,
         check_finite: bool = False,
     ) -> VQDiffusionSchedulerOutput: ...
@@ -43,6 +44,7 @@ class ReverseSteps(Transitions):
         generator: GeneratorLike = None,
         *,
         return_dict: Literal[False],
+        previous_timestep: SupportsIndex | None = None,
         plan: StepPlan | None = None,
         check_finite: bool = False,
     ) -> tuple[npt.NDArray[np.int64]]: ...
@@ -54,14 +56,15 @@ class ReverseSteps(Transitions):
         generator: GeneratorLike = None,
         return_dict: bool = True,
         *,
+        previous_timestep: SupportsIndex | None = None,
         plan: StepPlan | None = None,
         check_finite: bool = False,
     ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
-        """Draw x_{t-1} from p(x_{t-1} | x_t), eq. 11.
+        """Draw x_s from p(x_s | x_t), eq. 11, for the timestep s that t leads to.
 
         Where `q_posterior`, `log_Q_t_transitioning_to_known_class` or
         `apply_cumulative_transitions` is overridden, in a subclass or on the instance, the step
-        draws from what `q_posterior` then returns (at t = 0 from the model output all the same),
+        draws from what `q_posterior` then returns (at s = -1 from the model output all the same),
         with the same random numbers.
 
         Parameters
@@ -71,22 +74,24 @@ class ReverseSteps(Transitions):
             not sum to one. Any strides. With a plan also of shape (K, M): the columns of the M
             needed pixels, in the order of `plan.needed`.
         timestep : int, NumPy integer or integer array of one element
-            t, 0 … T - 1.
+            t, 0 … T - 1. With a `timestep_spacing` one of `timesteps`; with "reference" any.
         sample : array of any integer dtype, shape (B, N)
             x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of
-            class 0, nearly all of which the first step replaces at once. Not read at t = 0, where
-            it may be None: the model output itself is drawn from, so that the mask is never
-            returned. Where β̄_0 = 0 it is read there too, and the pixels that show a class keep it.
-            A chain that ends at another timestep may return masks.
+            class 0, nearly all of which the first step replaces at once. Not read by the last step,
+            s = -1, where it may be None: the model output itself is drawn from, so that the mask is
+            never returned. Where β̄_t = 0 it is read there too, and the pixels that show a class
+            keep it. A chain that does not end at -1 may return masks.
         generator : None, int, SeedSequence, BitGenerator, Generator, RandomState, or list of these
             None draws unpredictably. An int or a SeedSequence stands for
             `numpy.random.default_rng(seed)`, made anew at every call: the same seed at every step
             of a chain would draw the same noise at every step and spoil the samples, so make one
             Generator and pass that. A list holds one for each batch row; row i then gets what a
             batch of that row alone with generator i would. "inverse_cdf" draws B * N float64
-            uniforms, "gumbel" B * (K + 1) * N float32 ones (at t = 0 B * K * N), in memory order.
+            uniforms, "gumbel" B * (K + 1) * N float32 ones (at s = -1 B * K * N), in memory order.
         return_dict : bool
             Whether to return an object rather than a tuple of one array.
+        previous_timestep : int, optional
+            s, from -1 to t - 1, in place of where `timestep_spacing` leads; -1 is clean data.
         plan : StepPlan, optional
             What `plan` has returned for this timestep and sample. The step then draws no random
             numbers and gives what it would have given with the generator that the plan was made
@@ -111,7 +116,7 @@ class ReverseSteps(Transitions):
             If shapes disagree, `timestep` is outside the schedule, a class is out of range, what is
             read of `model_output` holds NaN or +inf or a column of nothing but -inf, a list of
             generators has the wrong length, or `plan` is given with a generator or was made for
-            another step; if `sample` is None at t = 0 where it is read. After any error the
+            another step; if `sample` is None at s = -1 where it is read. After any error the
             generators are in the state in which they came.
         RuntimeError
             If a signal handler or a finalizer draws from a generator that the interrupted call is
@@ -132,15 +137,17 @@ class ReverseSteps(Transitions):
         """
         chain = self._chain
         t = as_int(timestep, "timestep", 0, chain.num_timesteps - 1)
+        s = chain.previous(t, previous_timestep)
         if plan is not None:
-            prev_sample = planned_step(self, model_output, t, sample, generator, plan, check_finite)
+            prev_sample = planned_step(
+                self, model_output, t, s, sample, generator, plan, check_finite
+            )
             return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
-        s = chain.previous(t)
         x = as_tensor(model_output, "model_output")
         check_classes(x, chain.num_classes, "model_output")
         warn_of_probabilities(x, "model_output")
         if s >= 0 and posterior_is_overridden(self):
-            x = overrides.posterior(self, x, t, sample)
+            x = overrides.posterior(self, x, t, s, sample)
             chain, t, s = chain.drawing_as_given(x.shape[1]), 0, -1
         if check_finite and not chain.is_gumbel:
             _native.check_model_output(x, threads._num_threads)
@@ -159,6 +166,7 @@ class ReverseSteps(Transitions):
         guidance_scale: SupportsFloat = 5.0,
         truncation_rate: SupportsFloat = 1.0,
         floor: SupportsFloat = -70.0,
+        previous_timestep: SupportsIndex | None = None,
         return_dict: Literal[True] = True,
     ) -> VQDiffusionSchedulerOutput: ...
     @overload
@@ -173,6 +181,7 @@ class ReverseSteps(Transitions):
         guidance_scale: SupportsFloat = 5.0,
         truncation_rate: SupportsFloat = 1.0,
         floor: SupportsFloat = -70.0,
+        previous_timestep: SupportsIndex | None = None,
         return_dict: Literal[False],
     ) -> tuple[npt.NDArray[np.int64]]: ...
     def guided_step(
@@ -186,9 +195,10 @@ class ReverseSteps(Transitions):
         guidance_scale: SupportsFloat = 5.0,
         truncation_rate: SupportsFloat = 1.0,
         floor: SupportsFloat = -70.0,
+        previous_timestep: SupportsIndex | None = None,
         return_dict: bool = True,
     ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
-        """Draw x_{t-1} from a model's output with and without its condition: guidance, truncation
+        """Draw x_s from a model's output with and without its condition: guidance, truncation
         and `step` in one.
 
         The sample is, class for class, that of::
@@ -209,7 +219,7 @@ class ReverseSteps(Transitions):
             normalised before.
         log_p_cond : array of the same dtype and shape
             Those with the condition.
-        timestep, sample, generator, return_dict
+        timestep, sample, generator, previous_timestep, return_dict
             As in `step`.
         guidance_scale : float
             As `scale` in `guide`; not looked at without `log_p_uncond`.
@@ -233,6 +243,7 @@ class ReverseSteps(Transitions):
         """
         chain = self._chain
         t = as_int(timestep, "timestep", 0, chain.num_timesteps - 1)
+        s = chain.previous(t, previous_timestep)
         uncond = None if log_p_uncond is None else as_tensor(log_p_uncond, "log_p_uncond")
         cond = as_tensor(log_p_cond, "log_p_cond")
         check_classes(cond, chain.num_classes, "log_p_cond")
@@ -248,10 +259,10 @@ class ReverseSteps(Transitions):
         )
         check_rate(guidance[2], "truncation_rate")
         warn_of_probabilities(cond, "log_p_cond")
-        s = chain.previous(t)
         if s >= 0 and posterior_is_overridden(self):
             log_p = overrides.guided(cond, *guidance)
-            return self.step(log_p, t, sample, generator, return_dict)  # type: ignore
+            given: dict[str, Any] = {"previous_timestep": s, "return_dict": return_dict}
+            return self.step(log_p, t, sample, generator, **given)  # type: ignore[no-any-return]
         grid = sample_of_step(chain, sample, t, s)
         return _draw(chain, t, s, cond, grid, generator, guidance, return_dict)
 

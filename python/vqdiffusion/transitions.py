@@ -18,16 +18,21 @@ FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 
 class Transitions:
-    """The methods of a scheduler that give probabilities, and `q_sample`."""
+    """The methods of a scheduler that give probabilities or add noise."""
 
     _chain: Chain
 
     def q_posterior(
-        self, log_p_x_0: npt.ArrayLike, x_t: npt.ArrayLike, t: SupportsIndex
+        self,
+        log_p_x_0: npt.ArrayLike,
+        x_t: npt.ArrayLike,
+        t: SupportsIndex,
+        *,
+        previous_timestep: SupportsIndex | None = None,
     ) -> FloatArray:
-        """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
+        """log p(x_s | x_t) = log Σ_{x_0} q(x_s | x_t, x_0) p(x_0 | x_t), eq. 11, for any s < t.
 
-        Eq. 5 turns it into q(x_t | x_{t-1}) Σ_{x_0} q(x_{t-1} | x_0) p(x_0) / q(x_t | x_0). It is
+        Eq. 5 turns it into q(x_t | x_s) Σ_{x_0} q(x_s | x_0) p(x_0) / q(x_t | x_0). It is
         not normalised: a column sums to Σ p(x_0). Where one of the two methods below is overridden,
         it is composed from both.
 
@@ -39,6 +44,9 @@ class Transitions:
             Classes 0 … K.
         t : int, NumPy integer or integer array of one element
             0 … T - 1.
+
+        previous_timestep : int, optional
+            s, from -1 to t - 1, and t - 1 unless given. -1 is clean data.
 
         Returns
         -------
@@ -53,13 +61,19 @@ class Transitions:
             As in `step`.
         """
         t = as_int(t, "t", 0, self._chain.num_timesteps - 1)
+        s = t - 1 if previous_timestep is None else self._chain.previous(t, previous_timestep)
         if _parts_are_overridden(self):
+            if s != t - 1:
+                raise ValueError(
+                    "previous_timestep must be t - 1 where the single steps that the posterior is "
+                    f"composed of are overridden, not {s} at t = {t}"
+                )
             return overrides.posterior_from_parts(self, log_p_x_0, x_t, t)
         log_p_x_0 = as_tensor(log_p_x_0, "log_p_x_0")
         check_classes(log_p_x_0, self._chain.num_classes, "log_p_x_0")
         x_t = as_array(x_t, "x_t")
         out = _empty(log_p_x_0, self._chain.num_classes + 1)
-        self._chain.q_posterior(t, t - 1, log_p_x_0, x_t, out)
+        self._chain.q_posterior(t, s, log_p_x_0, x_t, out)
         return out
 
     def log_Q_t_transitioning_to_known_class(
@@ -172,6 +186,41 @@ class Transitions:
             u = draw_uniforms(generator, x_0.shape, states)
             self._chain.q_sample(x_0, timesteps, u, out)
             return out
+        except BaseException:
+            list(put_back)
+            raise
+
+    def sample_prior(
+        self, shape: tuple[int, int], generator: GeneratorLike = None
+    ) -> npt.NDArray[np.int64]:
+        """Draw a sample of the noisy end that a chain begins with: the mask with probability
+        γ̄_{T-1}, else any class alike.
+
+        Parameters
+        ----------
+        shape : tuple of two ints
+            (B, N).
+        generator : GeneratorLike
+            As in `step`; B * N float64 uniforms are drawn.
+
+        Returns
+        -------
+        numpy.ndarray of int64, shape (B, N)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`.
+        """
+        chain = self._chain
+        if not isinstance(shape, (tuple, list)) or len(shape) != 2:
+            raise ValueError(f"shape must be (batch, pixels), not {shape!r}")
+        batch, pixels = (as_int(length, "shape", 0) for length in shape)
+        states: States = []
+        put_back = starmap(setattr, states)
+        try:
+            u = draw_uniforms(generator, (batch, pixels), states)
+            return chain.prior(u)
         except BaseException:
             list(put_back)
             raise

@@ -46,6 +46,8 @@ def test_signatures(name):
         ]
 
     theirs, ours = parameters(Reference), parameters(Ours)
+    if name == "set_timesteps":  # timesteps may be given instead of their number
+        theirs[1] = (*theirs[1][:2], None)
     assert ours[: len(theirs)] == theirs
     assert all(kind is inspect.Parameter.KEYWORD_ONLY for _, kind, _ in ours[len(theirs) :])
 

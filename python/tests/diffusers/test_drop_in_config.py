@@ -36,6 +36,9 @@ PUBLISHED = """{
 """
 
 
+OWN = {"sampling_method", "timestep_spacing", "alphas_cumprod", "gammas_cumprod"}
+
+
 def arguments_of(scheduler):
     return {key: scheduler.config[key] for key in ARGUMENTS}
 
@@ -172,7 +175,7 @@ def test_defaults_are_noted_as_diffusers_notes_them(changes):
     given = {"num_vec_classes": 5, **changes}
     noted = [cls(**given).config.get("_use_default_values", []) for cls in (Reference, Ours)]
     assert len(noted[1]) == len(set(noted[1]))
-    assert set(noted[1]) == ({*noted[0], "sampling_method"} if noted[0] else set())
+    assert set(noted[1]) == ({*noted[0], *OWN} if noted[0] else set())
     by_position = Ours(5, 40).config["_use_default_values"]
     assert by_position and not {"num_vec_classes", "num_train_timesteps"} & set(by_position)
 

@@ -7,15 +7,18 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-_OWN = "sampling_method"  # no argument of diffusers' class
+from ..constructor import LATER_DEFAULTS
+
+# No arguments of diffusers' class.
+_OWN = frozenset(("sampling_method", *LATER_DEFAULTS))
 
 
 def notes_defaults(init: Callable[..., None]) -> Callable[..., None]:
     """Decorates an `__init__` that registers its arguments once it has checked them.
 
     Keywords that begin with an underscore go to the configuration alone. Arguments that are not
-    passed are noted there under "_use_default_values". Nothing is noted where only our own option
-    is not passed: files of diffusers do not name it.
+    passed are noted there under "_use_default_values". Nothing is noted where only our own options
+    are not passed: files of diffusers do not name it.
     """
     names = list(inspect.signature(init).parameters)[1:]
 
@@ -25,7 +28,7 @@ def notes_defaults(init: Callable[..., None]) -> Callable[..., None]:
         init(self, *args, **kwargs)
         passed = {*names[: len(args)], *kwargs}
         defaults = [name for name in names if name not in passed]
-        if any(name != _OWN for name in defaults):
+        if not _OWN.issuperset(defaults):
             private["_use_default_values"] = defaults
         self.register_to_config(**private)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from diffusers import ConfigMixin, SchedulerMixin
 
-from .._chain import checked_arguments
+from ..constructor import checked_arguments, without_later_defaults
 from ..torch.base import SchedulerBase
 from .config import notes_defaults, without_false_defaults
 from .output import VQDiffusionSchedulerOutput
@@ -61,6 +61,9 @@ gamma_cum_end
         gamma_cum_end: float = 0.99999,
         *,
         sampling_method: str = "gumbel",
+        timestep_spacing: str = "reference",
+        alphas_cumprod: Any = None,
+        gammas_cumprod: Any = None,
     ) -> None:
         ends = {
             "alpha_cum_start": alpha_cum_start,
@@ -68,7 +71,15 @@ gamma_cum_end
             "gamma_cum_start": gamma_cum_start,
             "gamma_cum_end": gamma_cum_end,
         }
-        entries = checked_arguments(num_vec_classes, num_train_timesteps, sampling_method, **ends)
+        entries = checked_arguments(
+            num_vec_classes,
+            num_train_timesteps,
+            **ends,
+            sampling_method=sampling_method,
+            timestep_spacing=timestep_spacing,
+            alphas_cumprod=alphas_cumprod,
+            gammas_cumprod=gammas_cumprod,
+        )
         # Integers stay integers, so that the file is the one that diffusers writes.
         whole = {name: value for name, value in ends.items() if type(value) is int}
         self.register_to_config(**{**entries, **whole})
@@ -87,12 +98,18 @@ gamma_cum_end
 
     def to_json_string(self) -> str:
         """The text of the configuration file, without `sampling_method` where it is "gumbel"."""
-        text = super().to_json_string()
-        if not self._chain.is_gumbel:
-            return text
-        entries = json.loads(text)
-        del entries["sampling_method"]
-        return json.dumps(entries, indent=2, sort_keys=True) + "\n"
+        entries = self._written()
+        if self._chain.is_gumbel:
+            del entries["sampling_method"]
+        return _text(entries)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__} {super().to_json_string()}"
+        return f"{type(self).__name__} {_text(self._written())}"
+
+    def _written(self) -> dict[str, Any]:
+        """The entries of the configuration that are not defaults of arguments of ours."""
+        return without_later_defaults(json.loads(super().to_json_string()))
+
+
+def _text(entries: dict[str, Any]) -> str:
+    return json.dumps(entries, indent=2, sort_keys=True) + "\n"

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
+from .._chain import Chain
 from ..arguments import as_array, as_int
 from ..checks import wrong_classes
 from .view import traced
@@ -66,6 +67,32 @@ def by_row(t: int | list[int], batch: int, name: str) -> list[tuple[slice, int]]
             f"{name} must be one timestep, or one for each of {batch} batch rows, not {len(t)}"
         )
     return [(slice(row, row + 1), one) for row, one in enumerate(t)]
+
+
+def leads_to(chain: Chain, t: int | list[int], given: Any = None) -> int | list[int]:
+    """The timestep s that a step from t leads to, or one for each batch row, unless `given`."""
+    if given is not None:
+        given = as_timesteps(given, "previous_timestep", -1, chain.num_timesteps - 1)
+    if isinstance(t, int):
+        if isinstance(given, list):
+            raise ValueError(
+                f"previous_timestep must be one where timestep is one, not {len(given)}"
+            )
+        return chain.previous(t, given)
+    each = given if isinstance(given, list) else [given] * len(t)
+    if len(each) != len(t):
+        raise ValueError(
+            f"previous_timestep must be one, or one for each of {len(t)} rows, not {len(each)}"
+        )
+    return [chain.previous(one, to) for one, to in zip(t, each)]
+
+
+def by_row_to(
+    t: int | list[int], s: int | list[int], batch: int, name: str = "timestep"
+) -> list[tuple[slice, int, int]]:
+    """Which batch rows go from which timestep to which."""
+    each = by_row(t, batch, name)
+    return [(rows, one, s if isinstance(s, int) else s[i]) for i, (rows, one) in enumerate(each)]
 
 
 def as_generators(generator: Any, batch: int) -> Generator | list[Generator] | None:

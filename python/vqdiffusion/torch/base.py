@@ -9,10 +9,11 @@ import torch
 
 from .._chain import Chain
 from ..arguments import as_int
+from .bound import LikelihoodBound
 from .steps import ReverseSteps
 
 
-class SchedulerBase(ReverseSteps):
+class SchedulerBase(ReverseSteps, LikelihoodBound):
     """What `vqdiffusion.torch` and `vqdiffusion.diffusers` make their schedulers of.
 
     A subclass keeps its arguments as its configuration and hands them to `_make_chain`, checked.
@@ -44,35 +45,52 @@ class SchedulerBase(ReverseSteps):
         super().__setattr__(name, value)
 
     def set_timesteps(
-        self, num_inference_steps: int, device: str | torch.device | None = None
+        self,
+        num_inference_steps: int | None = None,
+        device: str | torch.device | None = None,
+        *,
+        timesteps: Any = None,
     ) -> None:
-        """Set `timesteps` to num_inference_steps - 1 … 0.
-
-        With fewer steps than in training this is the end of the chain, which expects samples at
-        that noise level; it is not a chain of longer strides. Nor is every fourth timestep,
-        `timesteps[::4]`: `step` goes from t to t - 1, so that too few masks are removed, and some
-        are left at the end.
+        """Choose the `timesteps` of the chain: how many, or which; see
+        `vqdiffusion.VQDiffusionScheduler.set_timesteps`.
 
         Parameters
         ----------
         num_inference_steps : int
-            1 … T.
+            1 … T, spread as `timestep_spacing` says.
         device : str or torch.device, optional
             Where `timesteps` and the six tables are to be; None leaves the tables where they are.
+        timesteps : integer tensor, array or list, instead
+            Strictly falling within 0 … T - 1.
 
         Raises
         ------
         TypeError
-            If `num_inference_steps` is not an integer.
+            If `num_inference_steps` is not an integer, or `timesteps` not of integers.
         ValueError
-            If it is out of range.
+            If not one of the two is given or it is out of range.
         """
-        steps = as_int(num_inference_steps, "num_inference_steps", 1, self._chain.num_timesteps)
-        self.num_inference_steps = steps
-        self.timesteps = torch.arange(steps - 1, -1, -1, device="cpu").to(device)
+        if isinstance(timesteps, torch.Tensor):
+            timesteps = timesteps.detach().cpu().numpy()
+        chain = self._chain.visiting(num_inference_steps, timesteps)
+        self._chain = chain
+        self.num_inference_steps = len(chain.timesteps)
+        self.timesteps = torch.from_numpy(chain.timesteps.copy()).to(device)
         self._look_again()
         if device is not None:
             self._move_tables(device)
+        self._law = self._law.with_strides(*chain.strides())
+
+    def previous_timestep(self, timestep: int | torch.Tensor) -> int:
+        """The timestep that `step` goes to from one of `timesteps`; -1 is clean data.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `timestep` is no integer, is outside the schedule or not visited.
+        """
+        chain = self._chain
+        return chain.previous(as_int(timestep, "timestep", 0, chain.num_timesteps - 1))
 
 
 # Attributes that look like inputs, and the arguments that they follow from.
@@ -80,5 +98,6 @@ _FIXED = {
     name: name
     for name in ("num_vec_classes", "num_train_timesteps", "alpha_cum_start", "alpha_cum_end")
     + ("gamma_cum_start", "gamma_cum_end", "sampling_method")
+    + ("timestep_spacing", "alphas_cumprod", "gammas_cumprod")
 }
 _FIXED |= {"num_embed": "num_vec_classes", "mask_class": "num_vec_classes"}

@@ -1,9 +1,11 @@
 """Drawing by one uniform per pixel on torch tensors, as the native module does: what the uniform
-alone decides, and how a column completes the rest. x_t is (B, N), classes 0 … K; at t = 0 it is
+alone decides, and how a column completes the rest. x_t is (B, N), classes 0 … K; at s = -1 it is
 mostly the mask throughout (`shown`).
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,17 +13,22 @@ from torch import Tensor
 from .schedule_tables import Draws, ScheduleTables, Step
 
 
-def shown(law: ScheduleTables, x_t: Tensor | None, t: int | Tensor, like: Tensor) -> Tensor:
-    """x_t (B, N), with the mask where t = 0: the last step draws from the model output, whatever
-    the pixels show, unless β̄_0 = 0.
+def shown(law: ScheduleTables, x_t: Any, t: int | Tensor | Step, like: Tensor) -> Tensor:
+    """x_t (B, N), with the mask where s = -1: such a step draws from the model output, whatever the
+    pixels show, unless β̄_t = 0.
     """
-    carries = law.carries[0]
-    if not isinstance(t, Tensor) and t == 0 and not carries:
-        return torch.full_like(like, law.num_classes, dtype=torch.int64)
-    assert x_t is not None  # it is read
-    if not isinstance(t, Tensor) or carries:
+    step = law.step(t)
+    if not isinstance(step.last, Tensor) and not isinstance(step.carries, Tensor):
+        if step.last and not step.carries:
+            return torch.full_like(like, law.num_classes, dtype=torch.int64)
         return x_t.long()
-    return torch.where((t == 0).view(-1, 1), law.num_classes, x_t.long())
+    last, carries = (
+        flag.view(-1, 1) if isinstance(flag, Tensor) else torch.tensor(flag, device=like.device)
+        for flag in (step.last, step.carries)
+    )
+    if x_t is None:
+        return torch.full_like(like, law.num_classes, dtype=torch.int64)
+    return torch.where(last & ~carries, law.num_classes, x_t.long())
 
 
 def unreachable(law: ScheduleTables, x_t: Tensor, t: int | Tensor | Step) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .._chain import Guidance
 from ..checks import check_classes
-from .arguments import as_generators, by_row
+from .arguments import as_generators, by_row_to
 from .engines import Engines, can_continue, turn
 from .noise import States, remember
 from .torch_step import step_uniforms, torch_step
@@ -29,6 +29,7 @@ def native_step(
     guidance: Guidance | None,
     model_output: Callable[[], Any],
     t: int | list[int],
+    s: int | list[int],
     sample: Any,
     generator: Any,
     states: States,
@@ -49,19 +50,18 @@ def native_step(
     check_classes(x, chain.num_classes, name)
     batch, _, pixels = x.shape
     generator = as_generators(generator, batch)
-    parts = by_row(t, batch, "timestep")
+    parts = by_row_to(t, s, batch)
     if not pixels:  # nothing to draw, in however many rows
-        parts, generator = [(slice(None), one) for _, one in parts[:1]], None
+        parts, generator = [(slice(None), *part[1:]) for part in parts[:1]], None
     prev_sample = torch.empty((batch, pixels), dtype=torch.int64, device="cpu")
     out = prev_sample.numpy()
 
-    def draw(rows: slice, one: int, source: np.ndarray) -> None:
-        s = chain.previous(one)
-        grid = None if shown is None or not chain.reads_sample(one, s) else shown[rows]
+    def draw(rows: slice, one: int, to: int, source: np.ndarray) -> None:
+        grid = None if shown is None or not chain.reads_sample(one, to) else shown[rows]
         given = guidance
         if guidance is not None and guidance[0] is not None:
             given = guidance[0][rows], *guidance[1:]
-        chain.step(one, s, x[rows], grid, source, out[rows], given)
+        chain.step(one, to, x[rows], grid, source, out[rows], given)
 
     each = generator if isinstance(generator, list) else [generator]
     if chain.is_gumbel and x.size + batch * pixels > _FEW_DRAWS and can_continue(each):
@@ -69,21 +69,19 @@ def native_step(
             engines = Engines(each)
             if isinstance(generator, list):
                 for row, source in enumerate(engines.sources):
-                    draw(slice(row, row + 1), t if isinstance(t, int) else t[row], source)
+                    _, one, to = parts[row if len(parts) > 1 else 0]
+                    draw(slice(row, row + 1), one, to, source)
             else:
-                for rows, one in parts:
-                    draw(rows, one, engines.sources[0])
+                for rows, one, to in parts:
+                    draw(rows, one, to, engines.sources[0])
             if engines.write_back(states):
                 return prev_sample
     if u is None:
         remember(generator, "cpu", states)
-        u = step_uniforms(chain, t, batch, pixels, generator, "cpu")
+        u = step_uniforms(chain, s, batch, pixels, generator, "cpu")
     noise = numpy_view_of(u, "uniforms")
     if noise is None:  # random numbers of vmap
-        return torch_step(scheduler, model_output(), t, sample, generator, states, u)
-    for rows, one in parts:
-        own = noise[rows]
-        if chain.is_gumbel:
-            own = own[:, : chain.candidates(chain.previous(one))]
-        draw(rows, one, own)
+        return torch_step(scheduler, model_output(), t, s, sample, generator, states, u)
+    for rows, one, to in parts:
+        draw(rows, one, to, noise[rows, : chain.candidates(to)] if chain.is_gumbel else noise[rows])
     return prev_sample

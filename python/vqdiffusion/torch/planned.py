@@ -18,7 +18,7 @@ from .arguments import (
     as_columns,
     as_generators,
     as_grid,
-    by_row,
+    by_row_to,
     check_columns,
     check_grid,
     same_values,
@@ -29,15 +29,20 @@ from .view import numpy_view
 
 
 def make_plan(
-    chain: Chain, law: ScheduleTables, t: int | list[int], sample: Any, generator: Any
+    chain: Chain,
+    law: ScheduleTables,
+    t: int | list[int],
+    s: int | list[int],
+    sample: Any,
+    generator: Any,
 ) -> StepPlan:
     """Computed natively where the sample's memory can be reached, else by the torch formulas."""
     grid = as_grid(sample, "sample")
     batch, pixels = grid.shape
     generator = as_generators(generator, batch)
-    parts = by_row(t, batch, "timestep")
+    parts = by_row_to(t, s, batch)
     shown = numpy_view(grid, "sample")
-    if shown is None and law.reads_sample(t):
+    if shown is None and law.reads_sample(t, s):
         check_grid(grid, "sample", law.num_classes)
     states: States = []
     put_back = starmap(Generator.set_state, states)
@@ -46,15 +51,15 @@ def make_plan(
         u = pixel_uniforms(batch, pixels, generator, grid.device)
         noise = None if shown is None else numpy_view(u, "uniforms")
         if noise is None or shown is None:
-            at = index(t, grid)
-            needed = formulas.decide(law, formulas.shown(law, grid, at, u), at, u)[1]
+            step = law.step_to(t, s, grid.device)
+            needed = formulas.decide(law, formulas.shown(law, grid, step, u), step, u)[1]
         else:
             needed = torch.empty((batch, pixels), dtype=torch.bool, device="cpu")
             out = needed.numpy()
-            for rows, one in parts:
-                own = shown[rows] if law.reads_sample(one) else None
-                chain.plan(one, chain.previous(one), own, noise[rows], out[rows])
-        return StepPlan(needed, t, previous(chain, t), grid.clone(), u, chain)
+            for rows, one, to in parts:
+                own = shown[rows] if law.reads_sample(one, to) else None
+                chain.plan(one, to, own, noise[rows], out[rows])
+        return StepPlan(needed, t, s, grid.clone(), u, chain)
     except BaseException:
         list(put_back)
         raise
@@ -65,15 +70,16 @@ def check_plan(
     chain: Chain,
     law: ScheduleTables,
     t: int | list[int],
+    s: int | list[int],
     sample: Any,
     generator: Any,
 ) -> None:
     """Refuses a step that is not the one planned."""
 
     def same_sample() -> bool:
-        return not law.reads_sample(t) or same_values(as_grid(sample, "sample"), plan.sample)
+        return not law.reads_sample(t, s) or same_values(as_grid(sample, "sample"), plan.sample)
 
-    plan.check(chain, t, previous(chain, t), generator, same_sample)
+    plan.check(chain, t, s, generator, same_sample)
 
 
 def complete(chain: Chain, law: ScheduleTables, model_output: Any, plan: StepPlan) -> Tensor:
@@ -87,26 +93,26 @@ def complete(chain: Chain, law: ScheduleTables, model_output: Any, plan: StepPla
     _check_number(x, int(np.count_nonzero(needed)))
     prev_sample = torch.empty(shown.shape, dtype=torch.int64, device="cpu")
     out, first = prev_sample.numpy(), 0
-    for rows, one in by_row(plan.timestep, len(shown), "timestep"):
+    for rows, one, to in by_row_to(plan.timestep, plan.previous_timestep, len(shown)):
         last = first + int(np.count_nonzero(needed[rows]))
-        own = shown[rows] if law.reads_sample(one) else None
-        chain.step(one, chain.previous(one), columns[:, first:last], own, noise[rows], out[rows])
+        own = shown[rows] if law.reads_sample(one, to) else None
+        chain.step(one, to, columns[:, first:last], own, noise[rows], out[rows])
         first = last
     return prev_sample
 
 
 def _torch_complete(law: ScheduleTables, x: Tensor, plan: StepPlan) -> Tensor:
     x = x.detach() if x.dtype == torch.float64 else x.detach().float()
-    at = index(plan.timestep, plan.sample)
-    grid = formulas.shown(law, plan.sample, at, plan.uniforms)
-    tokens, needed = formulas.decide(law, grid, at, plan.uniforms)
+    step = law.step_to(plan.timestep, plan.previous_timestep, plan.sample.device)
+    grid = formulas.shown(law, plan.sample, step, plan.uniforms)
+    tokens, needed = formulas.decide(law, grid, step, plan.uniforms)
     _check_number(x, int(needed.sum()))
     check_columns(x, "model_output")
-    if isinstance(at, Tensor):
-        at = at[needed.nonzero()[:, 0]]
+    if isinstance(plan.timestep, list) and step.draws is not None:
+        step = step._replace(draws=step.draws[needed.nonzero()[:, 0]])
     # Each column as a grid of one pixel.
     drawn = formulas.complete(
-        law, x.T.unsqueeze(2), grid[needed].unsqueeze(1), at, plan.uniforms[needed].unsqueeze(1)
+        law, x.T.unsqueeze(2), grid[needed].unsqueeze(1), step, plan.uniforms[needed].unsqueeze(1)
     )
     tokens[needed] = drawn.squeeze(1)
     return tokens
@@ -123,8 +129,3 @@ def _check_number(x: Tensor, needed: int) -> None:
 def index(t: int | list[int], like: Tensor) -> int | Tensor:
     """t for the torch formulas, which take several as a tensor."""
     return t if not isinstance(t, list) else torch.tensor(t, device=like.device)
-
-
-def previous(chain: Chain, t: int | list[int]) -> int | list[int]:
-    """Where steps from t lead."""
-    return chain.previous(t) if isinstance(t, int) else [chain.previous(one) for one in t]

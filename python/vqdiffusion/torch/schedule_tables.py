@@ -4,7 +4,7 @@ core computes, as the torch formulas take them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -64,12 +64,14 @@ class Step(NamedTuple):
     draws: Tensor | None  # (9,) or (B, 1, 1, 9): Draws
     linear: bool | Tensor  # β̄_s = 0: the posterior of a class is proportional to its probability
     carries: bool | Tensor  # β̄_t = 0: a pixel that shows a class keeps it
+    last: bool | Tensor  # s = -1: the model output itself is drawn from
 
 
 @dataclass(frozen=True)
 class ScheduleTables:
-    """Row t of a table belongs to the step from t, to t - 1 unless made for others. Tensors are of
-    float64 where the device has that."""
+    """Row t of a table belongs to the step from t to t - 1. Tensors are of float64 where the device
+    has that.
+    """
 
     num_classes: int
     terms: Tensor  # (T, 2, 6): Terms of masked pixels, and of those that show a class
@@ -78,6 +80,7 @@ class ScheduleTables:
     linear: tuple[bool, ...]  # for each t, as in Step
     carries: tuple[bool, ...]
     schedule: Schedule | None = None  # None where somebody has set the tables
+    strides: dict[tuple[int, int], Step] = field(default_factory=dict)  # of other steps, (t, s)
 
     @classmethod
     def of(
@@ -86,14 +89,11 @@ class ScheduleTables:
         alpha_cumulative: Table,
         gamma_cumulative: Table,
         logs: list[Table],
-        previous_timesteps: npt.NDArray[np.int64] | None = None,
     ) -> ScheduleTables:
-        """`logs` are what `_native.schedule_logs` gives. The step from t leads to
-        previous_timesteps[t], -1 for clean data."""
+        """`logs` are what `_native.schedule_logs` gives."""
         schedule = num_classes, alpha_cumulative, gamma_cumulative
         t = np.arange(len(alpha_cumulative), dtype=np.int64)
-        s = t - 1 if previous_timesteps is None else previous_timesteps
-        terms, draws, linear, carries = _steps(schedule, t, s)
+        terms, draws, linear, carries = _steps(schedule, t, t - 1)
         from_clean = [np.append(0, table) for table in logs[:3]]
         from_clean += [np.roll(table, 1) for table in logs[3:]]  # whose last is that of t = -1
         return cls(
@@ -107,8 +107,9 @@ class ScheduleTables:
         )
 
     def step(self, t: int | Tensor | Step) -> Step:
-        """The step from t: an int, or an integer tensor without axes or with one entry for each
-        batch row. A step is itself."""
+        """The step from t to t - 1, t being an int, or an integer tensor without axes or with one
+        entry for each batch row. A step is itself.
+        """
         if isinstance(t, Step):
             return t
         terms = entries(self.terms, t)
@@ -117,6 +118,7 @@ class ScheduleTables:
             self.step_draws(t),
             _flag(self.linear, t),
             self.step_carries(t),
+            t == 0 if not isinstance(t, Tensor) else (t == 0).view(-1, 1, 1),
         )
 
     def step_draws(self, t: int | Tensor | Step) -> Tensor | None:
@@ -129,28 +131,77 @@ class ScheduleTables:
         """`step(t).carries` alone."""
         return t.carries if isinstance(t, Step) else _flag(self.carries, t)
 
-    def step_to(self, t: int, s: int) -> Step:
-        """The step from t to any s < t, by the core. Not for tables that somebody has set."""
-        assert self.schedule is not None
-        terms, draws, linear, carries = _steps(self.schedule, np.array([t]), np.array([s]))
+    def step_to(self, t: int | list[int], s: int | list[int], device: torch.device | str) -> Step:
+        """The step from t to s, or one for each batch row.
+
+        Raises ValueError where s is not t - 1 and somebody has set the tables: they say single
+        steps alone.
+        """
+        if isinstance(t, int) and isinstance(s, int):
+            if s == t - 1:
+                return self.step(t)
+            return self.strides.get((t, s)) or self._strides([t], [s])[0]
+        if isinstance(t, list) and s == [one - 1 for one in t]:
+            return self.step(torch.tensor(t, device=device))
+        steps = self._strides([t] if isinstance(t, int) else t, s)
+        flags = (torch.tensor(flag).view(-1, 1, 1) for flag in list(zip(*steps))[2:])
+        linear, carries, last = (flag.to(device) for flag in flags)
+        terms, draws = torch.cat([one.terms for one in steps]), [one.draws for one in steps]
         return Step(
-            torch.from_numpy(terms).to(self.terms).view(1, 1, 1, *terms.shape[1:]),
-            torch.from_numpy(draws[0]).to(self.terms),
-            bool(linear[0]),
-            bool(carries[0]),
+            terms.to(device),
+            torch.stack(draws).to(device).view(len(steps), 1, 1, -1),
+            linear,
+            carries,
+            last,
         )
 
-    def reads_sample(self, t: Any) -> bool:
-        """Whether a step from t, an int or several, reads the sample: at t = 0 only to carry
-        pixels over."""
-        return t != 0 or self.carries[0]
+    def with_strides(self, t: list[int], s: list[int]) -> ScheduleTables:
+        """The same that has the steps from t to s at hand."""
+        if self.schedule is None:
+            return self
+        steps = zip(zip(t, s), self._strides(t, s))
+        return replace(self, strides={pair: step for pair, step in steps if pair[1] != pair[0] - 1})
+
+    def _strides(self, t: Any, s: Any) -> list[Step]:
+        if self.schedule is None:
+            raise ValueError(
+                f"previous_timestep must be t - 1 where the tables of single steps were replaced, "
+                f"not {s[0]} at t = {t[0]}"
+            )
+        terms, draws, linear, carries = _steps(self.schedule, np.array(t), np.array(s))
+        return [
+            Step(
+                torch.from_numpy(terms[i]).to(self.terms).view(1, 1, 1, *terms.shape[1:]),
+                torch.from_numpy(draws[i]).to(self.terms),
+                bool(linear[i]),
+                bool(carries[i]),
+                s[i] < 0,
+            )
+            for i in range(len(t))
+        ]
+
+    def reads_sample(self, t: int | list[int], s: int | list[int]) -> bool:
+        """Whether a step reads the sample. One to clean data does so to carry pixels over."""
+        return not (isinstance(t, int) and s == -1) or self.carries[t]
 
     def to(self, device: torch.device | str) -> ScheduleTables:
         """The same with its tables on a device."""
-        dtype = table_dtype(device)
-        terms, logs = self.terms.to(device, dtype), self.logs.to(device, dtype)
-        draws = None if self.draws is None else self.draws.to(device, dtype)
-        return replace(self, terms=terms, logs=logs, draws=draws)
+        kind = table_dtype(device)
+
+        def moved(table: Any) -> Any:
+            return None if table is None else table.to(device, kind)
+
+        strides = {
+            pair: step._replace(terms=moved(step.terms), draws=moved(step.draws))
+            for pair, step in self.strides.items()
+        }
+        return replace(
+            self,
+            terms=moved(self.terms),
+            logs=moved(self.logs),
+            draws=moved(self.draws),
+            strides=strides,
+        )
 
 
 def table_dtype(device: torch.device | str) -> torch.dtype:
@@ -187,10 +238,10 @@ def _steps(
         linear[block] = columns["previous_beta_cumulative"] == 0
         carries[block] = columns["beta_cumulative"] == 0
         for number, kind in enumerate(_terms(columns, linear[block])):
-            for field, values in enumerate(kind):
-                terms[block, number, field] = values
-        for field, name in enumerate(Draws._fields):
-            draws[block, field] = columns[name]
+            for at, values in enumerate(kind):
+                terms[block, number, at] = values
+        for at, name in enumerate(Draws._fields):
+            draws[block, at] = columns[name]
     return terms, draws, linear, carries
 
 

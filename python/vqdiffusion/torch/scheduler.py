@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .._chain import checked_arguments
+from typing import Any
+
+from ..constructor import checked_arguments
 from ..config import Configurable, FrozenConfig
 from .base import SchedulerBase
 from .output import VQDiffusionSchedulerOutput
@@ -62,6 +64,9 @@ gamma_cum_end, sampling_method
         gamma_cum_end: float = 0.99999,
         *,
         sampling_method: str = "inverse_cdf",
+        timestep_spacing: str = "reference",
+        alphas_cumprod: Any = None,
+        gammas_cumprod: Any = None,
     ) -> None:
         ends = {
             "alpha_cum_start": alpha_cum_start,
@@ -69,6 +74,14 @@ gamma_cum_end, sampling_method
             "gamma_cum_start": gamma_cum_start,
             "gamma_cum_end": gamma_cum_end,
         }
-        entries = checked_arguments(num_vec_classes, num_train_timesteps, sampling_method, **ends)
+        entries = checked_arguments(
+            num_vec_classes,
+            num_train_timesteps,
+            **ends,
+            sampling_method=sampling_method,
+            timestep_spacing=timestep_spacing,
+            alphas_cumprod=alphas_cumprod,
+            gammas_cumprod=gammas_cumprod,
+        )
         vars(self)["_config"] = FrozenConfig(entries)
         self._make_chain(entries)

@@ -14,7 +14,7 @@ from .. import _native, threads
 from ..arguments import as_float
 from ..checks import check_rate, warn_of_probabilities
 from ..step_plan import StepPlan
-from .arguments import as_timesteps, rows_of
+from .arguments import as_timesteps, leads_to, rows_of
 from .guidance import guide, truncate
 from .native_step import native_step
 from .noise import States
@@ -42,10 +42,11 @@ class ReverseSteps(Transitions):
         generator: Generator | list[Generator] | None = None,
         return_dict: bool = True,
         *,
+        previous_timestep: int | Tensor | None = None,
         plan: StepPlan | None = None,
         check_finite: bool = False,
     ) -> Any:
-        """Draw x_{t-1} from p(x_{t-1} | x_t), eq. 11, as `vqdiffusion.VQDiffusionScheduler.step`.
+        """Draw x_s from p(x_s | x_t), eq. 11, as `vqdiffusion.VQDiffusionScheduler.step`.
 
         Parameters
         ----------
@@ -56,15 +57,17 @@ class ReverseSteps(Transitions):
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
             t, 0 … T - 1, for all rows or one for each.
         sample : torch.Tensor of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. A chain begins with `mask_class` everywhere. Not read at t = 0,
-            where it may be None, unless β̄_0 = 0: the pixels that show a class then keep it.
+            x_t: classes 0 … K. A chain begins with `mask_class` everywhere. Not read at s = -1,
+            where it may be None, unless β̄_t = 0: the pixels that show a class then keep it.
         generator : torch.Generator, list of them, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with
             generator i would. "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at
-            t = 0 B * K * N), "inverse_cdf" B * N of float64. Neither another thread nor a signal
+            s = -1 B * K * N), "inverse_cdf" B * N of float64. Neither another thread nor a signal
             handler may draw from a generator with torch's own functions during the step.
         return_dict : bool
             Whether to return an object rather than a tuple of one tensor.
+        previous_timestep : int, or integer tensor as `timestep`, optional
+            s, from -1 to t - 1, in place of where `timestep_spacing` leads; -1 is clean data.
         plan : StepPlan, optional
             What `plan` has returned for this timestep and sample; the step draws no more numbers.
         check_finite : bool
@@ -101,14 +104,31 @@ class ReverseSteps(Transitions):
         sample has been returned.
         """
         states: States = []
+        to = previous_timestep
         if is_compiling():  # older torch compiles no iterators
             return self._step(
-                model_output, timestep, sample, generator, return_dict, plan, check_finite, states
+                model_output,
+                timestep,
+                sample,
+                generator,
+                return_dict,
+                to,
+                plan,
+                check_finite,
+                states,
             )
         put_back = starmap(Generator.set_state, states)
         try:
             return self._step(
-                model_output, timestep, sample, generator, return_dict, plan, check_finite, states
+                model_output,
+                timestep,
+                sample,
+                generator,
+                return_dict,
+                to,
+                plan,
+                check_finite,
+                states,
             )
         except BaseException:
             list(put_back)
@@ -121,6 +141,7 @@ class ReverseSteps(Transitions):
         sample: Any,
         generator: Any,
         return_dict: bool,
+        previous_timestep: Any,
         plan: StepPlan | None,
         check_finite: bool,
         states: States,
@@ -128,10 +149,11 @@ class ReverseSteps(Transitions):
         """`step`; `states` receives what undoes its draws."""
         chain, rows = self._chain, rows_of(model_output, timestep)
         t = as_timesteps(timestep, "timestep", 0, chain.num_timesteps - 1, rows)
+        s = leads_to(chain, t, previous_timestep)
         if not self._is_plain():
             if plan is not None:
                 raise ValueError(_NO_PLAN)
-            tokens = posterior_step(self, model_output, timestep, t, sample, generator, states)
+            tokens = posterior_step(self, model_output, timestep, t, s, sample, generator, states)
             return self._output(prev_sample=tokens) if return_dict else (tokens,)
         u = None
         if plan is not None:
@@ -140,7 +162,7 @@ class ReverseSteps(Transitions):
                     "plan must be None with sampling_method 'gumbel', which draws other random "
                     "numbers"
                 )
-            check_plan(plan, chain, self._law, t, sample, generator)
+            check_plan(plan, chain, self._law, t, s, sample, generator)
             shape = tuple(np.shape(model_output))
             if len(shape) == 2:
                 prev_sample = complete(chain, self._law, model_output, plan)
@@ -156,9 +178,9 @@ class ReverseSteps(Transitions):
             first = x.item(0) if x.size else -1.0
             if type(first) is not float or first >= 0:  # hardly ever: without a call, as above
                 warn_of_probabilities(x, "model_output", 4)
-        reads = self._reads(sample, t)
+        reads = self._reads(sample, t, s)
         shown = numpy_view_of(sample, "sample") if reads and x is not None else None
-        given = t, sample, generator, states, u
+        given = t, s, sample, generator, states, u
         # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is
         # the default.
         if x is None or (shown is None and reads) or torch.get_default_dtype().itemsize < 4:
@@ -180,9 +202,10 @@ class ReverseSteps(Transitions):
         guidance_scale: float = 5.0,
         truncation_rate: float = 1.0,
         floor: float = -70.0,
+        previous_timestep: int | Tensor | None = None,
         return_dict: bool = True,
     ) -> Any:
-        """Draw x_{t-1} from a model's output with and without its condition, as
+        """Draw x_s from a model's output with and without its condition, as
         `vqdiffusion.VQDiffusionScheduler.guided_step`: guidance, truncation and `step` in one.
 
         The sample is, class for class, that of::
@@ -202,7 +225,7 @@ class ReverseSteps(Transitions):
             normalised before.
         log_p_cond : torch.Tensor of the same dtype and shape
             Those with the condition.
-        timestep, sample, generator, return_dict
+        timestep, sample, generator, previous_timestep, return_dict
             As in `step`.
         guidance_scale, truncation_rate, floor : float
             As `scale` in `guide`, and `rate` and `floor` in `truncate`.
@@ -222,7 +245,15 @@ class ReverseSteps(Transitions):
         guidance = guidance_scale, truncation_rate, floor
         try:
             return self._guided_step(
-                log_p_uncond, log_p_cond, timestep, sample, generator, guidance, return_dict, states
+                log_p_uncond,
+                log_p_cond,
+                timestep,
+                sample,
+                generator,
+                guidance,
+                previous_timestep,
+                return_dict,
+                states,
             )
         except BaseException:
             list(put_back)
@@ -236,12 +267,15 @@ class ReverseSteps(Transitions):
         sample: Any,
         generator: Any,
         guidance: tuple[Any, Any, Any],
+        previous_timestep: Any,
         return_dict: bool,
         states: States,
     ) -> Any:
         """`guided_step`; `states` receives what undoes its draws."""
         rows = rows_of(log_p_cond, timestep)
         t = as_timesteps(timestep, "timestep", 0, self._chain.num_timesteps - 1, rows)
+        s = leads_to(self._chain, t, previous_timestep)
+        stride = {"previous_timestep": previous_timestep}
         names = "guidance_scale", "truncation_rate", "floor"
         scale, rate, floor = map(as_float, guidance, names)
         check_rate(rate, "truncation_rate")
@@ -251,12 +285,12 @@ class ReverseSteps(Transitions):
             return truncate(log_p, rate, floor)
 
         if not self._is_plain():
-            return self.step(by_torch(), timestep, sample, generator, return_dict)
+            return self.step(by_torch(), timestep, sample, generator, return_dict, **stride)
         cond = numpy_view(log_p_cond, "log_p_cond")
         if cond is not None:
             warn_of_probabilities(cond, "log_p_cond", 4)
         uncond = None if log_p_uncond is None else numpy_view(log_p_uncond, "log_p_uncond")
-        reads = self._reads(sample, t)
+        reads = self._reads(sample, t, s)
         shown = numpy_view_of(sample, "sample") if reads and cond is not None else None
         if (
             cond is None
@@ -264,12 +298,12 @@ class ReverseSteps(Transitions):
             or (shown is None and reads)
             or torch.get_default_dtype().itemsize < 4
         ):
-            return self.step(by_torch(), timestep, sample, generator, return_dict)
+            return self.step(by_torch(), timestep, sample, generator, return_dict, **stride)
         if uncond is not None and uncond.shape != cond.shape:
             raise ValueError(
                 f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}"
             )
-        given = t, sample, generator, states
+        given = t, s, sample, generator, states
         numbers = uncond, scale, rate, floor
         prev_sample = native_step(self, cond, shown, numbers, by_torch, *given)
         return self._output(prev_sample=prev_sample) if return_dict else (prev_sample,)
@@ -279,6 +313,8 @@ class ReverseSteps(Transitions):
         timestep: int | Tensor,
         sample: Tensor,
         generator: Generator | list[Generator] | None = None,
+        *,
+        previous_timestep: int | Tensor | None = None,
     ) -> StepPlan:
         """Draw the random numbers of the coming step and tell which pixels it needs the model
         output of, as `vqdiffusion.VQDiffusionScheduler.plan`::
@@ -290,12 +326,14 @@ class ReverseSteps(Transitions):
         Parameters
         ----------
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
-            t, 0 … T - 1, for all rows or one for each. At t = 0 every pixel is needed; where
-            β̄_0 = 0, every masked one.
+            t, 0 … T - 1, for all rows or one for each. At s = -1 every pixel is needed; where
+            β̄_t = 0, every masked one.
         sample : torch.Tensor of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. At t = 0 only its shape plays a part, unless β̄_0 = 0.
+            x_t: classes 0 … K. At s = -1 only its shape plays a part, unless β̄_t = 0.
         generator : torch.Generator, list of them, or None
             As in `step`, which would draw the same B * N uniforms from it.
+        previous_timestep : int, or integer tensor as `timestep`, optional
+            As in `step`.
 
         Returns
         -------
@@ -318,4 +356,5 @@ class ReverseSteps(Transitions):
             raise ValueError(_NO_PLAN)
         rows = rows_of(sample, timestep)
         t = as_timesteps(timestep, "timestep", 0, chain.num_timesteps - 1, rows)
-        return make_plan(chain, self._law, t, sample, generator)
+        s = leads_to(chain, t, previous_timestep)
+        return make_plan(chain, self._law, t, s, sample, generator)

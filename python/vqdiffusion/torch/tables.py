@@ -122,6 +122,7 @@ class HasTables:
         tables = [getattr(self, name) for name in TABLES]
         if self._has_own_tables:
             law = ScheduleTables.of(*self._chain.schedule, list(self._chain.logs().values()))
+            law = law.with_strides(*self._chain.strides())
             self._law = law if tables[0].device.type == "cpu" else law.to(tables[0].device)
         else:
             self._law = of_tables(self._chain.num_classes, tables)

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from torch.autograd.forward_ad import unpack_dual
 from torch.compiler import is_compiling
 
-from ..arguments import check_given
+from ..arguments import as_int, check_given
 from ..checks import check_classes
 from . import composed, formulas
 from .arguments import (
@@ -21,8 +21,10 @@ from .arguments import (
     as_log_probabilities,
     as_timesteps,
     by_row,
+    by_row_to,
     check_drawable,
     check_grid,
+    leads_to,
     rows_of,
 )
 from .noise import States, pixel_uniforms, remember
@@ -32,7 +34,7 @@ from .view import numpy_view, traced
 
 
 class Transitions(HasTables):
-    """The methods of a scheduler that give probabilities, and `q_sample`.
+    """The methods of a scheduler that give probabilities or add noise.
 
     Any of the first three may be overridden, in a subclass or on an object.
     """
@@ -48,8 +50,15 @@ class Transitions(HasTables):
         if name in _NAMES:
             self._note_own_parts()
 
-    def q_posterior(self, log_p_x_0: Tensor, x_t: Tensor, t: int | Tensor) -> Tensor:
-        """log p(x_{t-1} | x_t) = log Σ_{x_0} q(x_{t-1} | x_t, x_0) p(x_0 | x_t), eq. 11.
+    def q_posterior(
+        self,
+        log_p_x_0: Tensor,
+        x_t: Tensor,
+        t: int | Tensor,
+        *,
+        previous_timestep: int | Tensor | None = None,
+    ) -> Tensor:
+        """log p(x_s | x_t) = log Σ_{x_0} q(x_s | x_t, x_0) p(x_0 | x_t), eq. 11, for any s < t.
 
         It is not normalised: a column sums to Σ p(x_0). Differentiable to any order.
 
@@ -62,11 +71,14 @@ class Transitions(HasTables):
         t : int, integer tensor of one element, or integer tensor of shape (B,)
             0 … T - 1.
 
+        previous_timestep : int, or integer tensor as t
+            s, from -1 to t - 1, and t - 1 unless given. -1 is clean data.
+
         Returns
         -------
         torch.Tensor, shape (B, K + 1, N)
             float64 when `log_p_x_0` is float64, else float32. What is impossible because x_t is not
-            masked (x_{t-1} masked) has log 1e-30 for the logarithm of that zero, and a finite
+            masked (x_s masked) has log 1e-30 for the logarithm of that zero, and a finite
             value; what is impossible at t = 0 is -inf.
 
         Raises
@@ -75,6 +87,11 @@ class Transitions(HasTables):
             As in `step`.
         """
         if self._overrides_transitions():
+            if previous_timestep is not None:
+                raise ValueError(
+                    "previous_timestep must be None where the single steps that the posterior is "
+                    "composed of are overridden"
+                )
             at = t if traced() else as_timesteps(t, "t", 0, self._chain.num_timesteps - 1)
             log_p_x_0 = as_log_probabilities(log_p_x_0, "log_p_x_0", self.mask_class)
             x_t = as_grid_of(log_p_x_0, x_t, "x_t")
@@ -85,13 +102,18 @@ class Transitions(HasTables):
         at, x, grid = self._arguments(t, 0, log_p_x_0, "log_p_x_0", x_t, "x_t")
         if x is not None and grid is not None:
             out, result = _empty(x, self.num_embed)
-            for rows, one in by_row(at, len(x), "t"):
-                self._chain.q_posterior(one, one - 1, x[rows], grid[rows], out[rows])
+            s = self._leads_to(at, previous_timestep)
+            for rows, one, to in by_row_to(at, s, len(x), "t"):
+                self._chain.q_posterior(one, to, x[rows], grid[rows], out[rows])
             return result
         log_p_x_0 = as_log_probabilities(log_p_x_0, "log_p_x_0", self.mask_class)
         x_t = as_grid_of(log_p_x_0, x_t, "x_t")
         check_grid(x_t, "x_t", self.mask_class)
-        classes, mask, total = formulas.posterior(self._law, log_p_x_0, x_t, _index(at, log_p_x_0))
+        step = _index(at, log_p_x_0)
+        if previous_timestep is not None:
+            s = self._leads_to(at, previous_timestep)
+            step = self._law.step_to(at, s, log_p_x_0.device)
+        classes, mask, total = formulas.posterior(self._law, log_p_x_0, x_t, step)
         check_drawable(total, mask, "log_p_x_0")
         return torch.cat((classes, mask), 1)
 
@@ -227,6 +249,55 @@ class Transitions(HasTables):
             list(put_back)
             raise
 
+    def sample_prior(
+        self,
+        shape: tuple[int, int],
+        generator: Generator | list[Generator] | None = None,
+        *,
+        device: str | torch.device | None = None,
+    ) -> Tensor:
+        """Draw a sample of the noisy end that a chain begins with: the mask with probability
+        γ̄_{T-1}, else any class alike.
+
+        Parameters
+        ----------
+        shape : tuple of two ints
+            (B, N).
+        generator : torch.Generator, list of them, or None
+            As in `step`; B * N uniforms of float64 are drawn.
+        device : str or torch.device, optional
+            Where the sample is to be; unless given where the generator is, or else on the CPU.
+
+        Returns
+        -------
+        torch.Tensor of int64, shape (B, N)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `step`.
+        """
+        if not isinstance(shape, (tuple, list)) or len(shape) != 2:
+            raise ValueError(f"shape must be (batch, pixels), not {shape!r}")
+        batch, pixels = (as_int(length, "shape", 0) for length in shape)
+        generator = as_generators(generator, batch)
+        one = generator[0] if isinstance(generator, list) and generator else generator
+        if device is None:
+            device = one.device if isinstance(one, Generator) else "cpu"
+        states: States = []
+        put_back = starmap(Generator.set_state, states)
+        try:
+            remember(generator, device, states)
+            u = pixel_uniforms(batch, pixels, generator, device)
+            # The last of the tables, whoever has set them.
+            gamma = self._law.logs[-1, 5].to(u).exp()
+            unmasked = (u - gamma) * (self.mask_class / (1 - gamma).clamp(min=1e-300))
+            classes = unmasked.clamp(0, self.mask_class - 1).long()
+            return torch.where(u < gamma, self.mask_class, classes)
+        except BaseException:
+            list(put_back)
+            raise
+
     def _arguments(
         self, t: Any, first: int, x: Any, x_name: str, grid: Any = None, grid_name: str = ""
     ) -> tuple[Any, np.ndarray | None, np.ndarray | None]:
@@ -255,10 +326,16 @@ class Transitions(HasTables):
         if name in _NAMES:
             self._note_own_parts()
 
-    def _reads(self, sample: Any, t: int | list[int]) -> bool:
-        """Whether a step from t reads the sample, which must then be given."""
-        reads = self._law.reads_sample(t)
-        if reads and isinstance(t, int) and self._chain.previous(t) < 0:
+    def _leads_to(self, t: int | list[int], given: Any) -> int | list[int]:
+        """Where a posterior leads: to t - 1 unless given."""
+        if given is not None:
+            return leads_to(self._chain, t, given)
+        return t - 1 if isinstance(t, int) else [one - 1 for one in t]
+
+    def _reads(self, sample: Any, t: int | list[int], s: int | list[int]) -> bool:
+        """Whether a step from t to s reads the sample, which must then be given."""
+        reads = self._law.reads_sample(t, s)
+        if reads and s == -1:
             check_given(sample)
         return reads
 

@@ -1,0 +1,80 @@
+"""The variational bound of a chain on torch tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import starmap
+
+import torch
+from torch import Generator, Tensor
+
+from ..bound import prior_term
+from .arguments import as_generators, as_grid, as_log_probabilities, check_grid
+from .noise import States, remember
+from .transitions import Transitions
+
+
+class LikelihoodBound(Transitions):
+    """The method of a scheduler that judges a model."""
+
+    def likelihood_bound(
+        self,
+        model: Callable[[Tensor, int], Tensor],
+        x_0: Tensor,
+        generator: Generator | list[Generator] | None = None,
+    ) -> Tensor:
+        """An upper bound of -log p(x_0) of the chain along `timesteps`, in nats, by one draw of
+        each x_t, as `vqdiffusion.VQDiffusionScheduler.likelihood_bound`.
+
+        Parameters
+        ----------
+        model : callable
+            Called as `model(x_t, t)` with an int64 tensor (B, N) and an int; returns
+            log-probabilities of the clean classes, shape (B, K, N), which are normalised here.
+        x_0 : torch.Tensor of any integer dtype, shape (B, N)
+            Classes 0 … K - 1.
+        generator : torch.Generator, list of them, or None
+            As in `step`; B * N uniforms of float64 are drawn for each timestep.
+
+        Returns
+        -------
+        torch.Tensor of float64, shape (B,)
+            Nats for each row; divided by N log 2, bits per pixel. Differentiable.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `q_sample` and `q_posterior`; ValueError also where the bound is infinite because
+            the chain starts from masks at a timestep where pixels may still show a class.
+        """
+        chain, clean = self._chain, as_grid(x_0, "x_0").long()
+        check_grid(clean, "x_0", chain.num_classes - 1)
+        generators = as_generators(generator, len(clean))
+        prior = clean.shape[1] * prior_term(chain)
+        total = torch.full((len(clean),), prior, dtype=torch.float64, device=clean.device)
+        states: States = []
+        put_back = starmap(Generator.set_state, states)
+        try:
+            remember(generators, clean.device, states)
+            for t in chain.timesteps.tolist():
+                x_t = self.q_sample(clean, t, generators)
+                log_p = as_log_probabilities(model(x_t, t), "what model returns", chain.num_classes)
+                total = total + self._step_term(log_p, clean, x_t, t, chain.previous(t))
+            return total
+        except BaseException:
+            list(put_back)
+            raise
+
+    def _step_term(self, log_p: Tensor, clean: Tensor, x_t: Tensor, t: int, s: int) -> Tensor:
+        """The term of a step from t to s in nats, (B,)."""
+        log_p = log_p.double().log_softmax(1)
+        if s < 0:
+            nats = -log_p.gather(1, clean.unsqueeze(1)).squeeze(1)
+            # Where nothing is replaced by another class, what is shown is what was.
+            return nats.masked_fill(self._chain.shows_clean(x_t, t), 0).sum(1)
+        onehot = torch.full_like(log_p, -torch.inf).scatter(1, clean.unsqueeze(1), 0)
+        truth, guess = (
+            self.q_posterior(one, x_t, t, previous_timestep=s) for one in (onehot, log_p)
+        )
+        q = truth.exp()
+        return torch.where(q > 0, q * (truth - guess), 0).sum((1, 2))
