@@ -4,6 +4,8 @@ On a machine without such a device nothing here runs; test_torch_formulas.py has
 on the CPU.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers_case import TABLES, Ours, Reference, random_classes, random_log_p, same_cells
@@ -166,3 +168,30 @@ def test_a_chain_of_guided_steps():
                 uncond, cond, t, sample, used, truncation_rate=0.9
             ).prev_sample
         assert sample.device.type == "cuda" and int(sample.max()) < K
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_strides(schedule, method):
+    """Posteriors and planned tokens are those of the CPU; the rest stays on the device."""
+    given = {**schedule, "timestep_spacing": "trailing", "sampling_method": method}
+    device, cpu = (VQDiffusionScheduler(K + 1, T, **given) for _ in range(2))
+    device.set_timesteps(4, device="cuda")
+    cpu.set_timesteps(4)
+    used, log_p = on_device(1), random_log_p(2, K, 5000)
+    x = device.sample_prior((2, 5000), used)
+    for t in cpu.timesteps.tolist():
+        s = device.previous_timestep(t)
+        posterior = device.q_posterior(log_p.cuda(), x, t, previous_timestep=s)
+        same_cells(posterior.cpu(), cpu.q_posterior(log_p, x.cpu(), t, previous_timestep=s))
+        if method == "gumbel":
+            x = device.step(log_p.cuda(), t, x, used).prev_sample
+            continue
+        plan = device.plan(t, x, used)
+        on_cpu = replace(cpu.plan(t, x.cpu()), uniforms=plan.uniforms.cpu())
+        expected = cpu.step(log_p, t, x.cpu(), plan=on_cpu).prev_sample
+        x = device.step(log_p.cuda(), t, x, plan=plan).prev_sample
+        assert (x.cpu() != expected).float().mean() < 1e-3  # sums round in another way
+    rows = device.step(log_p.cuda(), [11, 5], x, used, previous_timestep=[3, -1]).prev_sample
+    nats = device.likelihood_bound(lambda x_t, t: log_p.cuda(), x.clamp(max=K - 1), used)
+    assert {one.device.type for one in (rows, x, nats)} == {"cuda"} and nats.isfinite().all()

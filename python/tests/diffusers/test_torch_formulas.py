@@ -15,7 +15,6 @@ from torch.func import functionalize, grad, hessian, jacfwd, jacrev, vmap
 from vqdiffusion import _native
 from vqdiffusion.torch import formulas as torch_formulas
 from vqdiffusion.torch import inverse_cdf as torch_inverse_cdf
-from vqdiffusion.torch.schedule_tables import ScheduleTables
 
 K, T = 5, 20
 TIMESTEPS = (0, 1, 7, T - 1)
@@ -275,15 +274,13 @@ def test_inverse_cdf_has_the_tokens_of_the_native_module(schedule, classes):
 
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_steps_of_any_length_are_those_of_the_native_module(case, schedule):
-    """By a table that is made for them, and by the coefficients of a single step."""
+    """By the coefficients of a single step, of one that is at hand, and of one for each row."""
     ours, (log_p, x) = Ours(K + 1, T, **schedule), case
-    own, u, tables = law_of(ours), torch.rand(x.shape, dtype=torch.float64), schedule_of(ours)
-    logs = [np.empty(T + (number > 2)) for number in range(6)]
-    _native.schedule_logs(*tables, *logs)
+    law, u, tables = law_of(ours), torch.rand(x.shape, dtype=torch.float64), schedule_of(ours)
     for length in (2, 3, T):
-        previous = np.maximum(np.arange(T) - length, -1)
-        law = ScheduleTables.of(*tables, logs, previous)
-        for t, s in enumerate(previous.tolist()):
+        previous = [max(t - length, -1) for t in range(T)]
+        at_hand = law.with_strides(list(range(T)), previous)
+        for t, s in enumerate(previous):
             if tables[2][t] == 0:
                 continue  # nothing is masked there
             native, tokens = np.empty((2, K + 1, 6)), torch.empty_like(x)
@@ -292,10 +289,15 @@ def test_steps_of_any_length_are_those_of_the_native_module(case, schedule):
             _native.step(*tables, t, s, *arrays)
             # To clean data any pixel is drawn as if it were masked, but for those carried over.
             grid = x if s >= 0 or law.carries[t] else torch.full_like(x, K)
-            for at in (t, torch.tensor([t, t]), own.step_to(t, s)):
-                classes, mask, _ = torch_formulas.posterior(law, log_p, x, at)
+            for step in (
+                law.step_to(t, s, "cpu"),
+                at_hand.step_to(t, s, "cpu"),
+                law.step_to([t, t], [s, s], "cpu"),
+            ):
+                classes, mask, _ = torch_formulas.posterior(law, log_p, x, step)
                 same_cells(torch.cat((classes, mask), 1), torch.from_numpy(native), absolute=1e-9)
-                assert torch.equal(torch_inverse_cdf.inverse_cdf(law, log_p, grid, at, u), tokens)
+                drawn = torch_inverse_cdf.inverse_cdf(law, log_p, grid, step, u)
+                assert torch.equal(drawn, tokens)
 
 
 def test_inverse_cdf_at_its_ends():
