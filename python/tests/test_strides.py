@@ -1,31 +1,14 @@
-"""Chains along any timesteps: where steps lead, the posterior of any stride, what shorter chains
-cost, the bound.
-"""
+"""Chains along any timesteps: where steps lead, their posterior, what fewer steps cost."""
 
 import copy
 import pickle
 
 import numpy as np
 import pytest
+from chain_case import CLASSES, TABLES, T, exact_denoiser, pair_law, scheduler_of
 from scipy import stats
 
-from vqdiffusion import VQDiffusionScheduler, index_to_log_onehot
-
-T = 12
-LEFT = np.linspace(1, 0.03, T + 1)[1:]
-TABLES = {
-    "linear": (np.linspace(0.95, 0.02, T), np.linspace(0.01, 0.9, T)),
-    "absorbing": (LEFT, 1 - LEFT),
-    "uniform": (LEFT, np.zeros(T)),
-    "mixed": (LEFT**2, 0.7 * (1 - LEFT**2)),
-}
-
-
-def scheduler_of(name, classes, **arguments):
-    alphas, gammas = TABLES[name]
-    return VQDiffusionScheduler(
-        classes + 1, alphas_cumprod=alphas, gammas_cumprod=gammas, **arguments
-    )
+from vqdiffusion import VQDiffusionScheduler
 
 
 def matrices(name, classes):
@@ -152,6 +135,30 @@ def test_timesteps_of_a_spacing(spacing):
         assert other.previous_timestep(50) == scheduler.previous_timestep(50)
 
 
+def test_timesteps_are_rounded():
+    rounded = {"trailing": [99, 66, 32], "linspace": [99, 50, 0], "leading": [66, 33, 0]}
+    for spacing, expected in rounded.items():
+        scheduler = VQDiffusionScheduler(5, timestep_spacing=spacing)
+        scheduler.set_timesteps(3)
+        assert scheduler.timesteps.tolist() == expected
+
+
+def test_overrides_are_told_of_strides(rng):
+    seen = []
+
+    class Told(VQDiffusionScheduler):
+        def q_posterior(self, log_p_x_0, x_t, t, **given):
+            seen.append((t, given))
+            return super().q_posterior(log_p_x_0, x_t, t, **given)
+
+    told, log_p, x = Told(5, 12), np.zeros((1, 4, 3)), np.full((1, 3), 4)
+    for s in (6, 2, -1):
+        drawn = told.step(log_p, 7, x, 1, previous_timestep=s).prev_sample
+        plain = VQDiffusionScheduler(5, 12).step(log_p, 7, x, 1, previous_timestep=s).prev_sample
+        assert drawn.shape == plain.shape
+    assert seen == [(7, {}), (7, {"previous_timestep": 2})]
+
+
 def test_timesteps_given():
     scheduler = VQDiffusionScheduler(5, timestep_spacing="trailing")
     scheduler.set_timesteps(timesteps=[98, 40, np.int16(7)])
@@ -264,27 +271,6 @@ def test_tables_come_back_bit_for_bit(tmp_path, kind):
     assert "cumprod" not in plain and "spacing" not in plain
 
 
-CLASSES = 8
-
-
-def pair_law():
-    """Two pixels that are equal with probability 0.9, else independent: (K, K)."""
-    return 0.9 * np.eye(CLASSES) / CLASSES + 0.1 / CLASSES**2
-
-
-def exact_denoiser(scheduler, x_t, t):
-    """log p(x_0 of each pixel | x_t of both), (B, K, 2)."""
-    onehot = index_to_log_onehot(x_t, CLASSES + 1).astype(np.float64)
-    seen = np.exp(
-        scheduler.log_Q_t_transitioning_to_known_class(
-            t=t, x_t=x_t, log_onehot_x_t=onehot, cumulative=True
-        )
-    )
-    joint = pair_law()[None] * seen[:, :, None, 0] * seen[:, None, :, 1]
-    joint /= joint.sum((1, 2), keepdims=True)
-    return np.log(np.stack((joint.sum(2), joint.sum(1)), axis=2))
-
-
 def total_variation(spacing, steps):
     """Between the law of the data and what the chain ends in, by enumeration."""
     scheduler = VQDiffusionScheduler(CLASSES + 1, timestep_spacing=spacing)
@@ -329,52 +315,3 @@ def test_the_noisy_end(rng, name):
     for shape in ((3,), 5, (2, 3, 4)):
         with pytest.raises(ValueError, match=r"^shape must be \(batch, pixels\), not"):
             scheduler.sample_prior(shape, rng)
-
-
-def test_the_bound_of_an_exact_denoiser(rng):
-    """It exceeds the entropy by little, and by more for fewer steps; a row alone may lie below."""
-    scheduler = VQDiffusionScheduler(CLASSES + 1, timestep_spacing="trailing")
-    law = pair_law()
-    entropy = -(law * np.log(law)).sum()
-    x_0 = np.stack(np.divmod(rng.choice(CLASSES**2, 4000, p=law.ravel()), CLASSES), axis=1)
-    bounds = {}
-    for steps in (100, 25, 10):
-        scheduler.set_timesteps(steps)
-        rows = scheduler.likelihood_bound(
-            lambda x_t, t: exact_denoiser(scheduler, x_t, t), x_0, rng
-        )
-        assert rows.shape == (4000,) and rows.dtype == np.float64
-        bounds[steps], error = rows.mean(), rows.std() / np.sqrt(4000)
-        assert bounds[steps] > entropy - 5 * error
-    assert bounds[10] > bounds[25] > bounds[100] - 5 * error
-    assert bounds[100] == pytest.approx(entropy, abs=0.05)
-
-
-def test_the_prior_term_of_the_default_schedule():
-    scheduler, pixels = VQDiffusionScheduler(4097, timestep_spacing="trailing"), 100
-    scheduler.set_timesteps(1)
-    sure = np.full((1, 4096, pixels), -np.inf, np.float32)
-    sure[:, 7] = 0
-    bound = scheduler.likelihood_bound(lambda x_t, t: sure, np.full((1, pixels), 7), 1)
-    assert bound[0] / pixels == pytest.approx(7.16e-5, abs=5e-8)
-
-
-def test_bounds_that_are_none(rng):
-    gammas = np.array([0.2, 0.6, 1.0])
-    scheduler = VQDiffusionScheduler(
-        4, alphas_cumprod=1 - gammas, gammas_cumprod=gammas, timestep_spacing="leading"
-    )
-    flat, x_0 = np.zeros((2, 3, 5)), np.zeros((2, 5), int)
-    state = rng.bit_generator.state
-    scheduler.set_timesteps(2)
-    with pytest.raises(ValueError, match="^likelihood_bound is infinite: .* timestep 1, .* 0.6 of"):
-        scheduler.likelihood_bound(lambda x_t, t: flat, x_0, rng)
-    scheduler.set_timesteps(3)
-    with pytest.raises(ValueError, match="^x_0 must hold classes from 0 to 2, not 0 to 3$"):
-        scheduler.likelihood_bound(lambda x_t, t: flat, x_0 + [0, 0, 0, 0, 3], rng)
-    with pytest.raises(ValueError, match="^what model returns must have K = 3 classes, not 4"):
-        scheduler.likelihood_bound(lambda x_t, t: np.zeros((2, 4, 5)), x_0, rng)
-    with pytest.raises(ZeroDivisionError):
-        scheduler.likelihood_bound(lambda x_t, t: 1 / 0, x_0, rng)
-    assert rng.bit_generator.state == state
-    assert scheduler.likelihood_bound(lambda x_t, t: flat, x_0, rng).shape == (2,)
