@@ -1,5 +1,6 @@
-/* The functions of Python, one for each of vqdiffusion.h. Each takes the arguments, lets go of the
- * GIL and calls; module.c makes both ends of the call, from the list below. */
+/* One Python function for each function of vqdiffusion.h but vqd_version. Each takes its arguments,
+ * releases the GIL and calls; module.c generates from the list below what comes before and after:
+ * the count of the arguments, and the exception of an error. */
 #ifndef VQD_FUNCTIONS_H
 #define VQD_FUNCTIONS_H
 

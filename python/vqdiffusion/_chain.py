@@ -36,8 +36,8 @@ class Chain:
     num_classes : int
         K, without the mask, whose index it is.
     alpha_cumulative, gamma_cumulative : numpy.ndarray of float64, shape (T,)
-        ᾱ_t and γ̄_t. In float64, as the noise is defined: the tables of the documented class are for
-        readers, and too coarse to compute with.
+        ᾱ_t and γ̄_t. In float64, as the noise is defined: the float32 attributes `log_at` … are
+        for readers, and too coarse to compute with.
     sampling_method : {"inverse_cdf", "gumbel"}
     timestep_spacing : {"reference", "trailing", "linspace", "leading"}
 
@@ -89,7 +89,7 @@ class Chain:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> Chain:
-        """The chain of what `checked_arguments` returns."""
+        """The chain of checked arguments of the constructor."""
         steps = config["num_train_timesteps"]
         if config["alphas_cumprod"] is not None:
             alpha, gamma = np.array(config["alphas_cumprod"]), np.array(config["gammas_cumprod"])
@@ -102,7 +102,7 @@ class Chain:
         return cls(classes, alpha, gamma, method, config["timestep_spacing"])
 
     def visiting(self, num_inference_steps: Any, timesteps: Any) -> Chain:
-        """The chain along other timesteps: so many, as `timestep_spacing` chooses them, or these.
+        """The chain along other timesteps: by number, spread by `timestep_spacing`, or by list.
 
         Raises TypeError or ValueError unless one of the two is given, in its range.
         """
@@ -137,7 +137,7 @@ class Chain:
 
     def drawing_as_given(self, num_classes: int) -> Chain:
         """A chain whose step from 0 draws from any log-probabilities as they are."""
-        # Any noise will do that reaches every class.
+        # β̄_0 > 0, so that the step to clean data does not read the sample.
         return Chain(num_classes, np.array([0.5]), np.array([0.25]), self.sampling_method)
 
     def has_schedule_of(self, other: Chain) -> bool:
@@ -149,7 +149,7 @@ class Chain:
         )
 
     def logs(self) -> dict[str, Table]:
-        """The tables of the documented class by name, in float64."""
+        """The tables `log_at` … by name, in float64."""
         logs = {name: np.empty(self.num_timesteps + ("cumprod" in name)) for name in TABLES}
         _native.schedule_logs(*self.schedule, *logs.values())
         return logs

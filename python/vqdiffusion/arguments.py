@@ -125,11 +125,11 @@ def sample_of_step(chain: Chain, sample: Any, t: int, s: int) -> npt.NDArray[Any
 
 
 def check_given(sample: Any) -> None:
-    """Refuses None for a sample at t = 0, where it is mostly not read."""
+    """Refuses None for a sample in a step to clean data, which mostly does not read it."""
     if sample is None:
         raise ValueError(
-            "sample must not be None at timestep 0 of a schedule with β̄_0 = 0, where the pixels "
-            "that show a class keep it"
+            "sample must not be None in a step to clean data from a timestep with β̄_t = 0, where "
+            "the pixels that show a class keep it"
         )
 
 

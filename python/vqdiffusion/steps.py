@@ -20,7 +20,7 @@ from .transitions import Transitions, posterior_is_overridden
 
 
 class ReverseSteps(Transitions):
-    """The methods of a scheduler that draw x_{t-1}, given the model output."""
+    """The methods of a scheduler that draw x_s, given the model output."""
 
     @overload
     def step(
@@ -74,10 +74,12 @@ class ReverseSteps(Transitions):
             not sum to one. Any strides. With a plan also of shape (K, M): the columns of the M
             needed pixels, in the order of `plan.needed`.
         timestep : int, NumPy integer or integer array of one element
-            t, 0 … T - 1. With a `timestep_spacing` one of `timesteps`; with "reference" any.
+            t, 0 … T - 1: one of `timesteps`, or any with the spacing "reference" or with
+            `previous_timestep`.
         sample : array of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. A chain begins with `mask_class` everywhere; zeros are tokens of
-            class 0, nearly all of which the first step replaces at once. Not read by the last step,
+            x_t: classes 0 … K. A chain begins with `sample_prior(shape)`, which is `mask_class`
+            nearly everywhere by default; zeros are tokens of class 0, nearly all of which the
+            first step replaces at once. Not read by the last step,
             s = -1, where it may be None: the model output itself is drawn from, so that the mask is
             never returned. Where β̄_t = 0 it is read there too, and the pixels that show a class
             keep it. A chain that does not end at -1 may return masks.
@@ -277,7 +279,7 @@ def _draw(
     guidance: Guidance | None,
     return_dict: bool,
 ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
-    """What a step returns; `grid` is the sample where it is read."""
+    """Draws and wraps the result; `grid` is None where the step does not read the sample."""
     prev_sample = np.empty((x.shape[0], x.shape[2]), np.int64)
 
     def draw(rows: slice, source: Any) -> None:

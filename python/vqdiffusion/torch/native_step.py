@@ -18,7 +18,7 @@ from .torch_step import step_uniforms, torch_step
 from .transitions import Transitions
 from .view import numpy_view_of
 
-# torch.rand takes less time for so many than the state of its generator takes to copy, both ways.
+# Up to so many draws torch.rand is faster than copying the generator's state out and back.
 _FEW_DRAWS = 4096
 
 
@@ -35,7 +35,7 @@ def native_step(
     states: States,
     u: Tensor | None = None,
 ) -> Tensor:
-    """Draws x_{t-1}.
+    """Draws x_s.
 
     `x` and `shown` are the memory of the model output and of `sample`, `u` the uniforms of a plan.
     With `guidance` `x` is the conditional output, and `model_output` gives the guided one. `states`

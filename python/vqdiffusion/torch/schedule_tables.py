@@ -69,17 +69,17 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class ScheduleTables:
-    """Row t of a table belongs to the step from t to t - 1. Tensors are of float64 where the device
-    has that.
+    """Row t of `terms` and `draws` belongs to the step from t to t - 1, row t + 1 of `logs` to
+    timestep t. Tensors are of float64 where the device has that.
     """
 
     num_classes: int
     terms: Tensor  # (T, 2, 6): Terms of masked pixels, and of those that show a class
     logs: Tensor  # (T + 1, 6): log α, log β, log γ, then cumulative; the first row is for t = -1
-    draws: Tensor | None  # (T, 9): Draws; None where `terms` are of tables that somebody has set
+    draws: Tensor | None  # (T, 9): Draws; None for assigned tables
     linear: tuple[bool, ...]  # for each t, as in Step
     carries: tuple[bool, ...]
-    schedule: Schedule | None = None  # None where somebody has set the tables
+    schedule: Schedule | None = None  # None for assigned tables
     strides: dict[tuple[int, int], Step] = field(default_factory=dict)  # of other steps, (t, s)
 
     @classmethod
@@ -134,8 +134,7 @@ class ScheduleTables:
     def step_to(self, t: int | list[int], s: int | list[int], device: torch.device | str) -> Step:
         """The step from t to s, or one for each batch row.
 
-        Raises ValueError where s is not t - 1 and somebody has set the tables: they say single
-        steps alone.
+        Raises ValueError for assigned tables where s is not t - 1: they define single steps only.
         """
         if isinstance(t, int) and isinstance(s, int):
             if s == t - 1:
@@ -143,7 +142,7 @@ class ScheduleTables:
             return self.strides.get((t, s)) or self._strides([t], [s])[0]
         if isinstance(t, list) and s == [one - 1 for one in t]:
             return self.step(torch.tensor(t, device=device))
-        steps = self._strides([t] if isinstance(t, int) else t, s)
+        steps = self._strides(t, s)
         flags = (torch.tensor(flag).view(-1, 1, 1) for flag in list(zip(*steps))[2:])
         linear, carries, last = (flag.to(device) for flag in flags)
         terms, draws = torch.cat([one.terms for one in steps]), [one.draws for one in steps]
@@ -160,7 +159,7 @@ class ScheduleTables:
         if self.schedule is None:
             return self
         steps = zip(zip(t, s), self._strides(t, s))
-        return replace(self, strides={pair: step for pair, step in steps if pair[1] != pair[0] - 1})
+        return replace(self, strides=dict(steps))
 
     def _strides(self, t: Any, s: Any) -> list[Step]:
         if self.schedule is None:
@@ -181,7 +180,9 @@ class ScheduleTables:
         ]
 
     def reads_sample(self, t: int | list[int], s: int | list[int]) -> bool:
-        """Whether a step reads the sample. One to clean data does so to carry pixels over."""
+        """Whether a step reads the sample. One to clean data does so to carry pixels over; several
+        steps count as reading it.
+        """
         return not (isinstance(t, int) and s == -1) or self.carries[t]
 
     def to(self, device: torch.device | str) -> ScheduleTables:

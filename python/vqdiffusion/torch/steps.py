@@ -30,7 +30,7 @@ _NO_PLAN = (
 
 
 class ReverseSteps(Transitions):
-    """The methods of a scheduler that draw x_{t-1}."""
+    """The methods of a scheduler that draw x_s."""
 
     _output: Any  # what `step` returns, made of `prev_sample`
 
@@ -57,7 +57,7 @@ class ReverseSteps(Transitions):
         timestep : int, integer tensor of one element, or integer tensor of shape (B,)
             t, 0 … T - 1, for all rows or one for each.
         sample : torch.Tensor of any integer dtype, shape (B, N)
-            x_t: classes 0 … K. A chain begins with `mask_class` everywhere. Not read at s = -1,
+            x_t: classes 0 … K. A chain begins with `sample_prior(shape)`. Not read at s = -1,
             where it may be None, unless β̄_t = 0: the pixels that show a class then keep it.
         generator : torch.Generator, list of them, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with
@@ -105,7 +105,7 @@ class ReverseSteps(Transitions):
         """
         states: States = []
         to = previous_timestep
-        if is_compiling():  # older torch compiles no iterators
+        if is_compiling():  # torch 2.3 compiles no iterators
             return self._step(
                 model_output,
                 timestep,
@@ -176,13 +176,15 @@ class ReverseSteps(Transitions):
         x = numpy_view(model_output, "model_output")
         if x is not None and plan is None:
             first = x.item(0) if x.size else -1.0
-            if type(first) is not float or first >= 0:  # hardly ever: without a call, as above
+            if (
+                type(first) is not float or first >= 0
+            ):  # log-probabilities are negative: mostly no call
                 warn_of_probabilities(x, "model_output", 4)
         reads = self._reads(sample, t, s)
         shown = numpy_view_of(sample, "sample") if reads and x is not None else None
         given = t, s, sample, generator, states, u
-        # The native module takes no 16-bit uniforms, which is what torch.rand gives where that is
-        # the default.
+        # Where the default dtype has 16 bits torch.rand gives uniforms that the native module
+        # rejects.
         if x is None or (shown is None and reads) or torch.get_default_dtype().itemsize < 4:
             prev_sample = torch_step(self, model_output, *given)
         else:

@@ -36,7 +36,7 @@ def torch_step(
     states: States,
     u: Tensor | None = None,
 ) -> Tensor:
-    """Draws x_{t-1}.
+    """Draws x_s.
 
     `u` are the uniforms of a plan. `states` receives what undoes the draws.
     """
@@ -80,7 +80,7 @@ def posterior_step(
     generator: Any,
     states: States,
 ) -> Tensor:
-    """Draws x_{t-1} from what `scheduler.q_posterior` returns; the last step from the model output
+    """Draws x_s from what `scheduler.q_posterior` returns; the last step from the model output
     itself.
 
     `timestep` is what the caller passed for t. `states` receives what undoes the draws.
