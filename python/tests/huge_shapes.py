@@ -98,14 +98,14 @@ def native(table):
                     if "num_threads" in changed:
                         changed["num_threads"] = threads
                     label = f"_native.{function} {(batch, pixels)} {make.__name__} {threads}"
-                    table.run(label, lambda: call(function, changed))  # noqa: B023
+                    table.run(label, lambda: call(function, changed))
             if len(tensors) > 1:
                 for name in tensors:
                     shape = reshaped(function, name, named[name], batch, pixels)
                     kind = repeated if name == "timesteps" else plain
                     one = named | {name: kind(shape, named[name].dtype)}
                     label = f"_native.{function} {name} {shape}"
-                    table.run(label, lambda: call(function, one), (ValueError, MemoryError))  # noqa: B023
+                    table.run(label, lambda: call(function, one), (ValueError, MemoryError))
 
 
 def any_axis(table):
@@ -128,14 +128,14 @@ def any_axis(table):
                 x = make(shape, dtype)
                 refused = ValueError if without_classes else None
                 label = f"{shape} {dtype.__name__} {make.__name__}"
-                table.run(f"guide {label}", lambda: _native.guide(x, x, 2.0, out), refused)  # noqa: B023
+                table.run(f"guide {label}", lambda: _native.guide(x, x, 2.0, out), refused)
                 table.run(
                     f"truncate {label}", lambda: _native.truncate(x, 0.5, -70.0, out), refused
-                )  # noqa: B023
-                table.run(f"check {label}", lambda: _native.check_model_output(x), refused)  # noqa: B023
+                )
+                table.run(f"check {label}", lambda: _native.check_model_output(x), refused)
                 if dtype != np.float16:
                     noised = np.zeros(shape, dtype)
-                    table.run(f"noised {label}", lambda: _native.gumbel_noised(x, x, noised))  # noqa: B023
+                    table.run(f"noised {label}", lambda: _native.gumbel_noised(x, x, noised))
 
 
 def scheduler(table, numbers, integers, make_scheduler, kinds, guidance=vqdiffusion):
@@ -153,36 +153,36 @@ def scheduler(table, numbers, integers, make_scheduler, kinds, guidance=vqdiffus
                 table.run(f"{name} {label}", call)
 
             for t in 5, 0:
-                run(f"step {t}", lambda: s.step(x, t, grid))  # noqa: B023
-                run(f"guided_step {t}", lambda: s.guided_step(x, x, t, grid))  # noqa: B023
+                run(f"step {t}", lambda: s.step(x, t, grid))
+                run(f"guided_step {t}", lambda: s.guided_step(x, x, t, grid))
                 run(
                     f"guided_step {t} alone",
                     lambda: s.guided_step(None, x, t, grid, truncation_rate=0.9),
-                )  # noqa: B023
+                )
                 if method == "inverse_cdf":
-                    run(f"check_finite {t}", lambda: s.step(x, t, grid, check_finite=True))  # noqa: B023
-                    run(f"plan {t}", lambda: s.step(x, t, grid, plan=s.plan(t, grid)))  # noqa: B023
+                    run(f"check_finite {t}", lambda: s.step(x, t, grid, check_finite=True))
+                    run(f"plan {t}", lambda: s.step(x, t, grid, plan=s.plan(t, grid)))
                     columns = numbers((K, 0), kind)
-                    run(f"planned {t}", lambda: s.step(columns, t, grid, plan=s.plan(t, grid)))  # noqa: B023
+                    run(f"planned {t}", lambda: s.step(columns, t, grid, plan=s.plan(t, grid)))
             if method == "gumbel":
                 continue
-            run("q_posterior", lambda: s.q_posterior(x, grid, 5))  # noqa: B023
-            run("apply", lambda: s.apply_cumulative_transitions(x, 5))  # noqa: B023
+            run("q_posterior", lambda: s.q_posterior(x, grid, 5))
+            run("apply", lambda: s.apply_cumulative_transitions(x, 5))
             for cumulative in False, True:
                 known = {"x_t": grid, "log_onehot_x_t": full, "cumulative": cumulative}
                 run(
                     f"known {cumulative}",
                     lambda: s.log_Q_t_transitioning_to_known_class(t=5, **known),
-                )  # noqa: B023
+                )
             if hasattr(s, "q_sample"):
-                run("q_sample", lambda: s.q_sample(grid, 5))  # noqa: B023
+                run("q_sample", lambda: s.q_sample(grid, 5))
                 each = np.broadcast_to(np.int32(5), batch)
-                run("q_sample, one t for each row", lambda: s.q_sample(grid, each))  # noqa: B023
-            run("guide", lambda: guidance.guide(x, x, 2.0))  # noqa: B023
-            run("truncate", lambda: guidance.truncate(x, 0.5))  # noqa: B023
+                run("q_sample, one t for each row", lambda: s.q_sample(grid, each))
+            run("guide", lambda: guidance.guide(x, x, 2.0))
+            run("truncate", lambda: guidance.truncate(x, 0.5))
             if isinstance(x, np.ndarray):
-                run("onehot", lambda: vqdiffusion.index_to_log_onehot(grid, K))  # noqa: B023
-                run("gumbel_noised", lambda: vqdiffusion.gumbel_noised(x, 1))  # noqa: B023
+                run("onehot", lambda: vqdiffusion.index_to_log_onehot(grid, K))
+                run("gumbel_noised", lambda: vqdiffusion.gumbel_noised(x, 1))
 
 
 def main():

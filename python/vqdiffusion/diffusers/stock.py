@@ -18,7 +18,9 @@ if StockPipeline is not None:
     ].LearnedClassifierFreeSamplingEmbeddings
 else:
 
-    class LearnedClassifierFreeSamplingEmbeddings(ModelMixin, ConfigMixin):  # type: ignore[no-redef]
+    class LearnedClassifierFreeSamplingEmbeddings(  # type: ignore[no-redef]
+        ModelMixin, ConfigMixin
+    ):
         """What stands for an encoded prompt where guidance needs the model's output without one.
 
         Parameters

@@ -346,7 +346,7 @@ class Transitions(HasTables):
 
     def _is_plain(self) -> bool:
         """Whether a step is the native module's: nothing is overridden and no table replaced."""
-        cls, counter = type(self), self._counter
+        cls, counter, seen = type(self), self._counter, self._seen
         return (
             cls.q_posterior is _OVERRIDABLE[0]
             and cls.log_Q_t_transitioning_to_known_class is _OVERRIDABLE[1]
@@ -356,7 +356,9 @@ class Transitions(HasTables):
             # The usual answer of `_follow_tables` without a call, which costs 1 % with cold caches.
             and (
                 self._has_own_tables
-                if counter is not None and (is_compiling() or counter._version == self._seen[1])  # type: ignore[index]
+                if counter is not None
+                and seen is not None
+                and (is_compiling() or counter._version == seen[1])
                 else self._follow_tables()
             )
         )

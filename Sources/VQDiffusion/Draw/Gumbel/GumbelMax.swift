@@ -11,8 +11,8 @@ extension ReverseStep {
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
     ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at s = -1 and may be nil there,
     ///     unless β̄_t = 0.
-    ///   - uniforms: for (batch, K + 1, pixels), at s = -1 (batch, K, pixels), in [0, 1). Scores are
-    ///     float64 when these or the log-probabilities are, else float32.
+    ///   - uniforms: for (batch, K + 1, pixels), at s = -1 (batch, K, pixels), in [0, 1). Scores
+    ///     are float64 when these or the log-probabilities are, else float32.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
     /// - Throws: `ArgumentError` for shapes that disagree, a class out of range, NaN or +∞, a
     ///   column without mass.

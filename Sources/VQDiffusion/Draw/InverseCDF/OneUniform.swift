@@ -4,9 +4,9 @@ extension ReverseStep {
     /// Draws x_s by inverting the cumulative distribution of the posterior at one uniform per
     /// pixel.
     ///
-    /// Most pixels are decided by the uniform alone. Their columns are not read, and a NaN there goes
-    /// unseen. At s = -1 the model output itself is drawn from, and the mask never is; where β̄_t = 0
-    /// the pixels that show a class keep it.
+    /// Most pixels are decided by the uniform alone. Their columns are not read, and a NaN there
+    /// goes unseen. At s = -1 the model output itself is drawn from, and the mask never is; where
+    /// β̄_t = 0 the pixels that show a class keep it.
     ///
     /// - Parameters:
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
