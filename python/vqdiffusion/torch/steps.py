@@ -176,9 +176,8 @@ class ReverseSteps(Transitions):
         x = numpy_view(model_output, "model_output")
         if x is not None and plan is None:
             first = x.item(0) if x.size else -1.0
-            if (
-                type(first) is not float or first >= 0
-            ):  # log-probabilities are negative: mostly no call
+            # Log-probabilities are negative: mostly there is no call.
+            if type(first) is not float or first >= 0:
                 warn_of_probabilities(x, "model_output", 4)
         reads = self._reads(sample, t, s)
         shown = numpy_view_of(sample, "sample") if reads and x is not None else None

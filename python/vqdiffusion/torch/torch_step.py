@@ -133,8 +133,7 @@ def step_uniforms(
 
 def are_last(s: int | list[int], like: Tensor) -> Tensor:
     """Where a step leads to clean data: of bool, (B, 1), or (1, 1) for one timestep."""
-    last = [one < 0 for one in ([s] if isinstance(s, int) else s)]
-    return torch.tensor(last, device=like.device).view(-1, 1)
+    return torch.tensor(s, device=like.device).view(-1, 1) < 0
 
 
 def _drawn(chain: Chain, s: int | list[int], x: Tensor, generator: Any, states: States) -> Tensor:
