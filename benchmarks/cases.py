@@ -54,4 +54,4 @@ class Case:
     def sample(self, t):
         """x_t of the forward process from x_0."""
         forward = vqdiffusion.VQDiffusionScheduler(self.embeddings)
-        return torch.from_numpy(forward.q_sample(self.x_0.numpy(), t, 100 + t))
+        return torch.from_numpy(forward.add_noise(self.x_0.numpy(), t, 100 + t))

@@ -2,7 +2,7 @@
 
     python training/train_digits.py --out python/vqdiffusion/demo/digits.npz
 
-The noise is this package's own: x_t comes from VQDiffusionScheduler.q_sample. The model learns
+The noise is this package's own: x_t comes from VQDiffusionScheduler.add_noise. The model learns
 p(x_0 | x_t, digit) by cross-entropy; one digit in ten is replaced by the null label, so that the
 same model also knows p(x_0 | x_t), which guidance needs.
 """
@@ -98,7 +98,7 @@ def rms_norm(h):
 def noised(scheduler, x_0, labels, generator):
     """A batch for `loss_of`: every row of x_0 at a random timestep."""
     t = generator.integers(TIMESTEPS, size=len(x_0))
-    return tuple(map(torch.from_numpy, (x_0, scheduler.q_sample(x_0, t, generator), t, labels)))
+    return tuple(map(torch.from_numpy, (x_0, scheduler.add_noise(x_0, t, generator), t, labels)))
 
 
 def loss_of(model, gamma_cumulative, x_0, x_t, t, labels):

@@ -75,19 +75,23 @@ public struct Scheduler: Sendable {
     ///   - t: the timestep of the sample.
     ///   - s: the timestep to go to, t - 1 unless given.
     ///   - sample: x_t.
+    ///   - known: the classes of the pixels that are to stay, such as the given part of a picture,
+    ///     and -1 for the others; nil where nothing is known. Known pixels show their class in the
+    ///     result, and their columns are not read.
     /// - Throws: `ArgumentError` for shapes that disagree, a timestep or a class out of range, NaN
     ///   or +∞ or a column without mass in what is read. A generator that is a value is then as it
     ///   was.
     public func step(
         _ modelOutput: LogProbabilityTensor, at t: Int, to s: Int? = nil, from sample: ClassGrid,
-        using generator: inout some RandomNumberGenerator
+        known: ClassGrid? = nil, using generator: inout some RandomNumberGenerator
     ) throws(ArgumentError) -> ClassGrid {
         var drawing = generator
         let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &drawing)
-        let result = try draw(at: t, to: s ?? t &- 1, from: sample, uniforms) {
-            (step, sample, uniforms, output) throws(ArgumentError) in
+        let result = try draw(at: t, to: s ?? t &- 1, from: sample, known, uniforms) {
+            (step, sample, known, uniforms, output) throws(ArgumentError) in
             try modelOutput.withView(name: "modelOutput") { (p) throws(ArgumentError) in
-                try step.sampleInverseCDF(from: p, given: sample, uniforms: uniforms, into: output)
+                try step.sampleInverseCDF(
+                    from: p, given: sample, known: known, uniforms: uniforms, into: output)
             }
         }
         generator = drawing
@@ -107,27 +111,25 @@ public struct Scheduler: Sendable {
     /// - Throws: `ArgumentError` for a timestep or a class out of range. A generator that is a
     ///   value is then as it was.
     public func plan(
-        at t: Int, to s: Int? = nil, from sample: ClassGrid,
+        at t: Int, to s: Int? = nil, from sample: ClassGrid, known: ClassGrid? = nil,
         using generator: inout some RandomNumberGenerator
     ) throws(ArgumentError) -> StepPlan {
         var drawing = generator
         let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &drawing)
         var needed = [UInt8](repeating: 0, count: sample.indices.count)
-        try withStep(at: t, to: s ?? t &- 1) { (step) throws(ArgumentError) in
-            try sample.withView(name: "sample") { (view) throws(ArgumentError) in
-                try uniforms.withView { (uniforms) throws(ArgumentError) in
-                    try needed.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in
-                        try step.planInverseCDF(
-                            given: view, uniforms: uniforms,
-                            into: OutputTensor(buffer, Shape(sample.batch, sample.pixels)))
-                    }
-                }
+        let shape = Shape(sample.batch, sample.pixels)
+        try withViews(at: t, to: s ?? t &- 1, sample, known, uniforms) {
+            (step, sample, known, uniforms) throws(ArgumentError) in
+            try needed.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in
+                try step.planInverseCDF(
+                    given: sample, known: known, uniforms: uniforms,
+                    into: OutputTensor(buffer, shape))
             }
         }
         generator = drawing
         return StepPlan(
-            timestep: t, earlier: s ?? t &- 1, sample: sample, needed: needed.map { $0 != 0 },
-            uniforms: uniforms)
+            timestep: t, earlier: s ?? t &- 1, sample: sample, known: known,
+            needed: needed.map { $0 != 0 }, uniforms: uniforms)
     }
 
     /// Completes a planned step from the model output of the needed pixels alone.
@@ -142,31 +144,47 @@ public struct Scheduler: Sendable {
         throws(ArgumentError) -> ClassGrid
     {
         try draw(
-            at: plan.timestep, to: plan.earlier, from: plan.sample, plan.uniforms
-        ) { (step, sample, uniforms, output) throws(ArgumentError) in
+            at: plan.timestep, to: plan.earlier, from: plan.sample, plan.known, plan.uniforms
+        ) { (step, sample, known, uniforms, output) throws(ArgumentError) in
             try columns.withView(name: "columns") { (p) throws(ArgumentError) in
                 try step.completeInverseCDF(
-                    from: p, given: sample, uniforms: uniforms, into: output)
+                    from: p, given: sample, known: known, uniforms: uniforms, into: output)
             }
         }
     }
 
     /// A new grid that `body` has written, from the views that it needs.
     private func draw(
-        at t: Int, to s: Int, from sample: ClassGrid, _ uniforms: Uniforms,
-        _ body: (ReverseStep, ClassIndices, UniformGrid, OutputTensor) throws(ArgumentError) -> Void
+        at t: Int, to s: Int, from sample: ClassGrid, _ known: ClassGrid?, _ uniforms: Uniforms,
+        _ body: (ReverseStep, ClassIndices, ClassIndices?, UniformGrid, OutputTensor)
+            throws(ArgumentError) -> Void
     ) throws(ArgumentError) -> ClassGrid {
         var result = sample
+        try withViews(at: t, to: s, sample, known, uniforms) {
+            (step, sample, known, uniforms) throws(ArgumentError) in
+            try result.fill { (output) throws(ArgumentError) in
+                try body(step, sample, known, uniforms, output)
+            }
+        }
+        return result
+    }
+
+    /// Calls `body` with views of what a step takes beside the model output.
+    private func withViews(
+        at t: Int, to s: Int, _ sample: ClassGrid, _ known: ClassGrid?, _ uniforms: Uniforms,
+        _ body: (ReverseStep, ClassIndices, ClassIndices?, UniformGrid) throws(ArgumentError) ->
+            Void
+    ) throws(ArgumentError) {
         try withStep(at: t, to: s) { (step) throws(ArgumentError) in
             try sample.withView(name: "sample") { (sample) throws(ArgumentError) in
                 try uniforms.withView { (uniforms) throws(ArgumentError) in
-                    try result.fill { (output) throws(ArgumentError) in
-                        try body(step, sample, uniforms, output)
+                    guard let known else { return try body(step, sample, nil, uniforms) }
+                    try known.withView(name: "known") { (known) throws(ArgumentError) in
+                        try body(step, sample, known, uniforms)
                     }
                 }
             }
         }
-        return result
     }
 
     /// log p(x_s | x_t), eq. 11, (batch, K + 1, pixels); not normalised (see
@@ -191,31 +209,35 @@ public struct Scheduler: Sendable {
         return result
     }
 
-    /// Draws x_t from the forward process q(x_t | x_0), eq. 8: the noising of training.
+    /// Draws x_t from the forward process: q(x_t | x_0), eq. 8, the noising of training, or q(x_t |
+    /// x_s).
     ///
     /// - Parameters:
-    ///   - data: x_0.
-    ///   - timesteps: t for each batch row.
+    ///   - sample: x_0, or x_s. A masked pixel stays masked.
+    ///   - timesteps: t, at least s, for each batch row.
+    ///   - s: the timestep of the sample, -1 for clean data.
     /// - Throws: `ArgumentError` when the number of timesteps is not that of rows, or a class or a
     ///   timestep is out of range. A generator that is a value is then as it was.
-    public func noised(
-        _ data: ClassGrid, at timesteps: [Int], using generator: inout some RandomNumberGenerator
+    public func addNoise(
+        to sample: ClassGrid, at timesteps: [Int], from s: Int = -1,
+        using generator: inout some RandomNumberGenerator
     ) throws(ArgumentError) -> ClassGrid {
         var drawing = generator
-        let uniforms = Uniforms(batch: data.batch, pixels: data.pixels, using: &drawing)
+        let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &drawing)
         // One more than there are, so that there is memory also for none.
         let wide = timesteps.map { Int64($0) } + [0]
-        var result = data
+        var result = sample
         try withSchedule { (schedule) throws(ArgumentError) in
-            try data.withView(name: "data") { (view) throws(ArgumentError) in
+            try sample.withView(name: "sample") { (view) throws(ArgumentError) in
                 try wide.withUnsafeBufferPointer { (buffer) throws(ArgumentError) in
                     let wide = UnsafeRawPointer(buffer.baseAddress!)
                     try result.fill { (output) throws(ArgumentError) in
                         try uniforms.withView { (uniforms) throws(ArgumentError) in
                             let rows = TimestepList(
                                 name: "timesteps", base: wide, count: timesteps.count)
-                            try schedule.sampleForward(
-                                from: view, timesteps: rows, uniforms: uniforms, into: output)
+                            try schedule.addNoise(
+                                from: s, to: view, timesteps: rows, uniforms: uniforms,
+                                into: output, name: "s")
                         }
                     }
                 }

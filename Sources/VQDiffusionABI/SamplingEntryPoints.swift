@@ -15,16 +15,17 @@ public func vqd_check_model_output(
     }
 }
 
-@implementation @_cdecl("vqd_q_sample")
-public func vqd_q_sample(
-    _ schedule: UnsafePointer<vqd_schedule>!, _ x_0: UnsafePointer<vqd_tensor>!,
-    _ timesteps: UnsafePointer<vqd_tensor>!,
+@implementation @_cdecl("vqd_add_noise")
+public func vqd_add_noise(
+    _ schedule: UnsafePointer<vqd_schedule>!, _ from_timestep: Int64,
+    _ original_samples: UnsafePointer<vqd_tensor>!, _ timesteps: UnsafePointer<vqd_tensor>!,
     _ uniforms: UnsafePointer<vqd_tensor>!, _ out: UnsafePointer<vqd_tensor>!,
     _ context: UnsafeMutablePointer<vqd_context>!
 ) -> vqd_status {
     call(context) { (_) throws(ArgumentError) in
-        try VQDiffusionABI.schedule(schedule).sampleForward(
-            from: try Tensor(x_0, rank: 2, "x_0").classIndices(),
+        try VQDiffusionABI.schedule(schedule).addNoise(
+            from: Int(from_timestep),
+            to: try Tensor(original_samples, rank: 2, "original_samples").classIndices(),
             timesteps: try Tensor(timesteps, rank: 1, "timesteps").timesteps(),
             uniforms: try Tensor(uniforms, rank: 2, "uniforms").uniformGrid(),
             into: try Tensor(out, rank: 2, "out").output(VQD_INT64))

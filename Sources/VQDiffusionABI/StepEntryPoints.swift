@@ -15,35 +15,36 @@ public func vqd_step(
         let step = try reverseStep(schedule, from: timestep, to: previous_timestep)
         guard let draw = draw?.pointee else { throw ArgumentError("draw", .missing) }
         let guidance = options?.pointee.guidance?.pointee
+        let known = try knownTokens(options?.pointee.known)
         switch vqd_draw_method(rawValue: UInt32(bitPattern: draw.method)) {
         case VQD_GUMBEL:
             if let guidance {
                 try step.sampleGumbelMax(
                     from: guided(model_output, by: guidance), given: observed(sample, step),
-                    uniforms: classUniforms(draw), into: tokens(prev_sample),
+                    known: known, uniforms: classUniforms(draw), into: tokens(prev_sample),
                     parallelism: parallelism)
             } else {
                 try step.sampleGumbelMax(
                     from: plain(model_output), given: observed(sample, step),
-                    uniforms: classUniforms(draw), into: tokens(prev_sample),
+                    known: known, uniforms: classUniforms(draw), into: tokens(prev_sample),
                     parallelism: parallelism)
             }
         case VQD_INVERSE_CDF:
             if let guidance {
                 try step.sampleInverseCDF(
                     from: guided(model_output, by: guidance), given: observed(sample, step),
-                    uniforms: pixelUniforms(draw), into: tokens(prev_sample),
+                    known: known, uniforms: pixelUniforms(draw), into: tokens(prev_sample),
                     parallelism: parallelism)
             } else if model_output?.pointee.rank == 2 {
                 try step.completeInverseCDF(
                     from: Tensor(model_output, rank: 2, "model_output").columns(),
                     given: observed(sample, step),
-                    uniforms: pixelUniforms(draw), into: tokens(prev_sample),
+                    known: known, uniforms: pixelUniforms(draw), into: tokens(prev_sample),
                     parallelism: parallelism)
             } else {
                 try step.sampleInverseCDF(
                     from: plain(model_output), given: observed(sample, step),
-                    uniforms: pixelUniforms(draw), into: tokens(prev_sample),
+                    known: known, uniforms: pixelUniforms(draw), into: tokens(prev_sample),
                     parallelism: parallelism)
             }
         default:
@@ -55,13 +56,14 @@ public func vqd_step(
 @implementation @_cdecl("vqd_plan")
 public func vqd_plan(
     _ schedule: UnsafePointer<vqd_schedule>!, _ timestep: Int64, _ previous_timestep: Int64,
-    _ sample: UnsafePointer<vqd_tensor>!, _ uniforms: UnsafePointer<vqd_tensor>!,
-    _ needed: UnsafePointer<vqd_tensor>!, _ context: UnsafeMutablePointer<vqd_context>!
+    _ sample: UnsafePointer<vqd_tensor>!, _ known: UnsafePointer<vqd_tensor>!,
+    _ uniforms: UnsafePointer<vqd_tensor>!, _ needed: UnsafePointer<vqd_tensor>!,
+    _ context: UnsafeMutablePointer<vqd_context>!
 ) -> vqd_status {
     call(context) { (_) throws(ArgumentError) in
         let step = try reverseStep(schedule, from: timestep, to: previous_timestep)
         try step.planInverseCDF(
-            given: observed(sample, step),
+            given: observed(sample, step), known: knownTokens(known),
             uniforms: Tensor(uniforms, rank: 2, "uniforms").uniformGrid(),
             into: Tensor(needed, rank: 2, "needed").output(VQD_BOOL8))
     }
@@ -89,6 +91,13 @@ private func observed(_ sample: UnsafePointer<vqd_tensor>?, _ step: ReverseStep)
     throws(ArgumentError) -> ClassIndices?
 {
     step.readsSample ? try Tensor(sample, rank: 2, "sample").classIndices() : nil
+}
+
+/// The classes that pixels are given, or nil where nothing is known.
+private func knownTokens(_ known: UnsafePointer<vqd_tensor>?) throws(ArgumentError)
+    -> ClassIndices?
+{
+    known == nil ? nil : try Tensor(known, rank: 2, "known").classIndices()
 }
 
 /// Where the uniforms of Gumbel noise come from.

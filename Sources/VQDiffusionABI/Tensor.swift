@@ -92,7 +92,7 @@ struct Tensor {
         }
     }
 
-    private func wrongType(expected: StaticString) -> ArgumentError {
+    func wrongType(expected: StaticString) -> ArgumentError {
         ArgumentError(name, .elementType(expected: expected, actual: Tensor.label(of: elementType)))
     }
 

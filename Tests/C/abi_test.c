@@ -44,10 +44,10 @@ void make_log_p(void) {
 
 vqd_tensor tensor(const void *data, vqd_dtype dtype, int32_t rank, int64_t a, int64_t b,
                   int64_t c) {
-    const int64_t size = dtype == VQD_INT64 || dtype == VQD_FLOAT64                      ? 8
-                         : dtype == VQD_INT32 || dtype == VQD_FLOAT32                    ? 4
-                         : dtype == VQD_UINT8 || dtype == VQD_INT8 || dtype == VQD_BOOL8 ? 1
-                                                                                         : 2;
+    const int64_t size = dtype == VQD_INT64 || dtype == VQD_UINT64 || dtype == VQD_FLOAT64 ? 8
+                         : dtype == VQD_INT32 || dtype == VQD_FLOAT32                      ? 4
+                         : dtype == VQD_UINT8 || dtype == VQD_INT8 || dtype == VQD_BOOL8   ? 1
+                                                                                           : 2;
     vqd_tensor view = {.data = (void *)data, .shape = {a, b, c}, .rank = rank, .dtype = dtype};
     int64_t stride = size;
     for (int axis = rank - 1; axis >= 0; axis--) {
@@ -93,8 +93,10 @@ int main(void) {
     test_schedules();
     test_posterior();
     test_sampling();
+    test_known();
     test_guidance();
     test_absorbing();
+    test_rows();
     test_huge();
     test_misuse();
     printf("%d passed, %d failed\n", passed, failed);

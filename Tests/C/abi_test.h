@@ -42,8 +42,10 @@ void bayes(int64_t t, int64_t s, int b, int n, double posterior[K + 1]);
 void test_schedules(void);
 void test_posterior(void);
 void test_sampling(void);
+void test_known(void);
 void test_guidance(void);
 void test_absorbing(void);
+void test_rows(void);
 void test_huge(void);
 void test_misuse(void);
 

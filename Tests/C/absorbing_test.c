@@ -19,7 +19,7 @@ static vqd_status planned(int64_t t, const vqd_tensor *x, const vqd_tensor *u,
                           const vqd_tensor *to) {
     const vqd_tensor flags = tensor(needed, VQD_BOOL8, 2, 1, PIXELS, 0);
     int64_t count = 0, column = 0, unmasked = 0;
-    CHECK(vqd_plan(&absorbing, t, t - 1, x, u, &flags, NULL) == VQD_OK);
+    CHECK(vqd_plan(&absorbing, t, t - 1, x, NULL, u, &flags, NULL) == VQD_OK);
     for (int n = 0; n < PIXELS; n++)
         count += needed[n];
     for (int n = 0; n < PIXELS; n++) {

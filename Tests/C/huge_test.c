@@ -14,7 +14,7 @@ static void check_shape(int64_t batch, int64_t pixels) {
     const int64_t zero = 0;
     const vqd_tensor steps = {(void *)&zero, {batch, 0, 0}, {0, 0, 0}, 1, VQD_INT64};
     const vqd_guidance guidance = {&p, 2, 0.9, -70};
-    const vqd_step_options guided = {.guidance = &guidance};
+    const vqd_step_options guided = {.guidance = &guidance}, known = {.known = &x};
     vqd_mt19937 engine = {.position = 624};
     const vqd_draw given = {.method = VQD_GUMBEL, .uniforms = &q},
                    drawn = {.method = VQD_GUMBEL, .engine = &engine};
@@ -29,10 +29,12 @@ static void check_shape(int64_t batch, int64_t pixels) {
     CHECK(vqd_step(&schedule, 0, -1, &p, NULL, &drawn, NULL, &x, NULL) == VQD_OK);
     CHECK(vqd_step(&schedule, 3, 2, &p, &x, INVERSE_CDF_DRAW(&u), NULL, &x, NULL) == VQD_OK);
     CHECK(vqd_step(&schedule, 0, -1, &p, NULL, INVERSE_CDF_DRAW(&u), NULL, &x, NULL) == VQD_OK);
-    CHECK(vqd_plan(&schedule, 3, 2, &x, &u, &flags, NULL) == VQD_OK);
+    CHECK(vqd_plan(&schedule, 3, 2, &x, &x, &u, &flags, NULL) == VQD_OK);
     CHECK(vqd_step(&schedule, 3, 2, &columns, &x, INVERSE_CDF_DRAW(&u), NULL, &x, NULL) == VQD_OK);
+    CHECK(vqd_step(&schedule, 3, 2, &p, &x, INVERSE_CDF_DRAW(&u), &known, &x, NULL) == VQD_OK);
+    CHECK(vqd_step(&schedule, 3, 2, &p, &x, &given, &known, &x, NULL) == VQD_OK);
     CHECK(vqd_check_model_output(&p, NULL) == VQD_OK);
-    CHECK(vqd_q_sample(&schedule, &x, &steps, &u, &x, NULL) == VQD_OK);
+    CHECK(vqd_add_noise(&schedule, -1, &x, &steps, &u, &x, NULL) == VQD_OK);
     CHECK(vqd_gumbel_noised(&p, &p, &p, NULL) == VQD_OK);
     CHECK(vqd_guide(&p, &p, 2, &p, NULL) == VQD_OK);
     CHECK(vqd_truncate(&p, 0.9, -70, &p, NULL) == VQD_OK);

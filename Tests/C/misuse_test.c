@@ -185,13 +185,22 @@ static void test_numbers(void) {
            VQD_VALUE_ERROR, "sample");
     EXPECT(vqd_step(&schedule, 3, 2, &a.p, &a.x, INVERSE_CDF_DRAW(&u32), NULL, &to, &report),
            VQD_TYPE_ERROR, "uniforms");
-    EXPECT(vqd_q_sample(&schedule, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR, "timesteps");
+    EXPECT(vqd_add_noise(&schedule, -1, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR,
+           "timesteps");
+    timesteps[1] = T - 1;
+    EXPECT(vqd_add_noise(&schedule, 1, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR,
+           "timesteps must be in 1 ... 4, not 0");
+    EXPECT(vqd_add_noise(&schedule, -2, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR,
+           "from_timestep must be in -1 ... 4, not -2");
+    EXPECT(vqd_add_noise(&schedule, T, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR,
+           "from_timestep");
     uniforms[1][3] = 1;
     EXPECT(vqd_step(&schedule, 3, 2, &a.p, &a.x, INVERSE_CDF_DRAW(&u), NULL, &to, &report),
            VQD_VALUE_ERROR, "uniforms");
     uniforms[1][3] = NAN;
     timesteps[1] = 0;
-    EXPECT(vqd_q_sample(&schedule, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR, "uniforms");
+    EXPECT(vqd_add_noise(&schedule, -1, &a.x, &steps, &u, &to, &report), VQD_VALUE_ERROR,
+           "uniforms");
     float onehot[B][3][N];
     const vqd_tensor to_onehot = tensor(onehot, VQD_FLOAT32, 3, B, 3, N);
     EXPECT(vqd_index_to_log_onehot(&a.x, 3, &to_onehot, &report), VQD_VALUE_ERROR, "x");
@@ -281,7 +290,7 @@ static void test_plans(void) {
     const vqd_tensor rank_3 = tensor(columns, VQD_FLOAT64, 3, 1, K, B * N);
     const vqd_tensor integers = tensor(columns, VQD_INT64, 2, K, B * N, 0);
 #define PLAN(t, x, u, flags, wanted, name) \
-    EXPECT(vqd_plan(&schedule, t, 2, x, u, flags, &report), wanted, name)
+    EXPECT(vqd_plan(&schedule, t, 2, x, NULL, u, flags, &report), wanted, name)
     PLAN(T, &x, &u, &flags, VQD_VALUE_ERROR, "timestep");
     PLAN(2, &x, &u, &flags, VQD_VALUE_ERROR, "previous_timestep");
     PLAN(3, NULL, &u, &flags, VQD_VALUE_ERROR, "sample");
@@ -293,7 +302,7 @@ static void test_plans(void) {
     PLAN(3, &x, &u, NULL, VQD_VALUE_ERROR, "needed");
     PLAN(3, &x, &u, &bytes, VQD_TYPE_ERROR, "needed");
     PLAN(3, &x, &u, &few, VQD_VALUE_ERROR, "needed");
-    EXPECT(vqd_plan(NULL, 3, 2, &x, &u, &flags, &report), VQD_VALUE_ERROR, "schedule");
+    EXPECT(vqd_plan(NULL, 3, 2, &x, NULL, &u, &flags, &report), VQD_VALUE_ERROR, "schedule");
 #define COMPLETE(p, x, u, to, wanted, name) \
     EXPECT(vqd_step(&schedule, 3, 2, p, x, INVERSE_CDF_DRAW(u), NULL, to, &report), wanted, name)
     COMPLETE(NULL, &x, &u, &to, VQD_VALUE_ERROR, "model_output");
@@ -356,7 +365,7 @@ static void test_empty(void) {
         CHECK(vqd_step(&schedule, 3, 2, &p, &x, INVERSE_CDF_DRAW(&u), NULL, &to, NULL) == VQD_OK);
         const vqd_tensor flags = tensor(NULL, VQD_BOOL8, 2, batch, pixels, 0),
                          columns = tensor(NULL, VQD_FLOAT32, 2, K, 0, 0);
-        CHECK(vqd_plan(&schedule, 3, 2, &x, &u, &flags, NULL) == VQD_OK);
+        CHECK(vqd_plan(&schedule, 3, 2, &x, NULL, &u, &flags, NULL) == VQD_OK);
         CHECK(vqd_step(&schedule, 3, 2, &columns, &x, INVERSE_CDF_DRAW(&u), NULL, &to, NULL)
               == VQD_OK);
         CHECK(vqd_check_model_output(&p, NULL) == VQD_OK);

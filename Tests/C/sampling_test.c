@@ -192,7 +192,7 @@ static void test_plan(void) {
             (&uniforms[0][0])[i] = uniform();
         memset(needed, 0x5a, sizeof needed);
         CHECK(vqd_step(&many, t, t - 1, &all, &x, INVERSE_CDF_DRAW(&u), NULL, &to, NULL) == VQD_OK);
-        CHECK(vqd_plan(&many, t, t - 1, t ? &x : NULL, &u, &flags, NULL) == VQD_OK);
+        CHECK(vqd_plan(&many, t, t - 1, t ? &x : NULL, NULL, &u, &flags, NULL) == VQD_OK);
         int64_t count = 0;
         for (int i = 0; i < B * PIXELS; i++) {
             const uint8_t flag = (&needed[0][0])[i];
@@ -226,7 +226,7 @@ static void test_plan(void) {
     }
 }
 
-static void test_q_sample(void) {
+static void test_add_noise(void) {
     static double uniforms[GRID];
     static int64_t drawn[GRID];
     double all[K + 1][K + 1];
@@ -235,12 +235,16 @@ static void test_q_sample(void) {
     const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, 1, GRID, 0),
                      to = tensor(drawn, VQD_INT64, 2, 1, GRID, 0);
     for (int64_t t = 0; t < T; t++) {
-        matrix(-1, t, all);
         const vqd_tensor timesteps = tensor(&t, VQD_INT64, 1, 1, 0, 0);
-        for (uint8_t x_0 = 0; x_0 <= K; x_0++) {
-            const vqd_tensor x = {&x_0, {1, GRID, 0}, {0, 0, 0}, 2, VQD_UINT8};
-            CHECK(vqd_q_sample(&schedule, &x, &timesteps, &u, &to, NULL) == VQD_OK);
-            CHECK(counts_match(drawn, all[x_0], K + 1));
+        for (int64_t s = -1; s <= t; s++) {
+            matrix(s, t, all); /* at s = t the identity */
+            for (uint8_t x_s = 0; x_s <= K; x_s++) {
+                const vqd_tensor x = {&x_s, {1, GRID, 0}, {0, 0, 0}, 2, VQD_UINT8};
+                CHECK(vqd_add_noise(&schedule, s, &x, &timesteps, &u, &to, NULL) == VQD_OK);
+                CHECK(counts_match(drawn, all[x_s], K + 1));
+                for (int i = 0; i < GRID && s == t; i++)
+                    CHECK(drawn[i] == x_s);
+            }
         }
     }
 }
@@ -277,6 +281,6 @@ void test_sampling(void) {
     test_noise_sources();
     test_inverse_cdf();
     test_plan();
-    test_q_sample();
+    test_add_noise();
     test_threads();
 }

@@ -77,9 +77,13 @@ struct PlanTests {
         #expect(throws: ArgumentError.self) {
             try scheduler.plan(at: 5, from: wrong, using: &random)
         }
-        #expect(throws: ArgumentError.self) { try scheduler.noised(wrong, at: [5], using: &random) }
         #expect(throws: ArgumentError.self) {
-            try scheduler.noised(sample, at: [100], using: &random)
+            try scheduler.addNoise(to: wrong, at: [5], using: &random)
+        }
+        for (t, s) in [(100, -1), (5, 6), (5, -2)] {
+            #expect(throws: ArgumentError.self) {
+                try scheduler.addNoise(to: sample, at: [t], from: s, using: &random)
+            }
         }
         #expect(random.state == before)
     }

@@ -162,7 +162,7 @@ struct SamplingTests {
     }
 
     @Test func forwardProcessFollowsItsLaw() {
-        let law = Marginal(alpha: 0.4, beta: 0.05, gamma: 0.4)
+        let law = Transition(from: .clean, to: Marginal(alpha: 0.4, beta: 0.05, gamma: 0.4))
         let points = 10_000
         for j in 0...4 {
             var shares = [Double](repeating: 0, count: 5)

@@ -28,12 +28,14 @@
              SCHEDULE "t, cumulative, x_t, log_onehot_x_t, out, num_threads=0") \
     FUNCTION(apply_cumulative_transitions, 6, 7, SCHEDULE "t, q, out, num_threads=0") \
     FUNCTION(index_to_log_onehot, 3, 4, "x, num_classes, out, num_threads=0") \
-    FUNCTION(step, 10, 12, \
+    FUNCTION(step, 10, 13, \
              SCHEDULE "t, s, model_output, sample, method, noise, prev_sample, guidance=None, " \
-                      "num_threads=0") \
-    FUNCTION(plan, 8, 9, SCHEDULE "t, s, sample, uniforms, needed, num_threads=0") \
+                      "known=None, num_threads=0") \
+    FUNCTION(plan, 8, 10, SCHEDULE "t, s, sample, uniforms, needed, known=None, num_threads=0") \
     FUNCTION(check_model_output, 1, 2, "model_output, num_threads=0") \
-    FUNCTION(q_sample, 7, 8, SCHEDULE "x_0, timesteps, uniforms, out, num_threads=0") \
+    FUNCTION(add_noise, 8, 9, \
+             SCHEDULE "from_timestep, original_samples, timesteps, uniforms, out, num_threads=0") \
+    FUNCTION(row_uniforms, 5, 6, "seed, ids, timesteps, draw, out, num_threads=0") \
     FUNCTION(gumbel_noised, 3, 4, "logits, uniforms, out, num_threads=0") \
     FUNCTION(guide, 4, 5, "log_p_uncond, log_p_cond, scale, out, num_threads=0") \
     FUNCTION(truncate, 4, 5, "log_p, rate, floor, out, num_threads=0")

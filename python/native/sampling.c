@@ -9,6 +9,7 @@ static const array_argument log_p_uncond_argument = {"log_p_uncond", FLOATING,
                                                      "(batch, classes, pixels)"};
 static const array_argument sample_argument = {"sample", INTEGER, "(batch, pixels)"};
 static const array_argument pixel_uniforms_argument = {"uniforms", "float64", "(batch, pixels)"};
+static const array_argument known_argument = {"known", INTEGER, "(batch, pixels)"};
 static const array_argument prev_sample_argument = {"prev_sample", "int64", "(batch, pixels)"};
 
 /* The optional argument guidance: None, or a tuple of what vqd_guidance consists of. NULL in
@@ -46,12 +47,18 @@ static bool take_guidance(call *self, vqd_tensor *log_p_uncond, vqd_guidance *st
     return true;
 }
 
+/* The optional argument known. */
+static bool take_known(call *self, vqd_tensor *storage, const vqd_tensor **known) {
+    *known = NULL;
+    return self->left == 0 || take_optional_input(self, &known_argument, storage, known);
+}
+
 int native_step(call *self) {
     enum { GUIDANCE = 10 }; /* this argument decides on the name of the model output */
     const bool guided = self->left > GUIDANCE && self->next[GUIDANCE] != Py_None;
     vqd_schedule schedule;
     int64_t t, s;
-    vqd_tensor model_output, sample, uniforms, prev_sample, log_p_uncond;
+    vqd_tensor model_output, sample, uniforms, prev_sample, log_p_uncond, known;
     const vqd_tensor *sample_or_null;
     vqd_draw draw;
     vqd_guidance guidance;
@@ -62,7 +69,7 @@ int native_step(call *self) {
         || !take_draw(self, &uniforms, &draw)
         || !take_output(self, &prev_sample_argument, &prev_sample)
         || !take_guidance(self, &log_p_uncond, &guidance, &options.guidance)
-        || !take_num_threads(self))
+        || !take_known(self, &known, &options.known) || !take_num_threads(self))
         return RAISED;
     RETURN_WITHOUT_GIL(vqd_step(&schedule, t, s, &model_output, sample_or_null, &draw, &options,
                                 &prev_sample, &self->context));
@@ -72,15 +79,16 @@ int native_plan(call *self) {
     static const array_argument needed_argument = {"needed", "bool", "(batch, pixels)"};
     vqd_schedule schedule;
     int64_t t, s;
-    vqd_tensor sample, uniforms, needed;
-    const vqd_tensor *sample_or_null;
+    vqd_tensor sample, uniforms, needed, known;
+    const vqd_tensor *sample_or_null, *known_or_null;
     if (!take_schedule(self, &schedule) || !take_int64(self, "t", &t) || !take_int64(self, "s", &s)
         || !take_optional_input(self, &sample_argument, &sample, &sample_or_null)
         || !take_input(self, &pixel_uniforms_argument, &uniforms)
-        || !take_output(self, &needed_argument, &needed) || !take_num_threads(self))
+        || !take_output(self, &needed_argument, &needed)
+        || !take_known(self, &known, &known_or_null) || !take_num_threads(self))
         return RAISED;
-    RETURN_WITHOUT_GIL(
-        vqd_plan(&schedule, t, s, sample_or_null, &uniforms, &needed, &self->context));
+    RETURN_WITHOUT_GIL(vqd_plan(&schedule, t, s, sample_or_null, known_or_null, &uniforms, &needed,
+                                &self->context));
 }
 
 int native_check_model_output(call *self) {
@@ -90,18 +98,22 @@ int native_check_model_output(call *self) {
     RETURN_WITHOUT_GIL(vqd_check_model_output(&model_output, &self->context));
 }
 
-int native_q_sample(call *self) {
-    static const array_argument x_0_argument = {"x_0", INTEGER, "(batch, pixels)"};
+int native_add_noise(call *self) {
+    static const array_argument original_samples_argument = {"original_samples", INTEGER,
+                                                             "(batch, pixels)"};
     static const array_argument timesteps_argument = {"timesteps", "int64", "(batch,)"};
     static const array_argument out_argument = {"out", "int64", "(batch, pixels)"};
     vqd_schedule schedule;
-    vqd_tensor x_0, timesteps, uniforms, out;
-    if (!take_schedule(self, &schedule) || !take_input(self, &x_0_argument, &x_0)
+    int64_t from_timestep;
+    vqd_tensor original_samples, timesteps, uniforms, out;
+    if (!take_schedule(self, &schedule) || !take_int64(self, "from_timestep", &from_timestep)
+        || !take_input(self, &original_samples_argument, &original_samples)
         || !take_input(self, &timesteps_argument, &timesteps)
         || !take_input(self, &pixel_uniforms_argument, &uniforms)
         || !take_output(self, &out_argument, &out) || !take_num_threads(self))
         return RAISED;
-    RETURN_WITHOUT_GIL(vqd_q_sample(&schedule, &x_0, &timesteps, &uniforms, &out, &self->context));
+    RETURN_WITHOUT_GIL(vqd_add_noise(&schedule, from_timestep, &original_samples, &timesteps,
+                                     &uniforms, &out, &self->context));
 }
 
 int native_gumbel_noised(call *self) {

@@ -24,19 +24,20 @@ def scheduler_of(name, classes, **arguments):
 CLASSES = 8
 
 
-def pair_law():
+def pair_law(classes=CLASSES):
     """Two pixels that are equal with probability 0.9, else independent: (K, K)."""
-    return 0.9 * np.eye(CLASSES) / CLASSES + 0.1 / CLASSES**2
+    return 0.9 * np.eye(classes) / classes + 0.1 / classes**2
 
 
 def exact_denoiser(scheduler, x_t, t):
     """log p(x_0 of each pixel | x_t of both), (B, K, 2)."""
-    onehot = index_to_log_onehot(x_t, CLASSES + 1).astype(np.float64)
+    classes = scheduler.mask_class
+    onehot = index_to_log_onehot(x_t, classes + 1).astype(np.float64)
     seen = np.exp(
         scheduler.log_Q_t_transitioning_to_known_class(
             t=t, x_t=x_t, log_onehot_x_t=onehot, cumulative=True
         )
     )
-    joint = pair_law()[None] * seen[:, :, None, 0] * seen[:, None, :, 1]
+    joint = pair_law(classes)[None] * seen[:, :, None, 0] * seen[:, None, :, 1]
     joint /= joint.sum((1, 2), keepdims=True)
     return np.log(np.stack((joint.sum(2), joint.sum(1)), axis=2))

@@ -7,7 +7,7 @@ import sys
 import time
 
 import numpy as np
-from native_calls import FUNCTIONS, OUTPUTS, arguments, call
+from native_calls import FUNCTIONS, OUTPUTS, ROW_LISTS, arguments, call
 
 import vqdiffusion
 from vqdiffusion import VQDiffusionScheduler, _native
@@ -59,11 +59,11 @@ class Table:
 
 def reshaped(function, name, value, batch, pixels):
     """The shape of an argument for grids of another shape; None for what is no tensor."""
-    if not isinstance(value, np.ndarray) or value.ndim < 2 and name != "timesteps":
+    if not isinstance(value, np.ndarray) or value.ndim < 2 and name not in ROW_LISTS:
         return None
     if function == "step_coefficients":  # it has no pixels
         return None
-    if name == "timesteps":
+    if name in ROW_LISTS:
         return (batch,)
     if function == "complete_inverse_cdf" and name == "model_output":
         return (value.shape[0], 0)
@@ -91,7 +91,7 @@ def native(table):
                             plain
                             if name in OUTPUTS[function]
                             else repeated
-                            if name == "timesteps"
+                            if name in ROW_LISTS
                             else make
                         )
                         changed[name] = kind(shape, named[name].dtype)
@@ -102,7 +102,7 @@ def native(table):
             if len(tensors) > 1:
                 for name in tensors:
                     shape = reshaped(function, name, named[name], batch, pixels)
-                    kind = repeated if name == "timesteps" else plain
+                    kind = repeated if name in ROW_LISTS else plain
                     one = named | {name: kind(shape, named[name].dtype)}
                     label = f"_native.{function} {name} {shape}"
                     table.run(label, lambda: call(function, one), (ValueError, MemoryError))
@@ -159,6 +159,9 @@ def scheduler(table, numbers, integers, make_scheduler, kinds, guidance=vqdiffus
                     f"guided_step {t} alone",
                     lambda: s.guided_step(None, x, t, grid, truncation_rate=0.9),
                 )
+                if isinstance(x, np.ndarray):
+                    run(f"known {t}", lambda: s.step(x, t, grid, known=grid))
+                    run(f"known {t}", lambda: s.guided_step(x, x, t, grid, known=grid))
                 if method == "inverse_cdf":
                     run(f"check_finite {t}", lambda: s.step(x, t, grid, check_finite=True))
                     run(f"plan {t}", lambda: s.step(x, t, grid, plan=s.plan(t, grid)))
@@ -174,10 +177,10 @@ def scheduler(table, numbers, integers, make_scheduler, kinds, guidance=vqdiffus
                     f"known {cumulative}",
                     lambda: s.log_Q_t_transitioning_to_known_class(t=5, **known),
                 )
-            if hasattr(s, "q_sample"):
-                run("q_sample", lambda: s.q_sample(grid, 5))
+            if hasattr(s, "add_noise"):
+                run("add_noise", lambda: s.add_noise(grid, 5))
                 each = np.broadcast_to(np.int32(5), batch)
-                run("q_sample, one t for each row", lambda: s.q_sample(grid, each))
+                run("add_noise, one t for each row", lambda: s.add_noise(grid, each))
             run("guide", lambda: guidance.guide(x, x, 2.0))
             run("truncate", lambda: guidance.truncate(x, 0.5))
             if isinstance(x, np.ndarray):

@@ -49,6 +49,8 @@ def results(kind, num_threads):
     onehot = np.where(np.arange(K + 1)[:, None] == x[:, None], 0, np.log(1e-30)).astype(wide)
     step = *SCHEDULE, T_NOW, T_EARLIER
     guided = log_p[:, ::-1], 3.0, 0.86, -70.0
+    cdf = log_p, x, "inverse_cdf", of_pixels
+    known = np.where(of_pixels < 0.5, x % K, -1)
 
     def rows(count):
         return np.empty((B, count, N), wide)
@@ -60,32 +62,34 @@ def results(kind, num_threads):
         "q_posterior": (*step, log_p, x, rows(K + 1)),
         "log_transition_rows": (*SCHEDULE, T_NOW, True, x, onehot, rows(K)),
         "apply_cumulative_transitions": (*SCHEDULE, T_NOW, log_p, rows(K + 1)),
-        "step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), None),
-        "step_inverse_cdf": (*step, log_p, x, "inverse_cdf", of_pixels, grid(), None),
-        "plan": (*step, x, of_pixels, grid(bool)),
-        "q_sample": (*SCHEDULE, x, np.arange(B) + 5, of_pixels, grid()),
+        "step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), None, None),
+        "step_inverse_cdf": (*step, *cdf, grid(), None, None),
+        "plan": (*step, x, of_pixels, grid(bool), None),
+        "add_noise": (*SCHEDULE, 2, x, np.arange(B) + 5, of_pixels, grid()),
         "gumbel_noised": (log_p, of_classes[:, 1:], rows(K)),
         "guide": (log_p[:, ::-1], log_p, 3.0, rows(K)),
         "truncate": (log_p, 0.86, -70.0, rows(K)),
-        "guided_step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), guided),
-        "guided_step_inverse_cdf": (*step, log_p, x, "inverse_cdf", of_pixels, grid(), guided),
+        "guided_step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), guided, known),
+        "guided_step_inverse_cdf": (*step, *cdf, grid(), guided, known),
     }
     found = {}
     for name, arguments in calls.items():
         run(name, *arguments, num_threads)
-        found[name] = arguments[-2 if "step" in name else -1]
+        found[name] = arguments[-3 if "step" in name else -2 if name == "plan" else -1]
     clean = grid()
     _native.step(
-        *SCHEDULE, 0, -1, log_p, None, "gumbel", of_classes[:, :-1], clean, None, num_threads
+        *SCHEDULE, 0, -1, log_p, None, "gumbel", of_classes[:, :-1], clean, None, None, num_threads
     )
     found["step_gumbel at 0"] = clean
     clean = grid()
-    _native.step(*SCHEDULE, 0, -1, log_p, None, "inverse_cdf", of_pixels, clean, None, num_threads)
+    _native.step(
+        *SCHEDULE, 0, -1, log_p, None, "inverse_cdf", of_pixels, clean, None, None, num_threads
+    )
     found["step_inverse_cdf at 0"] = clean
     needed = found["plan"]
     completed = grid()
     columns = log_p.transpose(0, 2, 1)[needed].T
-    _native.step(*step, columns, x, "inverse_cdf", of_pixels, completed, None, num_threads)
+    _native.step(*step, columns, x, "inverse_cdf", of_pixels, completed, None, None, num_threads)
     found["complete_inverse_cdf"] = completed
     return found
 

@@ -29,7 +29,8 @@ OUTPUTS = {
     "plan": ["needed"],
     "complete_inverse_cdf": ["prev_sample"],
     "check_model_output": [],
-    "q_sample": ["out"],
+    "add_noise": ["out"],
+    "row_uniforms": ["out"],
     "gumbel_noised": ["out"],
     "guide": ["out"],
     "truncate": ["out"],
@@ -37,10 +38,11 @@ OUTPUTS = {
     "guided_step_inverse_cdf": ["prev_sample"],
 }  # fmt: skip
 FUNCTIONS = list(OUTPUTS)
+ROW_LISTS = "timesteps", "ids"  # arguments with one number for each batch row, of any stride
 
 SCHEDULE = "num_classes", "alpha_cumulative", "gamma_cumulative"
 GUIDED = "log_p_uncond", "log_p_cond", "guidance_scale", "truncation_rate", "floor"
-DRAWN = "sample", "uniforms", "prev_sample", "num_threads"
+DRAWN = "sample", "uniforms", "prev_sample", "known", "num_threads"
 # The names of the arguments of a step: those of the tuple `guidance` stand for themselves, and
 # `noise` is called as in errors.
 STEPS = {
@@ -99,12 +101,17 @@ def arguments(function, seed=0):
         "x_t": classes,
         "x": classes,
         "sample": classes,
-        "x_0": classes,
+        "from_timestep": 0,
+        "original_samples": classes,
+        "known": np.full((B, N), -1),
         "timesteps": rng.integers(0, T, size=B),
         "previous_timesteps": np.array([4, -1, 0]),
         "log_onehot_x_t": onehot,
         "prev_sample": junk(B, N, dtype=np.int64),
         "needed": junk(B, N, dtype=bool),
+        "seed": 3,
+        "ids": np.array([5, 8]),
+        "draw": 2,
         "num_threads": 1,
     }
     uniforms = {name: (B, K + 1, N) for name in ("step_gumbel", "guided_step_gumbel")}
@@ -129,7 +136,8 @@ def arguments(function, seed=0):
         "index_to_log_onehot": junk(B, K + 1, N),
         "log_transition_rows": junk(B, K, N),
         "gumbel_noised": junk(B, K, N, dtype=np.float64),
-        "q_sample": junk(B, N, dtype=np.int64),
+        "add_noise": junk(B, N, dtype=np.int64),
+        "row_uniforms": junk(B, N, dtype=np.float64),
         "guide": junk(B, K, N),
         "truncate": junk(B, K, N),
     }.get(function)

@@ -3,10 +3,12 @@
 Nothing here comes from the package and nothing is fast. There are two independent ways to the same
 numbers, and test_reference.py holds them against each other and the kernels against them:
 
-- closed forms, one function each, as the Swift core evaluates them: `transition`, `q_sample`,
+- closed forms, one function each, as the Swift core evaluates them: `transition`, `add_noise`,
   `posterior`, `needs_column`, `inverse_cdf`, `gumbel_max`, `guide`, `truncate`;
 - `Reference`, the (K + 1) x (K + 1) matrices of eq. 7, multiplied out, and Bayes' rule. It is the
   truth for small K. `LogReference` says the same in logarithms, row by row, for large K.
+
+`row_uniforms` draws the uniforms of RowKeys with NumPy's Philox.
 
 Equation numbers are those of arXiv 2111.14822. Names follow it:
 
@@ -77,13 +79,14 @@ def transition_matrix(rates, classes):
 # ---- The forward process -------------------------------------------------------------------------
 
 
-def q_sample(x, u, classes, now):
-    """Eq. 8: what a pixel of clean class x shows at t, from one uniform. The mask comes first, then
-    what noise has replaced, any class alike."""
-    if x == classes or u < now.gamma:
+def add_noise(x, u, classes, now, earlier=CLEAN):
+    """Eq. 7: what a pixel that shows x at s shows at t, from one uniform; from clean data eq. 8.
+    The mask comes first, then what noise has replaced, any class alike."""
+    step = transition(earlier, now)
+    if x == classes or u < step.gamma:
         return classes
-    v = u - now.gamma
-    return int(v / now.beta) if v < classes * now.beta else x
+    v = u - step.gamma
+    return int(v / step.beta) if v < classes * step.beta else x
 
 
 # ---- The posterior -------------------------------------------------------------------------------
@@ -374,3 +377,17 @@ def random_classes(rng, batch, classes, pixels, mask_rate=0.5, dtype=np.int64):
     """Classes 0 … K, masked at the given rate."""
     x = rng.integers(0, classes, (batch, pixels))
     return np.where(rng.uniform(size=x.shape) < mask_rate, classes, x).astype(dtype)
+
+
+def row_uniforms(seed, ids, timesteps, draw, shape, dtype=np.float64):
+    """The uniforms of RowKeys, by NumPy alone."""
+    rows = []
+    for one, t in zip(ids, np.broadcast_to(timesteps, len(ids)), strict=True):
+        key = np.array([seed, int(one)], np.uint64)
+        counter = np.array([0, int(t), draw, 0], np.uint64)
+        rows.append(
+            np.random.Generator(np.random.Philox(key=key, counter=counter)).random(
+                shape, dtype=dtype
+            )
+        )
+    return np.stack(rows) if rows else np.empty((0, *np.atleast_1d(shape)), dtype)

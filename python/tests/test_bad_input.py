@@ -165,7 +165,7 @@ def test_timesteps(error, bad):
     if type(bad) is not int or bad != -1:  # there it is clean data
         refuses(error, "t", lambda: scheduler.apply_cumulative_transitions(LOG_P, bad))
     if not (isinstance(bad, np.ndarray) and bad.dtype.kind == "i") and type(bad) is not list:
-        refuses(error, "t", lambda: scheduler.q_sample(X, bad))
+        refuses(error, "timesteps", lambda: scheduler.add_noise(X, bad))
 
 
 @pytest.mark.parametrize(
@@ -196,16 +196,16 @@ def test_good_timesteps(timestep):
         (TypeError, [5, "a"]),
     ],
 )
-def test_q_sample_timesteps(error, t):
-    refuses(error, "t", VQDiffusionScheduler(CLASSES + 1).q_sample, X, t)
+def test_add_noise_timesteps(error, t):
+    refuses(error, "timesteps", VQDiffusionScheduler(CLASSES + 1).add_noise, X, t)
 
 
 @pytest.mark.parametrize(
     "error, bad",
     cases({k: v for k, v in BAD_GRIDS.items() if not k.startswith("another") and k != "None"}),
 )
-def test_q_sample_and_index_to_log_onehot(error, bad):
-    refuses(error, "x_0", VQDiffusionScheduler(CLASSES + 1).q_sample, bad, 60)
+def test_add_noise_and_index_to_log_onehot(error, bad):
+    refuses(error, "original_samples", VQDiffusionScheduler(CLASSES + 1).add_noise, bad, 60)
     refuses(error, "x", vqdiffusion.index_to_log_onehot, bad, CLASSES + 1)
 
 
@@ -276,7 +276,7 @@ def test_nothing_to_do_is_a_result(method, shape):
             CLASSES + 1,
             pixels,
         )
-        assert scheduler.q_sample(x, np.zeros(batch, int)).shape == shape
+        assert scheduler.add_noise(x, np.zeros(batch, int)).shape == shape
     onehot = vqdiffusion.index_to_log_onehot(x, CLASSES + 1)
     assert onehot.shape == (batch, CLASSES + 1, pixels)
     for cumulative in (False, True):

@@ -91,7 +91,7 @@ def test_a_step_back_from_the_forward_process_lands_on_the_forward_process(metho
         Reference(classes + 1, **schedule),
     )
     data = np.array([0.6, 0.3, 0.09, 0.01])
-    x_t = scheduler.q_sample(rng.choice(classes, (1, pixels), p=data), t, rng)
+    x_t = scheduler.add_noise(rng.choice(classes, (1, pixels), p=data), t, rng)
     clean = truth.cumulative(t)[:, :classes].astype(float) * data
     table = np.log(clean / clean.sum(axis=1, keepdims=True))
     x = scheduler.step(table[x_t].transpose(0, 2, 1), t, x_t, rng).prev_sample

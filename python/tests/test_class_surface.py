@@ -41,6 +41,7 @@ SIGNATURES = {
         "generator": None,
         "return_dict": True,
         "*previous_timestep": None,
+        "*known": None,
         "*plan": None,
         "*check_finite": False,
     },
@@ -55,6 +56,7 @@ SIGNATURES = {
         "*truncation_rate": 1.0,
         "*floor": -70.0,
         "*previous_timestep": None,
+        "*known": None,
         "*return_dict": True,
     },
     VQDiffusionScheduler.plan: {
@@ -63,6 +65,7 @@ SIGNATURES = {
         "sample": REQUIRED,
         "generator": None,
         "*previous_timestep": None,
+        "*known": None,
     },
     VQDiffusionScheduler.q_posterior: {
         "self": REQUIRED,
@@ -83,11 +86,12 @@ SIGNATURES = {
         "q": REQUIRED,
         "t": REQUIRED,
     },
-    VQDiffusionScheduler.q_sample: {
+    VQDiffusionScheduler.add_noise: {
         "self": REQUIRED,
-        "x_0": REQUIRED,
-        "t": REQUIRED,
+        "original_samples": REQUIRED,
+        "timesteps": REQUIRED,
         "generator": None,
+        "*from_timestep": -1,
     },
     VQDiffusionScheduler.sample_prior: {"self": REQUIRED, "shape": REQUIRED, "generator": None},
     VQDiffusionScheduler.likelihood_bound: {
@@ -158,6 +162,7 @@ def test_signatures(function):
 
 def test_names():
     assert set(vqdiffusion.__all__) == {
+        "RowKeys",
         "StepPlan",
         "VQDiffusionScheduler",
         "VQDiffusionSchedulerOutput",

@@ -16,9 +16,7 @@ def draw(log_p, uniforms, x=None, t=0, alpha=CLEAN[0], gamma=CLEAN[1]):
     sample = None if x is None else np.full((1, points), x)
     drawn = np.full((1, points), -7)
     grid = np.array(uniforms, np.float64)[None]
-    _native.step(
-        classes, alpha, gamma, t, t - 1, model_output, sample, "inverse_cdf", grid, drawn, None, 1
-    )
+    _native.step(classes, alpha, gamma, t, t - 1, model_output, sample, "inverse_cdf", grid, drawn)
     return drawn[0]
 
 
@@ -75,7 +73,7 @@ def test_the_uniform_part_of_the_forward_process_ends_at_the_last_class(rng, cla
         uniforms = around(gamma[1] + (1 - alpha[1] - gamma[1]), 12)
         uniforms = uniforms[uniforms >= gamma[1]][None]
         x_0, drawn = np.zeros(uniforms.shape, np.int64), np.full(uniforms.shape, -7)
-        _native.q_sample(classes, alpha, gamma, x_0, np.array([1]), uniforms, drawn)
+        _native.add_noise(classes, alpha, gamma, -1, x_0, np.array([1]), uniforms, drawn)
         assert drawn.min() >= 0 and drawn.max() < classes
 
 

@@ -29,8 +29,8 @@ def draw(log_p, t, sample, engine, alpha=ALPHA, gamma=GAMMA, threads=1):
     ours, given = np.empty((2, batch, pixels), np.int64)
     schedule = classes, alpha, gamma
     engine = engine.copy()
-    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", engine, ours, None, threads)
-    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", uniforms, given, None, threads)
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", engine, ours, None, None, threads)
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", uniforms, given, None, None, threads)
     np.testing.assert_array_equal(
         engine, np.append(twin.state["state"]["key"], twin.state["state"]["pos"])
     )
@@ -356,7 +356,7 @@ if sys.argv[1] != "all":
     resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20,) * 2)
 schedule = [table(100)[1][:100] for table in (alpha_schedules, gamma_schedules)]
 try:
-    _native.step(classes, *schedule, 50, 49, log_p, sample, "gumbel", engine, out, None, 1)
+    _native.step(classes, *schedule, 50, 49, log_p, sample, "gumbel", engine, out, None, None, 1)
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(line for line in status if line.startswith("VmPeak"))
     print((1024 * int(peak.split()[1]) - used) >> 20, *out[0, ::1000], *engine[::100])
@@ -391,7 +391,5 @@ def test_a_state_that_nothing_was_drawn_from_keeps_its_bytes(fresh):
         state[16:24] = 0
     before = state.copy()
     empty, none = np.zeros((1, 70, 0), np.float32), np.zeros((1, 0), np.int64)
-    _native.step(
-        70, ALPHA, GAMMA, 50, 49, empty, none, "gumbel", state, np.empty((1, 0), np.int64), None, 1
-    )
+    _native.step(70, ALPHA, GAMMA, 50, 49, empty, none, "gumbel", state, np.empty((1, 0), np.int64))
     np.testing.assert_array_equal(state, before)

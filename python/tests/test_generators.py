@@ -158,7 +158,7 @@ def test_a_failed_call_puts_the_generators_back(inputs, method, make):
         lambda g: scheduler.step(log_p, 60, bad, g),
         lambda g: scheduler.step(log_p[:, 1:], 60, x_t, g),
         lambda g: scheduler.step(log_p, 60, x_t.astype(float), g),
-        lambda g: scheduler.q_sample(bad, 60, g),
+        lambda g: scheduler.add_noise(bad, 60, g),
         lambda g: vqdiffusion.gumbel_noised(np.full_like(log_p, np.nan), g),
     ]
     for call in calls:
@@ -178,7 +178,7 @@ def test_other_objects_are_refused(inputs, generator):
     for call in (
         lambda: scheduler.step(inputs[0], 60, inputs[1], generator),
         lambda: scheduler.step(inputs[0], 60, inputs[1], [1, 2, generator]),
-        lambda: scheduler.q_sample(inputs[1], 60, generator),
+        lambda: scheduler.add_noise(inputs[1], 60, generator),
         lambda: vqdiffusion.gumbel_noised(inputs[0], generator),
     ):
         with pytest.raises(TypeError, match="generator must be None, an int, a SeedSequence"):

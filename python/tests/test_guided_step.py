@@ -143,7 +143,7 @@ def test_an_engine_that_the_race_has_to_go_back_to(rng, t):
     engines = np.stack([engine_of(words), engine_of(words)])
     expected, result = np.empty((2, 1, pixels), np.int64)
     log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
-    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", engines[0], expected, None, 0)
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", engines[0], expected)
     _native.step(
         *schedule,
         t,
@@ -154,13 +154,12 @@ def test_an_engine_that_the_race_has_to_go_back_to(rng, t):
         engines[1],
         result,
         (uncond, 5.0, 0.86, -70.0),
-        0,
     )
     np.testing.assert_array_equal(result, expected)
     np.testing.assert_array_equal(*engines)
     # The uniforms were those meant.
     u = (rows[None, : classes + (t > 0)] & 0xFFFFFF).astype(np.float32) * np.float32(2**-24)
-    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", u, result, None, 0)
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", u, result)
     np.testing.assert_array_equal(result, expected)
 
 
@@ -178,9 +177,9 @@ def test_uniforms_of_one(rng, dtype, noise, t):
     log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
     expected = Reference(classes + 1).step_gumbel(log_p.astype(np.float64), sample, t, u)
     result = np.empty((2, batch, pixels), np.int64)
-    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", u, result[0], None, 0)
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", u, result[0])
     _native.step(
-        *schedule, t, t - 1, cond, sample, "gumbel", u, result[1], (uncond, 5.0, 0.86, -70.0), 0
+        *schedule, t, t - 1, cond, sample, "gumbel", u, result[1], (uncond, 5.0, 0.86, -70.0)
     )
     np.testing.assert_array_equal(result[0], expected)
     np.testing.assert_array_equal(result[1], expected)
@@ -204,9 +203,9 @@ def test_scores_that_hardly_ever_are_the_best(rng, t, given):
     )
     expected, result = np.empty((2, batch, pixels), np.int64)
     log_p = vqdiffusion.truncate(vqdiffusion.guide(uncond, cond, 5.0), 0.86, -70)
-    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", source, expected, None, 0)
+    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", source, expected)
     _native.step(
-        *schedule, t, t - 1, cond, sample, "gumbel", source, result, (uncond, 5.0, 0.86, -70.0), 0
+        *schedule, t, t - 1, cond, sample, "gumbel", source, result, (uncond, 5.0, 0.86, -70.0)
     )
     np.testing.assert_array_equal(result, expected)
 
@@ -237,10 +236,8 @@ def test_the_three_calls_in_one_where_it_is_not_worth_one_pass(rng):
         "gumbel",
         u,
         expected,
-        None,
-        0,
     )
-    _native.step(*schedule, 9, 8, cond, sample, "gumbel", u, result, (None, 1.0, 0.9, -70.0), 0)
+    _native.step(*schedule, 9, 8, cond, sample, "gumbel", u, result, (None, 1.0, 0.9, -70.0))
     np.testing.assert_array_equal(result, expected)
 
 

@@ -42,7 +42,7 @@ def calls(method, log_p, x_t, generator):
         "step": lambda: scheduler.step(log_p, 60, x_t, generator),
         "step, a tuple": lambda: scheduler.step(log_p, 0, None, generator, return_dict=False),
         "guided_step": lambda: scheduler.guided_step(log_p, log_p, 60, x_t, generator),
-        "q_sample": lambda: scheduler.q_sample(x_t, 60, generator),
+        "add_noise": lambda: scheduler.add_noise(x_t, 60, generator),
         "gumbel_noised": lambda: vqdiffusion.gumbel_noised(log_p, generator),
     }
     return (

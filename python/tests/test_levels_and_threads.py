@@ -233,6 +233,6 @@ def test_guided_tokens_of_all_levels_are_the_same_but_for_near_ties(of_levels, m
 def test_what_is_decided_without_the_model_is_the_same_on_every_level(of_levels):
     for level in LEVELS[:-1]:
         for kind in INPUTS:
-            for name in ("plan", "q_sample"):
+            for name in ("plan", "add_noise"):
                 key = f"{kind}/{name}"
                 np.testing.assert_array_equal(of_levels[level][key], of_levels[LEVELS[-1]][key])

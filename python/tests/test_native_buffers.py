@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import views
 from native_calls import (
-    EVERY_ARRAY, EVERY_OUTPUT, EVERY_TENSOR, FUNCTIONS, OUTPUTS, B, K, N, T, arguments,
-    array_names, call,
+    EVERY_ARRAY, EVERY_OUTPUT, EVERY_TENSOR, FUNCTIONS, OUTPUTS, ROW_LISTS, B, K, N, T,
+    arguments, array_names, call,
 )  # fmt: skip
 from native_checks import results
 
@@ -76,7 +76,9 @@ INTEGERS = [
     np.intp,
 ]
 CLASS_ARGUMENTS = [
-    (function, name) for function, name in EVERY_ARRAY if name in ("x_t", "sample", "x_0", "x")
+    (function, name)
+    for function, name in EVERY_ARRAY
+    if name in ("x_t", "sample", "original_samples", "x")
 ]
 FLOATS = (
     "log_p_x_0",
@@ -197,7 +199,7 @@ def test_empty_arrays(function, empty):
     if function == "step_coefficients" and empty == 2:
         return  # it has no pixels
     for name in array_names(function):
-        if named[name].ndim > 1 or name.endswith("timesteps"):
+        if named[name].ndim > 1 or name.endswith("timesteps") or name in ROW_LISTS:
             if empty == 0 and (function, name) != ("complete_inverse_cdf", "model_output"):
                 named[name] = named[name][:0].copy()
             elif named[name].ndim > 1:

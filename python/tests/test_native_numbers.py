@@ -9,7 +9,7 @@ from native_checks import assert_refused
 EVERY_INTEGER = [
     (function, name)
     for function in FUNCTIONS
-    for name in ("num_classes", "num_timesteps", "t", "s", "num_threads")
+    for name in ("num_classes", "num_timesteps", "t", "s", "seed", "draw", "num_threads")
     if name in arguments(function)
 ]
 
@@ -36,12 +36,13 @@ def test_integers(function, name):
             TypeError,
             rf"^{name} must be an integer, not {type(value).__name__}$",
         )
-    for value in 2**63, -(2**63) - 1, 10**5000:
+    limits, largest = "that fits into 64 bits", 2**63 - 1
+    if name in ("seed", "draw"):
+        limits, largest = r"from 0 to 2\*\*64 - 1", 2**64 - 1
+        call(function, arguments(function) | {name: largest})
+    for value in largest + 1, -(2**63) - 1, 10**5000:
         assert_refused(
-            function,
-            named | {name: value},
-            ValueError,
-            rf"^{name} must be an integer that fits into 64 bits$",
+            function, named | {name: value}, ValueError, rf"^{name} must be an integer {limits}$"
         )
 
 

@@ -106,11 +106,12 @@ def test_integers_of_more_digits_than_python_writes_out(value):
         "t": [
             lambda: one.q_posterior(LOG_P, X, value),
             lambda: one.apply_cumulative_transitions(LOG_P, value),
-            lambda: one.q_sample(X, value),
             lambda: one.log_Q_t_transitioning_to_known_class(
                 t=value, x_t=X, log_onehot_x_t=onehot, cumulative=True
             ),
         ],
+        "timesteps": [lambda: one.add_noise(X, value)],
+        "from_timestep": [lambda: one.add_noise(X, 5, from_timestep=value)],
         "num_inference_steps": [lambda: one.set_timesteps(value)],
         "num_threads": [lambda: vqdiffusion.set_num_threads(value)],
     }

@@ -103,7 +103,7 @@ def test_functions_of_a_tensor_and_a_grid(
         scheduler.apply_cumulative_transitions(log_p, t - 1),
     )
     np.testing.assert_array_equal(
-        scheduler.q_sample(other_x_t, t, seed), scheduler.q_sample(x_t, t, seed)
+        scheduler.add_noise(other_x_t, t, seed), scheduler.add_noise(x_t, t, seed)
     )
     np.testing.assert_array_equal(
         vqdiffusion.gumbel_noised(other_log_p, seed), vqdiffusion.gumbel_noised(log_p, seed)
@@ -195,7 +195,7 @@ def test_other_array_likes(rng, wrap):
         scheduler.q_posterior(wrap(log_p), wrap(x_t), 60), scheduler.q_posterior(log_p, x_t, 60)
     )
     np.testing.assert_array_equal(
-        scheduler.q_sample(wrap(x_t), 60, 1), scheduler.q_sample(x_t, 60, 1)
+        scheduler.add_noise(wrap(x_t), 60, 1), scheduler.add_noise(x_t, 60, 1)
     )
 
 

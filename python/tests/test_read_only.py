@@ -95,7 +95,7 @@ def test_public_methods_can_be_overridden_on_an_instance(made):
         "set_timesteps",
         "q_posterior",
         "plan",
-        "q_sample",
+        "add_noise",
         "save_pretrained",
         "from_config",
     ):

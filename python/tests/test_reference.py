@@ -1,10 +1,12 @@
 """The twin against itself, closed forms against explicit matrices, and the kernels against it for
 any pair s < t: docs/theory.md states what is checked here."""
 
+import itertools
+
 import numpy as np
 import pytest
 from reference import (
-    Rates, Reference, guided, inverse_cdf, invert, is_last, needs_column, posterior, q_sample,
+    Rates, Reference, add_noise, guided, inverse_cdf, invert, is_last, needs_column, posterior,
     random_classes, random_log_p, transition, transition_matrix,
 )  # fmt: skip
 
@@ -93,20 +95,26 @@ def test_roundings_make_no_beta_negative():
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("classes", [1, 3, 17])
-def test_q_sample_agrees(rng, classes, schedule):
+def test_add_noise_agrees(rng, classes, schedule):
     chain = truth(classes, SCHEDULES[schedule])
     x, uniforms = random_classes(rng, 12, classes, 300, mask_rate=0.1), rng.random((12, 300))
     out = np.empty((12, 300), np.int64)
-    _native.q_sample(*tables(chain), x, np.arange(12), uniforms, out)
-    for t, n in np.ndindex(12, 300):
-        assert out[t, n] == q_sample(x[t, n], uniforms[t, n], classes, chain.level(t))
+    for s in (-1, 0, 5):
+        steps = np.maximum(np.arange(12), s + 1)
+        _native.add_noise(*tables(chain), s, x, steps, uniforms, out)
+        for row, n in np.ndindex(12, 300):
+            levels = chain.level(steps[row]), chain.level(s)
+            assert out[row, n] == add_noise(x[row, n], uniforms[row, n], classes, *levels)
 
 
-def test_q_sample_draws_from_the_forward_process():
+def test_add_noise_draws_from_the_forward_process():
     chain, points = truth(4), 20_000
-    for t, x in np.ndindex(12, 5):
-        drawn = [q_sample(x, (i + 0.5) / points, 4, chain.level(t)) for i in range(points)]
-        expected = chain.cumulative(t)[:, x].astype(float) * points
+    for (t, x), s in itertools.product(np.ndindex(12, 5), (-1, 4)):
+        if t <= s:
+            continue
+        levels = chain.level(t), chain.level(s)
+        drawn = [add_noise(x, (i + 0.5) / points, 4, *levels) for i in range(points)]
+        expected = chain.product(t, s)[:, x].astype(float) * points
         assert np.abs(np.bincount(drawn, minlength=5) - expected).max() < 3
 
 

@@ -187,7 +187,7 @@ def test_the_number_of_threads_reaches_every_call(rng, monkeypatch, num_threads_
     log_p, x = random_log_p(rng, 2, 5, 9), random_classes(rng, 2, 5, 9)
     onehot = vqdiffusion.index_to_log_onehot(x, 6)
     seen = []
-    names = ["step", "plan", "check_model_output", "q_posterior", "q_sample"]
+    names = ["step", "plan", "check_model_output", "q_posterior", "add_noise"]
     names += ["apply_cumulative_transitions", "log_transition_rows", "index_to_log_onehot"]
     for name in [*names, "gumbel_noised"]:
         monkeypatch.setattr(
@@ -199,7 +199,7 @@ def test_the_number_of_threads_reaches_every_call(rng, monkeypatch, num_threads_
     scheduler.step(log_p, 20, x, check_finite=True)
     scheduler.step(log_p[0], 20, x, plan=scheduler.plan(20, x))
     scheduler.q_posterior(log_p, x, 20)
-    scheduler.q_sample(x, 20)
+    scheduler.add_noise(x, 20)
     scheduler.apply_cumulative_transitions(log_p, 20)
     scheduler.log_Q_t_transitioning_to_known_class(
         t=20, x_t=x, log_onehot_x_t=onehot, cumulative=True
@@ -214,27 +214,27 @@ def test_the_number_of_threads_reaches_every_call(rng, monkeypatch, num_threads_
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("classes", [1, 3, 17])
 @pytest.mark.parametrize("t", [0, 50, 99])
-def test_q_sample_draws_from_the_forward_process(schedule, classes, t):
+def test_add_noise_draws_from_the_forward_process(schedule, classes, t):
     scheduler = VQDiffusionScheduler(classes + 1, **SCHEDULES[schedule])
     column = Reference(classes + 1, **SCHEDULES[schedule]).cumulative(t).astype(np.float64)
     rng = np.random.default_rng([classes, t])
     for x in {0, classes - 1, classes}:
-        drawn = scheduler.q_sample(np.full((2, PIXELS // 2), x, np.uint8), t, rng)
+        drawn = scheduler.add_noise(np.full((2, PIXELS // 2), x, np.uint8), t, rng)
         assert drawn.dtype == np.int64
         counts = np.bincount(drawn.ravel(), minlength=classes + 1)
         assert chi_square_p_value(counts, column[:, x]) > FALSE_ALARM / 3
 
 
-def test_q_sample_with_a_timestep_for_each_row(rng):
+def test_add_noise_with_a_timestep_for_each_row(rng):
     scheduler = VQDiffusionScheduler(18)
     x_0 = random_classes(rng, 4, 17, 50, mask_rate=0.2)
     t = np.array([0, 99, 50, 3], np.uint8)
-    together = scheduler.q_sample(x_0, t, generator=[1, 2, 3, 4])
+    together = scheduler.add_noise(x_0, t, generator=[1, 2, 3, 4])
     for row in range(4):
-        alone = scheduler.q_sample(x_0[row : row + 1], int(t[row]), generator=row + 1)
+        alone = scheduler.add_noise(x_0[row : row + 1], int(t[row]), generator=row + 1)
         np.testing.assert_array_equal(together[row], alone[0])
     np.testing.assert_array_equal(
-        together, scheduler.q_sample(x_0, t.tolist(), generator=[1, 2, 3, 4])
+        together, scheduler.add_noise(x_0, t.tolist(), generator=[1, 2, 3, 4])
     )
     assert (together[x_0 == 17] == 17).all()
 

@@ -1,11 +1,11 @@
-"""Chains along any timesteps: where steps lead, their posterior, what fewer steps cost."""
+"""Chains along any timesteps: where steps lead, their posterior, noise from any timestep."""
 
 import copy
 import pickle
 
 import numpy as np
 import pytest
-from chain_case import CLASSES, TABLES, T, exact_denoiser, pair_law, scheduler_of
+from chain_case import TABLES, T, scheduler_of
 from scipy import stats
 
 from vqdiffusion import VQDiffusionScheduler
@@ -271,36 +271,26 @@ def test_tables_come_back_bit_for_bit(tmp_path, kind):
     assert "cumprod" not in plain and "spacing" not in plain
 
 
-def total_variation(spacing, steps):
-    """Between the law of the data and what the chain ends in, by enumeration."""
-    scheduler = VQDiffusionScheduler(CLASSES + 1, timestep_spacing=spacing)
-    scheduler.set_timesteps(steps)
-    states = np.stack(np.divmod(np.arange((CLASSES + 1) ** 2), CLASSES + 1), axis=1)
-    law = np.zeros((CLASSES + 1) ** 2)
-    law[-1] = 1
-    for t in scheduler.timesteps.tolist():
-        log_p, s = exact_denoiser(scheduler, states, t), scheduler.previous_timestep(t)
-        if s < 0:
-            q = np.concatenate((np.exp(log_p), np.zeros((len(states), 1, 2))), axis=1)
-        else:
-            q = np.exp(scheduler.q_posterior(log_p, states, t, previous_timestep=s))
-        law = law @ (q[:, :, None, 0] * q[:, None, :, 1]).reshape(len(states), -1)
-    law = law.reshape(CLASSES + 1, CLASSES + 1)[:CLASSES, :CLASSES]
-    return np.abs(law - pair_law()).sum() / 2
-
-
-@pytest.mark.parametrize(
-    ("spacing", "steps", "expected"),
-    [
-        ("trailing", 100, 0.0080),
-        ("trailing", 25, 0.0316),
-        ("trailing", 10, 0.0788),
-        ("linspace", 25, 0.0330),
-        ("linspace", 10, 0.0875),
-    ],
-)
-def test_what_fewer_steps_cost(spacing, steps, expected):
-    assert total_variation(spacing, steps) == pytest.approx(expected, abs=5e-5)
+def test_add_noise_from_a_timestep(rng):
+    """Chi-square with a false alarm in 10^5 runs, for 8 cases."""
+    draws, classes = 100_000, 4
+    for name in TABLES:
+        scheduler, marginals = scheduler_of(name, classes), matrices(name, classes)
+        for s, t in ((3, 9), (-1, 5)):
+            x_t = scheduler.add_noise(np.full((1, draws), 2), t, rng, from_timestep=s)
+            expected = between(marginals[s + 1], marginals[t + 1])[2]
+            found = np.bincount(x_t[0], minlength=classes + 1)
+            possible = expected > 1e-9
+            assert not found[~possible].any()
+            assert stats.chisquare(found[possible], expected[possible] * draws).pvalue > 1e-5
+        same = rng.integers(0, classes + 1, (2, 50))
+        np.testing.assert_array_equal(scheduler.add_noise(same, 7, rng, from_timestep=7), same)
+    state = rng.bit_generator.state
+    with pytest.raises(ValueError, match="^timesteps must be at least from_timestep, 8, not 3$"):
+        scheduler.add_noise(same, [9, 3], rng, from_timestep=8)
+    with pytest.raises(ValueError, match="^from_timestep must be from -1 to 11, not 12$"):
+        scheduler.add_noise(same, 7, rng, from_timestep=12)
+    assert rng.bit_generator.state == state
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -6,6 +6,7 @@ from . import _native
 from .functional import gumbel_noised, index_to_log_onehot
 from .guidance import guide, truncate
 from .output import VQDiffusionSchedulerOutput
+from .row_keys import RowKeys
 from .scheduler import VQDiffusionScheduler
 from .schedules import alpha_schedules, gamma_schedules
 from .step_plan import StepPlan
@@ -14,6 +15,7 @@ from .threads import get_num_threads, set_num_threads
 __version__: str = _native.version()
 
 __all__ = [
+    "RowKeys",
     "StepPlan",
     "VQDiffusionScheduler",
     "VQDiffusionSchedulerOutput",

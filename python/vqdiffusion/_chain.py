@@ -205,11 +205,12 @@ class Chain:
         noise: Any,
         prev_sample: Array,
         guidance: Guidance | None = None,
+        known: Array | None = None,
     ) -> None:
         """Draw x_s from p(x_s | x_t), eq. 11; at s = -1 that is the model output itself.
 
         `noise` is what the sampling method takes. With `guidance`, `model_output` is the
-        conditional one.
+        conditional one. `known` holds the classes that pixels are given, and -1.
         """
         _native.step(
             *self.schedule,
@@ -221,13 +222,22 @@ class Chain:
             noise,
             prev_sample,
             guidance,
+            known,
             threads._num_threads,
         )
 
-    def plan(self, t: int, s: int, sample: Array | None, uniforms: Array, needed: Array) -> None:
+    def plan(
+        self,
+        t: int,
+        s: int,
+        sample: Array | None,
+        uniforms: Array,
+        needed: Array,
+        known: Array | None = None,
+    ) -> None:
         """Find the columns of the model output that `step` needs with these uniforms."""
         number = threads._num_threads
-        _native.plan(*self.schedule, t, s, sample, uniforms, needed, number)
+        _native.plan(*self.schedule, t, s, sample, uniforms, needed, known, number)
 
     def q_posterior(self, t: int, s: int, log_p_x_0: Array, x_t: Array, out: Array) -> None:
         """log p(x_s | x_t), eq. 11."""
@@ -245,9 +255,10 @@ class Chain:
         """Carry a distribution over classes from clean data to t."""
         _native.apply_cumulative_transitions(*self.schedule, t, q, out, threads._num_threads)
 
-    def q_sample(self, x_0: Array, timesteps: Array, uniforms: Array, out: Array) -> None:
-        """Draw x_t from q(x_t | x_0), eq. 8, with a timestep for each row."""
-        _native.q_sample(*self.schedule, x_0, timesteps, uniforms, out, threads._num_threads)
+    def add_noise(self, s: int, x_s: Array, timesteps: Array, uniforms: Array, out: Array) -> None:
+        """Draw x_t from q(x_t | x_s), with a timestep t for each row."""
+        number = threads._num_threads
+        _native.add_noise(*self.schedule, s, x_s, timesteps, uniforms, out, number)
 
     def prior(self, uniforms: Array) -> npt.NDArray[np.int64]:
         """The mask where a uniform is below γ̄_{T-1}, else one of the classes, all alike."""

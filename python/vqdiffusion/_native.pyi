@@ -113,6 +113,7 @@ def step(
     noise: Any,
     prev_sample: Buffer,
     guidance: tuple[Buffer | None, float, float, float] | None = None,
+    known: Buffer | None = None,
     num_threads: int = 0,
     /,
 ) -> None:
@@ -125,7 +126,8 @@ def step(
     CPU, advanced as torch.rand would; a numpy.random.BitGenerator, whose lock the caller must hold.
 
     `guidance` is (log_p_uncond, guidance_scale, truncation_rate, floor); errors then call
-    `model_output` log_p_cond.
+    `model_output` log_p_cond. `known` is of any integer type: the classes that pixels are given,
+    and -1 for the others.
     """
 
 def plan(
@@ -137,17 +139,28 @@ def plan(
     sample: Buffer | None,
     uniforms: Buffer,
     needed: Buffer,
+    known: Buffer | None = None,
     num_threads: int = 0,
     /,
 ) -> None: ...
 def check_model_output(model_output: Buffer, num_threads: int = 0, /) -> None: ...
-def q_sample(
+def add_noise(
     num_classes: int,
     alpha_cumulative: Buffer,
     gamma_cumulative: Buffer,
-    x_0: Buffer,
+    from_timestep: int,
+    original_samples: Buffer,
     timesteps: Buffer,
     uniforms: Buffer,
+    out: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
+def row_uniforms(
+    seed: int,
+    ids: Buffer,
+    timesteps: Buffer,
+    draw: int,
     out: Buffer,
     num_threads: int = 0,
     /,

@@ -115,6 +115,16 @@ def as_grid(value: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     return array
 
 
+def as_known(value: Any, shape: tuple[int, int]) -> npt.NDArray[Any] | None:
+    """The known tokens of a step as an array of this shape, or None where there are none."""
+    if value is None:
+        return None
+    array = as_array(value, "known")
+    if array.shape != shape:
+        raise ValueError(f"known must have shape {shape}, not {array.shape}")
+    return array
+
+
 def sample_of_step(chain: Chain, sample: Any, t: int, s: int) -> npt.NDArray[Any] | None:
     """The sample as an array for a step from t to s, or None where the step does not read it."""
     if not chain.reads_sample(t, s):

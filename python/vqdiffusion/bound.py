@@ -13,6 +13,7 @@ from ._chain import Chain
 from .arguments import as_grid, as_tensor
 from .checks import check_classes
 from .generators import GeneratorLike, States, as_generators, remember
+from .row_keys import RowKeys
 from .transitions import Transitions
 
 Table = npt.NDArray[np.float64]
@@ -53,7 +54,7 @@ class LikelihoodBound(Transitions):
         Raises
         ------
         TypeError, ValueError
-            As in `q_sample` and `q_posterior`; ValueError also where the bound is infinite because
+            As in `add_noise` and `q_posterior`; ValueError also where the bound is infinite because
             the chain starts from masks at a timestep where pixels may still show a class.
         """
         chain = self._chain
@@ -66,13 +67,17 @@ class LikelihoodBound(Transitions):
                 f"{clean.max()}"
             )
         total = np.full(len(clean), clean.shape[1] * prior_term(chain))
-        each = as_generators(generator, clean.shape)
+        # A seed stands for one generator, not for the same noise at every timestep.
+        each = (
+            generator if isinstance(generator, RowKeys) else as_generators(generator, clean.shape)
+        )
         states: States = []
         put_back = starmap(setattr, states)
         try:
-            remember(each, states)
+            if not isinstance(each, RowKeys):
+                remember(each, states)
             for t in chain.timesteps.tolist():
-                x_t = self.q_sample(clean, t, each)
+                x_t = self.add_noise(clean, t, each)
                 log_p = as_tensor(model(x_t, t), "what model returns").astype(np.float64)
                 check_classes(log_p, chain.num_classes, "what model returns")
                 total += self._step_term(log_p, clean, x_t, t, chain.previous(t))

@@ -28,9 +28,10 @@ import numpy.typing as npt
 from numpy.random import BitGenerator, Generator, RandomState, SeedSequence, default_rng
 
 from .arguments import as_digits
+from .row_keys import KeysAt, RowKeys
 
 OneGenerator = None | int | np.integer[Any] | SeedSequence | BitGenerator | Generator | RandomState
-GeneratorLike = OneGenerator | Sequence[OneGenerator]  # a list or a tuple
+GeneratorLike = OneGenerator | Sequence[OneGenerator] | RowKeys  # a list or a tuple
 # Arguments of `setattr`: a bit generator, "state", and what that was.
 States = list[tuple[BitGenerator, str, Any]]
 
@@ -89,7 +90,7 @@ def as_generators(generator: GeneratorLike, shape: tuple[int, ...]) -> Generator
 
 
 def draw_noise(
-    generator: GeneratorLike,
+    generator: GeneratorLike | KeysAt,
     shape: tuple[int, ...],
     draw: Callable[[slice, Any], None],
     states: States,
@@ -98,10 +99,13 @@ def draw_noise(
     generator of its own.
 
     `source` is what the native module draws the uniforms of Gumbel noise from, those that
-    `Generator.random` would give as float32, without their ever being stored. `states` receives
-    what undoes the draws.
+    `Generator.random` would give as float32 of `shape`, without their ever being stored; of keys
+    it is the uniforms. `states` receives what undoes the draws.
     """
-    generators = generator if type(generator) is Generator else as_generators(generator, shape)
+    if isinstance(generator, KeysAt):
+        draw(slice(None), generator.uniforms(shape, np.float32))
+        return
+    generators = generator if type(generator) is Generator else as_generators(generator, shape[:1])
     if isinstance(generators, Generator):
         _remember(generators, states)
         _draw_locked(generators, draw, slice(None))
@@ -113,7 +117,7 @@ def draw_noise(
 
 
 def draw_uniforms(
-    generator: GeneratorLike,
+    generator: GeneratorLike | KeysAt,
     shape: tuple[int, ...],
     states: States,
     dtype: type[np.floating[Any]] = np.float64,
@@ -122,9 +126,9 @@ def draw_uniforms(
 
     Parameters
     ----------
-    generator : GeneratorLike
-        One source for the whole array, or a list or tuple of sources, of which number i fills row
-        i.
+    generator : GeneratorLike or KeysAt
+        One source for the whole array, a list or tuple of sources, of which number i fills row i,
+        or keys with their timesteps.
     shape : tuple of int
         Batch rows first.
     states : States
@@ -132,6 +136,8 @@ def draw_uniforms(
     dtype : numpy.float64 or numpy.float32
         53 or 24 random bits each.
     """
+    if isinstance(generator, KeysAt):
+        return generator.uniforms(shape, dtype)
     generators = generator if type(generator) is Generator else as_generators(generator, shape)
     uniforms = np.empty(shape, dtype)
     if isinstance(generators, list):

@@ -37,6 +37,19 @@ def posterior(
     return log_p
 
 
+def check_known(known: npt.NDArray[Any] | None, classes: int) -> None:
+    """Refuses known tokens that are no classes of clean data."""
+    if known is None:
+        return
+    if known.dtype.kind not in "iu":
+        raise TypeError(f"known must be of an integer dtype, not {known.dtype}")
+    if known.size and not (known.min() >= -1 and known.max() < classes):
+        raise ValueError(
+            f"known must hold classes 0 ... {classes - 1}, or -1 where unknown, not {known.min()} "
+            f"to {known.max()}"
+        )
+
+
 def guided(
     log_p_cond: npt.NDArray[Any],
     log_p_uncond: npt.NDArray[Any] | None,

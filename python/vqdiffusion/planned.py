@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native, threads
-from .arguments import as_array, as_grid, as_int, sample_of_step
+from .arguments import as_array, as_grid, as_int, as_known, sample_of_step
 from .checks import check_classes
 from .generators import GeneratorLike, States, draw_uniforms
+from .row_keys import at_timesteps
 from .step_plan import StepPlan
 from .transitions import Transitions, posterior_is_overridden
 
@@ -26,6 +27,7 @@ class PlannedSteps(Transitions):
         generator: GeneratorLike = None,
         *,
         previous_timestep: SupportsIndex | None = None,
+        known: npt.ArrayLike | None = None,
     ) -> StepPlan:
         """Draw the random numbers of the coming step and tell which pixels it needs the model
         output of.
@@ -46,9 +48,10 @@ class PlannedSteps(Transitions):
             x_t: classes 0 … K. At s = -1 only its shape plays a part, unless β̄_t = 0.
         generator : GeneratorLike
             As in `step`, which would draw the same B * N float64 uniforms from it.
-
         previous_timestep : int, optional
             As in `step`.
+        known : array of any integer dtype, shape (B, N), optional
+            As in `step`, which then takes it from the plan. Known pixels are not needed.
 
         Returns
         -------
@@ -74,15 +77,19 @@ class PlannedSteps(Transitions):
         s = chain.previous(t, previous_timestep)
         grid = as_grid(sample, "sample")
         needed = np.empty(grid.shape, bool)
+        tokens = as_known(known, grid.shape)
+        if tokens is not None:
+            tokens = tokens.copy()
+            tokens.flags.writeable = False
         states: States = []
         put_back = starmap(setattr, states)
         try:
-            u = draw_uniforms(generator, grid.shape, states)
-            chain.plan(t, s, sample_of_step(chain, grid, t, s), u, needed)
+            u = draw_uniforms(at_timesteps(generator, t), grid.shape, states)
+            chain.plan(t, s, sample_of_step(chain, grid, t, s), u, needed, tokens)
             kept = grid.copy()
             for array in (needed, kept, u):
                 array.flags.writeable = False
-            return StepPlan(needed, t, s, kept, u, chain)
+            return StepPlan(needed, t, s, kept, u, chain, tokens)
         except BaseException:
             list(put_back)
             raise
@@ -95,6 +102,7 @@ def planned_step(
     s: int,
     sample: npt.ArrayLike | None,
     generator: GeneratorLike,
+    known: npt.ArrayLike | None,
     plan: StepPlan,
     check_finite: bool,
 ) -> npt.NDArray[np.int64]:
@@ -113,6 +121,7 @@ def planned_step(
         s,
         generator,
         lambda: grid is None or np.array_equal(as_array(sample, "sample"), grid),
+        known is None or np.array_equal(as_array(known, "known"), plan.known),
     )
     x = as_array(model_output, "model_output")
     batch, pixels = plan.sample.shape
@@ -126,5 +135,5 @@ def planned_step(
     if check_finite and x.ndim == 3:
         _native.check_model_output(x, threads._num_threads)
     prev_sample = np.empty((batch, pixels), np.int64)
-    chain.step(t, s, x, grid, plan.uniforms, prev_sample)
+    chain.step(t, s, x, grid, plan.uniforms, prev_sample, known=plan.known)
     return prev_sample

@@ -30,6 +30,8 @@ class StepPlan:
         A copy of x_t.
     uniforms : array of float64, shape (B, N)
         What the step draws with.
+    known : array of an integer dtype, shape (B, N), or None
+        A copy of the known tokens.
     """
 
     needed: Any
@@ -38,6 +40,7 @@ class StepPlan:
     sample: Any = field(repr=False)
     uniforms: Any = field(repr=False)
     _chain: Chain = field(repr=False)
+    known: Any = field(default=None, repr=False)
 
     def check(
         self,
@@ -46,15 +49,18 @@ class StepPlan:
         previous_timestep: int | list[int],
         generator: Any,
         same_sample: Callable[[], bool],
+        same_known: bool = True,
     ) -> None:
         """Refuses a step that is not the one planned.
 
-        `same_sample` tells whether the sample is that of the plan, or plays no part.
+        `same_sample` tells whether the sample is that of the plan, or plays no part; `same_known`,
+        whether the known tokens are, or none are passed.
 
         Raises
         ------
         ValueError
-            If the schedule, a timestep or the sample is another, or a generator is given.
+            If the schedule, a timestep, the sample or what is known is another, or a generator is
+            given.
         """
         if generator is not None:
             raise ValueError(
@@ -77,3 +83,7 @@ class StepPlan:
             )
         if not same_sample():
             raise ValueError("plan must be for the sample that is passed, but was made for another")
+        if not same_known:
+            raise ValueError(
+                "known must be None or that of the plan, which was made for other known tokens"
+            )

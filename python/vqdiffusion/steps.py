@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from . import _native, overrides, threads
 from ._chain import Array, Chain, Guidance
-from .arguments import as_float, as_int, as_tensor, sample_of_step
+from .arguments import as_float, as_int, as_known, as_tensor, sample_of_step
 from .checks import check_classes, check_rate, warn_of_probabilities
 from .generators import GeneratorLike, States, draw_noise, draw_uniforms
 from .output import VQDiffusionSchedulerOutput
 from .planned import planned_step
+from .row_keys import at_timesteps
 from .step_plan import StepPlan
 from .transitions import Transitions, posterior_is_overridden
 
@@ -32,6 +33,7 @@ class ReverseSteps(Transitions):
         return_dict: Literal[True] = True,
         *,
         previous_timestep: SupportsIndex | None = None,
+        known: npt.ArrayLike | None = None,
         plan: StepPlan | None = None,
         check_finite: bool = False,
     ) -> VQDiffusionSchedulerOutput: ...
@@ -45,6 +47,7 @@ class ReverseSteps(Transitions):
         *,
         return_dict: Literal[False],
         previous_timestep: SupportsIndex | None = None,
+        known: npt.ArrayLike | None = None,
         plan: StepPlan | None = None,
         check_finite: bool = False,
     ) -> tuple[npt.NDArray[np.int64]]: ...
@@ -57,6 +60,7 @@ class ReverseSteps(Transitions):
         return_dict: bool = True,
         *,
         previous_timestep: SupportsIndex | None = None,
+        known: npt.ArrayLike | None = None,
         plan: StepPlan | None = None,
         check_finite: bool = False,
     ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
@@ -79,21 +83,31 @@ class ReverseSteps(Transitions):
         sample : array of any integer dtype, shape (B, N)
             x_t: classes 0 … K. A chain begins with `sample_prior(shape)`, which is `mask_class`
             nearly everywhere by default; zeros are tokens of class 0, nearly all of which the
-            first step replaces at once. Not read by the last step,
-            s = -1, where it may be None: the model output itself is drawn from, so that the mask is
-            never returned. Where β̄_t = 0 it is read there too, and the pixels that show a class
-            keep it. A chain that does not end at -1 may return masks.
-        generator : None, int, SeedSequence, BitGenerator, Generator, RandomState, or list of these
+            first step replaces at once. Not read by the last step, s = -1, where it may be None:
+            the model output itself is drawn from, so that the mask is never returned. Where
+            β̄_t = 0 it is read there too, and the pixels that show a class keep it. A chain that
+            does not end at -1 may return masks.
+        generator : None, int, SeedSequence, BitGenerator, Generator, RandomState, list of these
+            or RowKeys
             None draws unpredictably. An int or a SeedSequence stands for
             `numpy.random.default_rng(seed)`, made anew at every call: the same seed at every step
             of a chain would draw the same noise at every step and spoil the samples, so make one
             Generator and pass that. A list holds one for each batch row; row i then gets what a
             batch of that row alone with generator i would. "inverse_cdf" draws B * N float64
             uniforms, "gumbel" B * (K + 1) * N float32 ones (at s = -1 B * K * N), in memory order.
+            RowKeys, one for each batch row, give a row numbers that depend on nothing but its id
+            and the timestep.
         return_dict : bool
             Whether to return an object rather than a tuple of one array.
         previous_timestep : int, optional
             s, from -1 to t - 1, in place of where `timestep_spacing` leads; -1 is clean data.
+        known : array of any integer dtype, shape (B, N), optional
+            For inpainting: the classes of the pixels that are to stay, and -1 where a pixel is to
+            be drawn. Known pixels show their class in the result, whatever would be drawn, and
+            "inverse_cdf" does not read their columns; the random numbers are those of a step
+            without. Pass it at every step, and set the known pixels in the sample that the chain
+            begins with: the model then sees them clean all the way. To noise them to the level of
+            the step, as is done with images, spoils the samples.
         plan : StepPlan, optional
             What `plan` has returned for this timestep and sample. The step then draws no random
             numbers and gives what it would have given with the generator that the plan was made
@@ -118,8 +132,9 @@ class ReverseSteps(Transitions):
             If shapes disagree, `timestep` is outside the schedule, a class is out of range, what is
             read of `model_output` holds NaN or +inf or a column of nothing but -inf, a list of
             generators has the wrong length, or `plan` is given with a generator or was made for
-            another step; if `sample` is None at s = -1 where it is read. After any error the
-            generators are in the state in which they came.
+            another step; if `sample` is None at s = -1 where it is read; if `known` holds the mask,
+            or another one than the plan. After any error the generators are in the state in which
+            they came.
         RuntimeError
             If a signal handler or a finalizer draws from a generator that the interrupted call is
             drawing from.
@@ -142,19 +157,22 @@ class ReverseSteps(Transitions):
         s = chain.previous(t, previous_timestep)
         if plan is not None:
             prev_sample = planned_step(
-                self, model_output, t, s, sample, generator, plan, check_finite
+                self, model_output, t, s, sample, generator, known, plan, check_finite
             )
             return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+        generator = at_timesteps(generator, t)
         x = as_tensor(model_output, "model_output")
         check_classes(x, chain.num_classes, "model_output")
         warn_of_probabilities(x, "model_output")
+        tokens = as_known(known, (x.shape[0], x.shape[2]))
         if s >= 0 and posterior_is_overridden(self):
+            overrides.check_known(tokens, chain.num_classes)
             x = overrides.posterior(self, x, t, s, sample)
             chain, t, s = chain.drawing_as_given(x.shape[1]), 0, -1
         if check_finite and not chain.is_gumbel:
             _native.check_model_output(x, threads._num_threads)
         grid = sample_of_step(chain, sample, t, s)
-        return _draw(chain, t, s, x, grid, generator, None, return_dict)
+        return _draw(chain, t, s, x, grid, generator, None, tokens, return_dict)
 
     @overload
     def guided_step(
@@ -169,6 +187,7 @@ class ReverseSteps(Transitions):
         truncation_rate: SupportsFloat = 1.0,
         floor: SupportsFloat = -70.0,
         previous_timestep: SupportsIndex | None = None,
+        known: npt.ArrayLike | None = None,
         return_dict: Literal[True] = True,
     ) -> VQDiffusionSchedulerOutput: ...
     @overload
@@ -184,6 +203,7 @@ class ReverseSteps(Transitions):
         truncation_rate: SupportsFloat = 1.0,
         floor: SupportsFloat = -70.0,
         previous_timestep: SupportsIndex | None = None,
+        known: npt.ArrayLike | None = None,
         return_dict: Literal[False],
     ) -> tuple[npt.NDArray[np.int64]]: ...
     def guided_step(
@@ -198,6 +218,7 @@ class ReverseSteps(Transitions):
         truncation_rate: SupportsFloat = 1.0,
         floor: SupportsFloat = -70.0,
         previous_timestep: SupportsIndex | None = None,
+        known: npt.ArrayLike | None = None,
         return_dict: bool = True,
     ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
         """Draw x_s from a model's output with and without its condition: guidance, truncation
@@ -221,7 +242,7 @@ class ReverseSteps(Transitions):
             normalised before.
         log_p_cond : array of the same dtype and shape
             Those with the condition.
-        timestep, sample, generator, previous_timestep, return_dict
+        timestep, sample, generator, previous_timestep, known, return_dict
             As in `step`.
         guidance_scale : float
             As `scale` in `guide`; not looked at without `log_p_uncond`.
@@ -264,9 +285,13 @@ class ReverseSteps(Transitions):
         if s >= 0 and posterior_is_overridden(self):
             log_p = overrides.guided(cond, *guidance)
             given: dict[str, Any] = {"previous_timestep": s, "return_dict": return_dict}
+            if known is not None:
+                given["known"] = known
             return self.step(log_p, t, sample, generator, **given)  # type: ignore[no-any-return]
         grid = sample_of_step(chain, sample, t, s)
-        return _draw(chain, t, s, cond, grid, generator, guidance, return_dict)
+        generator = at_timesteps(generator, t)
+        tokens = as_known(known, (cond.shape[0], cond.shape[2]))
+        return _draw(chain, t, s, cond, grid, generator, guidance, tokens, return_dict)
 
 
 def _draw(
@@ -277,6 +302,7 @@ def _draw(
     grid: Array | None,
     generator: GeneratorLike,
     guidance: Guidance | None,
+    known: Array | None,
     return_dict: bool,
 ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
     """Draws and wraps the result; `grid` is None where the step does not read the sample."""
@@ -284,19 +310,21 @@ def _draw(
 
     def draw(rows: slice, source: Any) -> None:
         x_t = None if grid is None else grid[rows]
+        tokens = None if known is None else known[rows]
         given = guidance
         if guidance is not None and guidance[0] is not None:
             given = guidance[0][rows], *guidance[1:]
-        chain.step(t, s, x[rows], x_t, source, prev_sample[rows], given)
+        chain.step(t, s, x[rows], x_t, source, prev_sample[rows], given, tokens)
 
     states: States = []
     put_back = starmap(setattr, states)
     try:
         if chain.is_gumbel:
-            draw_noise(generator, prev_sample.shape[:1], draw, states)
+            noise_shape = x.shape[0], chain.candidates(s), x.shape[2]
+            draw_noise(generator, noise_shape, draw, states)
         else:
             u = draw_uniforms(generator, prev_sample.shape, states)
-            chain.step(t, s, x, grid, u, prev_sample, guidance)
+            chain.step(t, s, x, grid, u, prev_sample, guidance, known)
         return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
     except BaseException:
         list(put_back)

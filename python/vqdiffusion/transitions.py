@@ -13,6 +13,7 @@ from ._chain import Chain
 from .arguments import as_array, as_grid, as_int, as_tensor, as_timesteps
 from .checks import check_classes
 from .generators import GeneratorLike, States, draw_uniforms
+from .row_keys import at_timesteps
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -150,22 +151,30 @@ class Transitions:
         self._chain.apply_cumulative_transitions(t, q, out)
         return out
 
-    def q_sample(
-        self, x_0: npt.ArrayLike, t: SupportsIndex | npt.ArrayLike, generator: GeneratorLike = None
+    def add_noise(
+        self,
+        original_samples: npt.ArrayLike,
+        timesteps: SupportsIndex | npt.ArrayLike,
+        generator: GeneratorLike = None,
+        *,
+        from_timestep: SupportsIndex = -1,
     ) -> npt.NDArray[np.int64]:
-        """Draw x_t from the forward process q(x_t | x_0), eq. 8.
+        """Draw x_t from the forward process: q(x_t | x_0), eq. 8, or q(x_t | x_s).
 
-        A class stays with probability ᾱ_t + β̄_t, becomes any one other class with β̄_t and the
-        mask with γ̄_t.
+        A class stays with probability α + β of the transition from s to t, becomes any one other
+        class with β and the mask with γ; from clean data they are ᾱ_t, β̄_t and γ̄_t.
 
         Parameters
         ----------
-        x_0 : array of any integer dtype, shape (B, N)
-            Classes 0 … K; a masked pixel stays masked.
-        t : int, or array of any integer dtype, shape (B,)
-            One timestep, 0 … T - 1, for all rows or one for each.
+        original_samples : array of any integer dtype, shape (B, N)
+            x_0, or x_s: classes 0 … K. A masked pixel stays masked.
+        timesteps : int, or array of any integer dtype, shape (B,)
+            One timestep t, 0 … T - 1, for all rows or one for each.
         generator : GeneratorLike
-            As in `step`; B * N float64 uniforms are drawn.
+            As in `step`; B * N float64 uniforms are drawn. RowKeys for steps from here need another
+            `draw`.
+        from_timestep : int
+            s, from -1 for clean data to the least of `timesteps`, at which nothing changes.
 
         Returns
         -------
@@ -175,16 +184,21 @@ class Transitions:
         Raises
         ------
         TypeError, ValueError
-            As in `step`.
+            As in `step`; ValueError also where a timestep is below `from_timestep`.
         """
-        x_0 = as_grid(x_0, "x_0")
-        out = np.empty(x_0.shape, np.int64)
-        timesteps = as_timesteps(t, "t", len(x_0), self._chain.num_timesteps - 1)
+        chain = self._chain
+        x_s = as_grid(original_samples, "original_samples")
+        out = np.empty(x_s.shape, np.int64)
+        t = as_timesteps(timesteps, "timesteps", len(x_s), chain.num_timesteps - 1)
+        s = as_int(from_timestep, "from_timestep", -1, chain.num_timesteps - 1)
+        entries = t[:1] if t.strides == (0,) else t  # of which there may be any number
+        if t.size and entries.min() < s:
+            raise ValueError(f"timesteps must be at least from_timestep, {s}, not {entries.min()}")
         states: States = []
         put_back = starmap(setattr, states)
         try:
-            u = draw_uniforms(generator, x_0.shape, states)
-            self._chain.q_sample(x_0, timesteps, u, out)
+            u = draw_uniforms(at_timesteps(generator, t), x_s.shape, states)
+            chain.add_noise(s, x_s, t, u, out)
             return out
         except BaseException:
             list(put_back)
@@ -201,7 +215,8 @@ class Transitions:
         shape : tuple of two ints
             (B, N).
         generator : GeneratorLike
-            As in `step`; B * N float64 uniforms are drawn.
+            As in `step`; B * N float64 uniforms are drawn. RowKeys draw at the timestep T, which
+            no step has.
 
         Returns
         -------
@@ -219,8 +234,8 @@ class Transitions:
         states: States = []
         put_back = starmap(setattr, states)
         try:
-            u = draw_uniforms(generator, (batch, pixels), states)
-            return chain.prior(u)
+            at = at_timesteps(generator, chain.num_timesteps)
+            return chain.prior(draw_uniforms(at, (batch, pixels), states))
         except BaseException:
             list(put_back)
             raise

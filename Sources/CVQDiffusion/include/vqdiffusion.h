@@ -248,6 +248,9 @@ typedef struct vqd_guidance {
 /* What a step may do beside drawing. All zero: nothing. */
 typedef struct vqd_step_options {
     const vqd_guidance *guidance; /* NULL: the model output is drawn from as it is */
+    /* (B, N) any integer type: the class 0 … K-1 that a pixel is given, or -1; NULL: nothing is
+     * known */
+    const vqd_tensor *known;
 } vqd_step_options;
 
 /* One reverse step x_t -> x_s, for any s < t; s = t - 1 is the paper's.
@@ -269,6 +272,8 @@ typedef struct vqd_step_options {
  * each thread the classes of some 128 pixels that may be kept; only with uniforms of double
  * precision, or masses beyond the plain exponentials of the type, the B K N numbers themselves.
  * VQD_INVERSE_CDF guides and truncates the columns that it reads.
+ * Pixels that are known show their class in prev_sample, whatever would be drawn. VQD_INVERSE_CDF
+ * does not read their columns; VQD_GUMBEL draws the same uniforms as without.
  * Errors: under guidance the model output is named log_p_cond. VQD_VALUE_ERROR also when M is not
  * the number of needed pixels. */
 vqd_status vqd_step(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
@@ -281,11 +286,12 @@ vqd_status vqd_step(const vqd_schedule *schedule, int64_t timestep, int64_t prev
  * middle of a default chain; at s = -1 all, or where β̄_t = 0 the masked ones).
  * timestep, previous_timestep, sample
  *           as in vqd_step
+ * known     as in vqd_step_options, and that of the step; may be NULL
  * uniforms  (B, N) float64 in [0, 1), those that the step will draw with
  * needed    (B, N) VQD_BOOL8: a byte of 1 where the column is needed, else of 0 */
 vqd_status vqd_plan(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
-                    const vqd_tensor *sample, const vqd_tensor *uniforms, const vqd_tensor *needed,
-                    vqd_context *context);
+                    const vqd_tensor *sample, const vqd_tensor *known, const vqd_tensor *uniforms,
+                    const vqd_tensor *needed, vqd_context *context);
 
 /* Reads all of a model output, as a step by VQD_INVERSE_CDF does not.
  * model_output  (B, K, N) floating
@@ -293,14 +299,27 @@ vqd_status vqd_plan(const vqd_schedule *schedule, int64_t timestep, int64_t prev
  * where there is none, at the first column that is -inf throughout. */
 vqd_status vqd_check_model_output(const vqd_tensor *model_output, vqd_context *context);
 
-/* The forward process: draws x_t from q(x_t | x_0).
- * x_0        (B, N) any integer type; a masked pixel stays masked
- * timesteps  (B,) int64, one for each row, 0 … T-1
- * uniforms   (B, N) float64 in [0, 1)
- * out        x_t, (B, N) int64 */
-vqd_status vqd_q_sample(const vqd_schedule *schedule, const vqd_tensor *x_0,
-                        const vqd_tensor *timesteps, const vqd_tensor *uniforms,
-                        const vqd_tensor *out, vqd_context *context);
+/* The forward process: draws x_t from q(x_t | x_s).
+ * from_timestep     s, -1 … T-1; -1 is clean data
+ * original_samples  x_s, (B, N) any integer type; a masked pixel stays masked
+ * timesteps         t, (B,) int64, one for each row, s … T-1; at s nothing changes
+ * uniforms          (B, N) float64 in [0, 1)
+ * out               x_t, (B, N) int64 */
+vqd_status vqd_add_noise(const vqd_schedule *schedule, int64_t from_timestep,
+                         const vqd_tensor *original_samples, const vqd_tensor *timesteps,
+                         const vqd_tensor *uniforms, const vqd_tensor *out, vqd_context *context);
+
+/* Uniforms on [0, 1) that are functions of (seed, id of the row, timestep, draw) alone: a row gets
+ * the same ones in every batch and at every try. Row i gets those of NumPy's
+ * Generator(Philox(key=[seed, ids[i]], counter=[0, timesteps[i], draw, 0])).random(…), bit for
+ * bit, in the order of memory.
+ * ids        (B,) int64 or uint64, none negative
+ * timesteps  (B,) int64, one for each row, none negative
+ * draw       tells apart several draws for one row and timestep
+ * out        (B, N) or (B, C, N), float64 of 53 bits, as "inverse_cdf" takes them, or float32 of
+ *            24 bits, as noise of Gumbel-max */
+vqd_status vqd_row_uniforms(uint64_t seed, const vqd_tensor *ids, const vqd_tensor *timesteps,
+                            uint64_t draw, const vqd_tensor *out, vqd_context *context);
 
 /* logits - log(-log(u + 1e-30) + 1e-30).
  * logits    (B, C, N) floating

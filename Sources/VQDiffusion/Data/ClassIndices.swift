@@ -42,9 +42,12 @@ public struct ClassIndices {
 
     /// All indices as contiguous 32-bit integers, padded so that vectors may read past the end.
     ///
-    /// - Throws: `ArgumentError` when the shape is not (batch, pixels) or an index is outside 0 ...
-    ///   upper.
-    func checked(batch: Int, pixels: Int, upper: Int) throws(ArgumentError) -> Scratch<Int32> {
+    /// - Parameter lower: 0, or -1 where that stands for a class that is not known.
+    /// - Throws: `ArgumentError` when the shape is not (batch, pixels) or an index is outside
+    ///   lower ... upper.
+    func checked(batch: Int, pixels: Int, lower: Int = 0, upper: Int) throws(ArgumentError)
+        -> Scratch<Int32>
+    {
         let expected = Shape(batch, pixels)
         guard shape == expected else {
             throw ArgumentError(name, .shape(expected: expected, actual: shape))
@@ -53,32 +56,32 @@ public struct ClassIndices {
         for i in 0..<16 { result[batch * pixels + i] = 0 }
         guard pixels > 0 else { return result }
         switch elementType {
-        case .int8: try copy(Int8.self, to: result.pointer, upper: upper)
-        case .int16: try copy(Int16.self, to: result.pointer, upper: upper)
-        case .int32: try copy(Int32.self, to: result.pointer, upper: upper)
-        case .int64: try copy(Int64.self, to: result.pointer, upper: upper)
-        case .uint8: try copy(UInt8.self, to: result.pointer, upper: upper)
-        case .uint16: try copy(UInt16.self, to: result.pointer, upper: upper)
-        case .uint32: try copy(UInt32.self, to: result.pointer, upper: upper)
-        case .uint64: try copy(UInt64.self, to: result.pointer, upper: upper)
+        case .int8: try copy(Int8.self, to: result.pointer, lower: lower, upper: upper)
+        case .int16: try copy(Int16.self, to: result.pointer, lower: lower, upper: upper)
+        case .int32: try copy(Int32.self, to: result.pointer, lower: lower, upper: upper)
+        case .int64: try copy(Int64.self, to: result.pointer, lower: lower, upper: upper)
+        case .uint8: try copy(UInt8.self, to: result.pointer, lower: lower, upper: upper)
+        case .uint16: try copy(UInt16.self, to: result.pointer, lower: lower, upper: upper)
+        case .uint32: try copy(UInt32.self, to: result.pointer, lower: lower, upper: upper)
+        case .uint64: try copy(UInt64.self, to: result.pointer, lower: lower, upper: upper)
         }
         return result
     }
 
     @inline(__always)
     private func copy<Index: FixedWidthInteger>(
-        _: Index.Type, to result: UnsafeMutablePointer<Int32>, upper: Int
+        _: Index.Type, to result: UnsafeMutablePointer<Int32>, lower: Int, upper: Int
     ) throws(ArgumentError) {
         for row in 0..<batch {
             for pixel in 0..<pixels {
                 let value = (base + (row &* batchStride &+ pixel &* pixelStride)).loadUnaligned(
                     as: Index.self)
-                guard value >= 0 && value <= upper else {
+                guard value >= lower && value <= upper else {
                     throw ArgumentError(
                         name,
                         .classOutside(
-                            UInt(value.magnitude), isNegative: value < 0, upper: upper, row: row,
-                            pixel: pixel))
+                            UInt(value.magnitude), isNegative: value < 0, lower: lower,
+                            upper: upper, row: row, pixel: pixel))
                 }
                 result[row &* pixels &+ pixel] = Int32(truncatingIfNeeded: value)
             }

@@ -5,6 +5,8 @@ public struct StepPlan: Equatable, Sendable {
     public let timestep, earlier: Int
     /// x_t.
     public let sample: ClassGrid
+    /// The classes that pixels are given, and -1; nil where nothing is known.
+    public let known: ClassGrid?
     /// For every pixel, row after row, whether the step needs the model's output there.
     public let needed: [Bool]
     let uniforms: Uniforms

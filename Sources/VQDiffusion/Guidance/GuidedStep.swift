@@ -77,20 +77,21 @@ extension ReverseStep {
     ///
     /// - Parameters:
     ///   - modelOutput: (batch, K, pixels).
-    ///   - sample, uniforms, output: as in
-    ///     `sampleInverseCDF(from:given:uniforms:into:parallelism:)` without guidance.
+    ///   - sample, known, uniforms, output: as in
+    ///     `sampleInverseCDF(from:given:known:uniforms:into:parallelism:)` without guidance.
     /// - Throws: `ArgumentError` for what any of the three refuses, as far as columns are read.
     @export(interface)
     public func sampleInverseCDF(
-        from modelOutput: GuidedModelOutput, given sample: ClassIndices?, uniforms: UniformGrid,
-        into output: OutputTensor,
+        from modelOutput: GuidedModelOutput, given sample: ClassIndices?,
+        known: ClassIndices? = nil, uniforms: UniformGrid, into output: OutputTensor,
         parallelism: Parallelism = Parallelism()
     ) throws(ArgumentError) {
         try modelOutput.check(classes: classes)
         let p = modelOutput.conditional
         try output.checkShape(Shape(p.batch, p.pixels))
         let decision = try StepDecision(
-            self, sample: sample, uniforms: uniforms, batch: p.batch, pixels: p.pixels)
+            self, sample: sample, known: known, uniforms: uniforms, batch: p.batch,
+            pixels: p.pixels)
         let prepared = try modelOutput.prepared(for: decision, parallelism: parallelism)
         try complete(decision, from: prepared.view, gathered: true, into: output, parallelism)
     }

@@ -9,6 +9,13 @@ public struct Transition: Equatable, Sendable {
     /// γ_{t|s}.
     public var gamma: Double
 
+    /// The transition that changes nothing.
+    static var identity: Transition { Transition(alpha: 1, beta: 0, gamma: 0) }
+
+    private init(alpha: Double, beta: Double, gamma: Double) {
+        (self.alpha, self.beta, self.gamma) = (alpha, beta, gamma)
+    }
+
     /// The transition between two marginals of one chain.
     ///
     /// β comes from the marginals, β_{t|s} = (β̄_t - α_{t|s} β̄_s)/(1 - γ̄_s), which is good to
@@ -17,7 +24,7 @@ public struct Transition: Equatable, Sendable {
         let unmasked = 1 - s.gamma
         guard unmasked > 0 else {
             // Everything is masked at s and stays so.
-            (alpha, beta, gamma) = (1, 0, 0)
+            self = .identity
             return
         }
         alpha = s.alpha > 0 ? t.alpha / s.alpha : 0

@@ -48,10 +48,11 @@ extension ArgumentError {
             text.write(lower)
             text.write(", not ")
             text.write(value)
-        case .classOutside(let magnitude, let isNegative, let upper, let row, let pixel):
+        case .classOutside(
+            let magnitude, let isNegative, let lower, let upper, let row, let pixel):
             text.write(" must hold classes 0 ... ")
             text.write(upper)
-            text.write(", not ")
+            text.write(lower < 0 ? ", or -1 where unknown, not " : ", not ")
             text.write(magnitude: magnitude, isNegative: isNegative)
             text.write(" as at ")
             text.write(Shape(row, pixel), brackets: true)

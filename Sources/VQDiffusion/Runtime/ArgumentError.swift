@@ -30,8 +30,10 @@ public struct ArgumentError: Error {
         case outside(Int, lower: Int, upper: Int)
         /// An integer that is too small.
         case tooSmall(Int, lower: Int)
-        /// A class index outside `0 ... upper`, by its magnitude.
-        case classOutside(UInt, isNegative: Bool, upper: Int, row: Int, pixel: Int)
+        /// A class index outside `0 ... upper`, by its magnitude; with a `lower` of -1 that stands
+        /// for a class that is not known.
+        case classOutside(
+            UInt, isNegative: Bool, lower: Int, upper: Int, row: Int, pixel: Int)
         /// NaN or infinite where a number is asked for.
         case notANumber
         /// A number that is not in [0, 1].

@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers_case import TABLES, Ours, Reference, random_classes, random_log_p, same_cells
 
+from vqdiffusion import RowKeys
 from vqdiffusion.torch import VQDiffusionScheduler, guide, truncate
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -195,3 +196,40 @@ def test_strides(schedule, method):
     rows = device.step(log_p.cuda(), [11, 5], x, used, previous_timestep=[3, -1]).prev_sample
     nats = device.likelihood_bound(lambda x_t, t: log_p.cuda(), x.clamp(max=K - 1), used)
     assert {one.device.type for one in (rows, x, nats)} == {"cuda"} and nats.isfinite().all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_keys_known_tokens_and_noise(schedule, method):
+    """With the numbers of RowKeys tokens are those of the CPU, up to near-ties that round in
+    another way.
+    """
+    given = {**schedule, "timestep_spacing": "trailing", "sampling_method": method}
+    device, cpu = (VQDiffusionScheduler(K + 1, T, **given) for _ in range(2))
+    device.set_timesteps(4, device="cuda")
+    cpu.set_timesteps(4)
+    keys, log_p = RowKeys(1, range(3)), random_log_p(3, K, 5000)
+    x_0 = random_classes(3, K, 5000, mask_rate=0)
+    known = torch.where(torch.rand(3, 5000) < 0.4, x_0, -1)
+    for t, s in ((9, -1), (9, 4), ([9, 4, 19], 4)):
+        moved = device.add_noise(x_0.cuda(), t, keys, from_timestep=s)
+        assert moved.is_cuda
+        assert torch.equal(moved.cpu(), cpu.add_noise(x_0, t, keys, from_timestep=s))
+    for t in cpu.timesteps.tolist():
+        x = cpu.add_noise(x_0, t, RowKeys(1, range(3), draw=1))
+        numbers = log_p.cuda(), t, x.cuda(), keys
+        tokens = device.step(*numbers, known=known.cuda()).prev_sample
+        expected = cpu.step(log_p, t, x, keys, known=known).prev_sample
+        assert tokens.is_cuda and (tokens.cpu() != expected).sum() <= 2
+        assert torch.equal(tokens.cpu()[known >= 0], known[known >= 0])
+        if method == "inverse_cdf":
+            plan = device.plan(t, x.cuda(), keys, known=known.cuda())
+            columns = log_p.cuda().transpose(1, 2)[plan.needed].T
+            assert torch.equal(device.step(columns, t, x.cuda(), plan=plan).prev_sample, tokens)
+    prior = device.sample_prior((3, 50), keys, device="cuda")
+    assert torch.equal(prior.cpu(), cpu.sample_prior((3, 50), keys))
+    used = on_device(2)
+    before = used.get_state()
+    with pytest.raises(ValueError, match="^known must be on cuda:0, not on cpu"):
+        device.step(log_p.cuda(), 9, x.cuda(), used, previous_timestep=4, known=known)
+    assert torch.equal(used.get_state(), before)

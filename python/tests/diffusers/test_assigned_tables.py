@@ -308,7 +308,7 @@ def test_noise_by_them(pair):
     ours = pair[1]
     x_0 = torch.arange(K).repeat(1, 4000)
     for t in (0, 7, T - 1):
-        shares = (ours.q_sample(x_0, t, generator(t)) == K).double().mean()
+        shares = (ours.add_noise(x_0, t, generator(t)) == K).double().mean()
         expected = ours.log_cumprod_ct[t].double().exp()
         assert (
             abs(shares - expected) < 6 * math.sqrt(expected * (1 - expected) / x_0.numel()) + 1e-9

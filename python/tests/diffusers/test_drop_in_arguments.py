@@ -54,7 +54,7 @@ def test_one_timestep(case, way, t):
     assert torch.equal(step(ours, t), step(reference, 30))
     for call in calls:
         same_cells(call(ours, t), call(reference, 30))
-    assert torch.equal(ours.q_sample(x, t, generator(1)), ours.q_sample(x, 30, generator(1)))
+    assert torch.equal(ours.add_noise(x, t, generator(1)), ours.add_noise(x, 30, generator(1)))
 
 
 @pytest.mark.parametrize("t", ONE_TIMESTEP.values(), ids=ONE_TIMESTEP)
@@ -127,7 +127,7 @@ def test_shapes_that_are_no_timesteps(case, way, t):
         ("timestep", lambda: ours.step(log_p, t, x)),
         ("t", lambda: ours.q_posterior(log_p, x, t)),
         ("t", lambda: ours.apply_cumulative_transitions(log_p, t)),
-        ("t", lambda: ours.q_sample(x, t)),
+        ("timesteps", lambda: ours.add_noise(x, t)),
     ):
         with pytest.raises(
             ValueError, match=f"^{name} must have one entry for each batch row, not shape"
@@ -142,6 +142,6 @@ def test_lists_as_samples(case):
     for sample in (x.tolist(), tuple(map(tuple, x.tolist())), x.numpy(), x.to(torch.int8)):
         assert torch.equal(ours.step(log_p, 7, sample, generator(1)).prev_sample, expected)
         assert torch.equal(
-            ours.q_sample(sample, 7, generator(1)), ours.q_sample(x, 7, generator(1))
+            ours.add_noise(sample, 7, generator(1)), ours.add_noise(x, 7, generator(1))
         )
     same_cells(ours.q_posterior(log_p, x.tolist(), 7), reference.q_posterior(log_p, x, 7))

@@ -59,7 +59,7 @@ def test_minus_one_is_clean_data_where_the_reference_has_it_so(ours, case):
         lambda: ours.log_Q_t_transitioning_to_known_class(
             t=-1, x_t=case[1], log_onehot_x_t=onehot, cumulative=False
         ),
-        lambda: ours.q_sample(case[1], -1),
+        lambda: ours.add_noise(case[1], -1),
     ):
         with pytest.raises(ValueError, match="must be from 0 to 19, not -1"):
             call()

@@ -66,7 +66,7 @@ def calls(method, log_p, x, seeds):
         "step": lambda: scheduler.step(log_p, 50, x, seeds).prev_sample,
         "step of rows": lambda: scheduler.step(log_p, [50, 0, 7], x, seeds, return_dict=False)[0],
         "overridden": lambda: overridden.step(log_p, 50, x, seeds).prev_sample,
-        "q_sample": lambda: scheduler.q_sample(x, 50, seeds),
+        "add_noise": lambda: scheduler.add_noise(x, 50, seeds),
         "guided_step": lambda: (
             scheduler.guided_step(log_p, log_p, 50, x, seeds, truncation_rate=0.9).prev_sample
         ),
@@ -251,14 +251,14 @@ def test_what_others_draw_meanwhile_is_not_drawn_again(monkeypatch):
     (classes, pixels), seeds, twin = SIZES["many draws"], generator(1), generator(1)
     log_p, x = random_log_p(BATCH, classes, pixels), random_classes(BATCH, classes, pixels)
     native, other = _native.step, Ours(classes + 1)
-    other.q_sample(x, 5, twin)
+    other.add_noise(x, 5, twin)
     expected = calls("gumbel", log_p, x, twin)["step"]()
     others = [seeds]
 
     def wrapper(*arguments):
         native(*arguments)
         if others:
-            other.q_sample(x, 5, others.pop())
+            other.add_noise(x, 5, others.pop())
 
     monkeypatch.setattr(_native, "step", wrapper)
     assert torch.equal(calls("gumbel", log_p, x, seeds)["step"](), expected)

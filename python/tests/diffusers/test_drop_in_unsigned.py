@@ -33,7 +33,7 @@ def test_of_the_numpy_class_too(value):
     scheduler = vqdiffusion.VQDiffusionScheduler(6)
     log_p = random_log_p(2, 5, 7).numpy()
     calls = [lambda: call(scheduler, log_p, grid) for call in CALLS.values()]
-    calls += [lambda: scheduler.q_sample(grid, 3), lambda: scheduler.plan(3, grid)]
+    calls += [lambda: scheduler.add_noise(grid, 3), lambda: scheduler.plan(3, grid)]
     calls += [lambda: vqdiffusion.index_to_log_onehot(grid, 6)]
     for one in calls:
         with pytest.raises(ValueError, match=rf"not {value} as at \[1, 3\]"):

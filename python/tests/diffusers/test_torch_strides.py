@@ -77,9 +77,7 @@ def test_steps(way, name, method):
         dtype = torch.float32 if method == "gumbel" else torch.float64
         u = torch.rand(shape, generator=alone, dtype=dtype).numpy()
         expected = np.empty((2, N), np.int64)
-        vqdiffusion._native.step(
-            *schedule, t, s, log_p.numpy(), x.numpy(), method, u, expected, None, 1
-        )
+        vqdiffusion._native.step(*schedule, t, s, log_p.numpy(), x.numpy(), method, u, expected)
         assert (tokens.numpy() != expected).mean() <= (0.02 if way == "torch" else 0)
         assert torch.equal(used.get_state(), alone.get_state())
         guided = ours.guided_step(

@@ -16,7 +16,8 @@ from torch import Generator, Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from ..arguments import as_float, as_int
-from ..torch.arguments import as_grid, check_grid
+from ..row_keys import RowKeys
+from ..torch.arguments import as_grid, check_grid, check_known
 from ..torch.composed import is_as_defined
 from ..torch.guidance import guide, truncate
 from .loading import lend_names, readable
@@ -107,12 +108,14 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
         guidance_scale: float = 5.0,
         truncation_rate: float | Tensor = 1.0,
         num_images_per_prompt: int = 1,
-        generator: Generator | list[Generator] | None = None,
+        generator: Generator | list[Generator] | RowKeys | None = None,
         latents: Tensor | None = None,
         output_type: str | None = "pil",
         return_dict: bool = True,
         callback: Callable[[int, Tensor, Tensor], None] | None = None,
         callback_steps: int = 1,
+        *,
+        known_latents: Tensor | None = None,
     ) -> ImagePipelineOutput | tuple[Any]:
         """Make images.
 
@@ -123,8 +126,9 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
         prompt : str or list of str
             What the images should show.
         num_inference_steps : int
-            How many timesteps to run through; fewer than in training leave out the noisy beginning
-            of the chain.
+            How many timesteps to run through. Fewer than in training are spread as the scheduler's
+            `timestep_spacing` says; "reference", as in diffusers, leaves out the noisy beginning of
+            the chain, and 25 of "trailing" give nearly the images of 100.
         guidance_scale : float
             g; there is no guidance at 1 and below.
         truncation_rate : float
@@ -134,9 +138,9 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
             broadcasts to (images, classes, pixels).
         num_images_per_prompt : int
             Images for each prompt, next to each other in the result.
-        generator : torch.Generator, list of them, or None
+        generator : torch.Generator, list of them, RowKeys, or None
             The source of the noise. A list holds one for each image, which is then what it would be
-            alone.
+            alone, and so do RowKeys.
         latents : integer tensor, shape (images, pixels), optional
             The classes to begin with; all masked by default.
         output_type : str, optional
@@ -146,6 +150,9 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
             Whether to return an object rather than a tuple.
         callback : callable, optional
             Called as `callback(i, t, latents)` after every `callback_steps`-th step.
+        known_latents : integer tensor, shape (images, pixels) or (1, pixels), optional
+            For inpainting: the classes of the pixels that are to stay, and -1 where a pixel is to
+            be drawn.
 
         Returns
         -------
@@ -154,7 +161,7 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
         Raises
         ------
         TypeError
-            If a number is none, or `latents` is not of an integer dtype.
+            If a number is none, or `latents` or `known_latents` not of an integer dtype.
         ValueError
             If an argument is not as described, and as in the scheduler's `step`.
         """
@@ -173,9 +180,11 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
         guided = scale > 1
         device = self._execution_device
         embeddings = self._encode_prompt(prompt, images, guided)
-        latents = self._first_latents(
-            latents, images * (1 if isinstance(prompt, str) else len(prompt))
-        )
+        images *= 1 if isinstance(prompt, str) else len(prompt)
+        latents = self._first_latents(latents, images)
+        known = None if known_latents is None else self._known(known_latents, images)
+        if known is not None:
+            latents = torch.where(known < 0, latents, known)
 
         self.scheduler.set_timesteps(steps, device=device)
         for i, t in enumerate(self.progress_bar(self.scheduler.timesteps.to(device))):
@@ -197,6 +206,7 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
                     guidance_scale=scale if guided else 1.0,
                     truncation_rate=rate,
                     floor=_FLOOR,
+                    known=known,
                 ).prev_sample
             else:
                 log_p = cond if uncond is None else guide(uncond, cond, scale)
@@ -204,6 +214,8 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
                 latents = self.scheduler.step(
                     log_p, timestep=t, sample=latents, generator=generator
                 ).prev_sample
+                if known is not None:
+                    latents = torch.where(known < 0, latents, known)
             if callback is not None and i % callback_steps == 0:
                 callback(i, t, latents)
 
@@ -288,6 +300,18 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
             raise ValueError(f"latents must have shape {shape}, not {tuple(latents.shape)}")
         check_grid(latents, "latents", classes - 1)
         return latents.to(self._execution_device)
+
+    def _known(self, known: Tensor, images: int) -> Tensor:
+        known = as_grid(known, "known_latents")
+        pixels = self.transformer.num_latent_pixels
+        if known.shape not in ((images, pixels), (1, pixels)):
+            raise ValueError(
+                f"known_latents must have shape {(images, pixels)} or {(1, pixels)}, not "
+                f"{tuple(known.shape)}"
+            )
+        classes = self.transformer.config.num_vector_embeds - 1
+        check_known(known, "known_latents", classes)
+        return known.to(self._execution_device, torch.int64).expand(images, pixels)
 
     def _decode(self, latents: Tensor) -> Any:
         shape = (

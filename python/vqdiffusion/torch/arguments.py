@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from .._chain import Chain
 from ..arguments import as_array, as_int
 from ..checks import wrong_classes
+from ..row_keys import KeysAt, RowKeys
 from .view import traced
 
 _FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -95,15 +96,20 @@ def by_row_to(
     return [(rows, one, s if isinstance(s, int) else s[i]) for i, (rows, one) in enumerate(each)]
 
 
-def as_generators(generator: Any, batch: int) -> Generator | list[Generator] | None:
+def as_generators(
+    generator: Any, batch: int, t: int | list[int]
+) -> Generator | list[Generator] | KeysAt | None:
     """`generator` if it is None, a torch.Generator, or a list or tuple with one for each of `batch`
-    rows.
+    rows; RowKeys with the timesteps that are drawn at.
     """
     if generator is None or isinstance(generator, Generator):
         return generator
+    if isinstance(generator, RowKeys):
+        return KeysAt(generator, t)
     if not isinstance(generator, (list, tuple)):
         raise TypeError(
-            f"generator must be None, a torch.Generator or a list of them, not {_kind(generator)}"
+            "generator must be None, a torch.Generator, a list of them or RowKeys, not "
+            f"{_kind(generator)}"
         )
     for one in generator:
         if not isinstance(one, Generator):
@@ -175,6 +181,33 @@ def as_grid_of(x: Tensor, grid: Any, name: str) -> Tensor:
     return grid
 
 
+def known_of(grid: Tensor, known: Any, classes: int) -> Tensor:
+    """The known tokens of a step as a new int64 tensor like `grid` (B, N), in which -1 is
+    unknown.
+    """
+    known = as_grid(known, "known")
+    if known.shape != grid.shape:
+        raise ValueError(f"known must have shape {tuple(grid.shape)}, not {tuple(known.shape)}")
+    if known.device != grid.device:
+        raise ValueError(f"known must be on {grid.device}, not on {known.device}")
+    check_known(known, "known", classes)
+    return known.to(torch.int64, copy=True)
+
+
+def check_known(known: Tensor, name: str, classes: int) -> None:
+    """Refuses what is neither a class of clean data nor -1, where values can be looked at."""
+    # As int64 the greatest of uint64 is -1 too.
+    check_grid(known, name, classes - 1, 0 if known.dtype is torch.uint64 else -1)
+
+
+def with_known(tokens: Tensor, known: Any, classes: int) -> Tensor:
+    """The tokens that a step has drawn, with the known ones in their places."""
+    if known is None:
+        return tokens
+    known = known_of(tokens, known, classes)
+    return torch.where(known < 0, tokens, known)
+
+
 def _as_tensor(value: Any, name: str) -> Tensor:
     if isinstance(value, Tensor):
         return value
@@ -184,21 +217,22 @@ def _as_tensor(value: Any, name: str) -> Tensor:
         raise TypeError(f"{name} could not be read as a tensor: {error}") from error
 
 
-def check_grid(grid: Tensor, name: str, classes: int) -> None:
-    """Refuses classes outside 0 … `classes`, where values can be looked at."""
+def check_grid(grid: Tensor, name: str, classes: int, first: int = 0) -> None:
+    """Refuses classes outside `first` … `classes`, where values can be looked at."""
     if traced() or grid.numel() == 0:
         return
     # torch compares few unsigned types. In int64 what does not fit is negative, and out of range
     # too.
     low, high = grid.long().aminmax()
     try:
-        if not bool((low < 0) | (high > classes)):
+        if not bool((low < first) | (high > classes)):
             return
     except RuntimeError:  # no values: under vmap, or on the meta device
         return
-    wrong = int(low if low < 0 else high)
+    wrong = int(low if low < first else high)
     wrong += 2**64 if wrong < 0 and grid.dtype is torch.uint64 else 0
-    raise ValueError(f"{name} must hold classes from 0 to {classes}, not {wrong}")
+    unknown = ", or -1 where unknown" if first < 0 else ""
+    raise ValueError(f"{name} must hold classes from 0 to {classes}{unknown}, not {wrong}")
 
 
 def check_drawable(total: Tensor, mask: Tensor | None, name: str) -> None:

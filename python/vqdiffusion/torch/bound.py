@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from ..bound import prior_term
+from ..row_keys import RowKeys
 from .arguments import as_generators, as_grid, as_log_probabilities, check_grid
 from .noise import States, remember
 from .transitions import Transitions
@@ -21,7 +22,7 @@ class LikelihoodBound(Transitions):
         self,
         model: Callable[[Tensor, int], Tensor],
         x_0: Tensor,
-        generator: Generator | list[Generator] | None = None,
+        generator: Generator | list[Generator] | RowKeys | None = None,
     ) -> Tensor:
         """An upper bound of -log p(x_0) of the chain along `timesteps`, in nats, by one draw of
         each x_t, as `vqdiffusion.VQDiffusionScheduler.likelihood_bound`.
@@ -33,7 +34,7 @@ class LikelihoodBound(Transitions):
             log-probabilities of the clean classes, shape (B, K, N), which are normalised here.
         x_0 : torch.Tensor of any integer dtype, shape (B, N)
             Classes 0 … K - 1.
-        generator : torch.Generator, list of them, or None
+        generator : torch.Generator, list of them, RowKeys, or None
             As in `step`; B * N uniforms of float64 are drawn for each timestep.
 
         Returns
@@ -44,20 +45,20 @@ class LikelihoodBound(Transitions):
         Raises
         ------
         TypeError, ValueError
-            As in `q_sample` and `q_posterior`; ValueError also where the bound is infinite because
+            As in `add_noise` and `q_posterior`; ValueError also where the bound is infinite because
             the chain starts from masks at a timestep where pixels may still show a class.
         """
         chain, clean = self._chain, as_grid(x_0, "x_0").long()
         check_grid(clean, "x_0", chain.num_classes - 1)
-        generators = as_generators(generator, len(clean))
+        source = as_generators(generator, len(clean), 0)
         prior = clean.shape[1] * prior_term(chain)
         total = torch.full((len(clean),), prior, dtype=torch.float64, device=clean.device)
         states: States = []
         put_back = starmap(Generator.set_state, states)
         try:
-            remember(generators, clean.device, states)
+            remember(source, clean.device, states)
             for t in chain.timesteps.tolist():
-                x_t = self.q_sample(clean, t, generators)
+                x_t = self.add_noise(clean, t, generator)
                 log_p = as_log_probabilities(model(x_t, t), "what model returns", chain.num_classes)
                 total = total + self._step_term(log_p, clean, x_t, t, chain.previous(t))
             return total

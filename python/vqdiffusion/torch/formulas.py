@@ -115,16 +115,12 @@ def apply_cumulative_transitions(law: ScheduleTables, q: Tensor, t: int | Tensor
     return torch.cat(((q + a).logaddexp(b), c.expand_as(q[:, :1])), 1)
 
 
-def q_sample(law: ScheduleTables, x_0: Tensor, t: int | Tensor, uniforms: Tensor) -> Tensor:
-    """x_t (B, N) from q(x_t | x_0) by uniforms: the mask below γ̄_t, then β̄_t for each class."""
-    logs = entries(law.logs, t + 1).to(uniforms.device, uniforms.dtype)
-    beta, gamma = logs[..., 4:].exp().unbind(-1)
-    if isinstance(t, Tensor):
-        beta, gamma = beta.view(-1, 1), gamma.view(-1, 1)
-    x_0, v = x_0.long(), uniforms - gamma
-    replaced = (v / beta).long().clamp(0, law.num_classes - 1)
-    unmasked = torch.where(v < law.num_classes * beta, replaced, x_0)
-    return torch.where((x_0 == law.num_classes) | (uniforms < gamma), law.num_classes, unmasked)
+def add_noise(classes: int, x_s: Tensor, beta: Tensor, gamma: Tensor, uniforms: Tensor) -> Tensor:
+    """x_t (B, N) from q(x_t | x_s) by uniforms: the mask below γ, then β for each class."""
+    x_s, v = x_s.long(), uniforms - gamma
+    replaced = (v / beta).long().clamp(0, classes - 1)
+    unmasked = torch.where(v < classes * beta, replaced, x_s)
+    return torch.where((x_s == classes) | (uniforms < gamma), classes, unmasked)
 
 
 def _either(flag: bool | Tensor, yes: Callable[[], Tensor], no: Callable[[], Tensor]) -> Tensor:

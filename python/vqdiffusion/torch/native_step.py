@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .._chain import Guidance
 from ..checks import check_classes
+from ..row_keys import KeysAt
 from .arguments import as_generators, by_row_to
 from .engines import Engines, can_continue, turn
 from .noise import States, remember
@@ -26,6 +27,7 @@ def native_step(
     scheduler: Transitions,
     x: np.ndarray,
     shown: np.ndarray | None,
+    known: np.ndarray | None,
     guidance: Guidance | None,
     model_output: Callable[[], Any],
     t: int | list[int],
@@ -37,7 +39,8 @@ def native_step(
 ) -> Tensor:
     """Draws x_s.
 
-    `x` and `shown` are the memory of the model output and of `sample`, `u` the uniforms of a plan.
+    `x`, `shown` and `known` are the memory of the model output, of `sample` and of the known
+    tokens, `u` the uniforms of a plan.
     With `guidance` `x` is the conditional output, and `model_output` gives the guided one. `states`
     receives what undoes the draws.
     """
@@ -49,7 +52,9 @@ def native_step(
         )
     check_classes(x, chain.num_classes, name)
     batch, _, pixels = x.shape
-    generator = as_generators(generator, batch)
+    if known is not None and known.shape != (batch, pixels):
+        raise ValueError(f"known must have shape {(batch, pixels)}, not {known.shape}")
+    generator = as_generators(generator, batch, t)
     parts = by_row_to(t, s, batch)
     if not pixels:  # nothing to draw, in however many rows
         parts, generator = [(slice(None), *part[1:]) for part in parts[:1]], None
@@ -58,13 +63,15 @@ def native_step(
 
     def draw(rows: slice, one: int, to: int, source: np.ndarray) -> None:
         grid = None if shown is None or not chain.reads_sample(one, to) else shown[rows]
+        tokens = None if known is None else known[rows]
         given = guidance
         if guidance is not None and guidance[0] is not None:
             given = guidance[0][rows], *guidance[1:]
-        chain.step(one, to, x[rows], grid, source, out[rows], given)
+        chain.step(one, to, x[rows], grid, source, out[rows], given, tokens)
 
     each = generator if isinstance(generator, list) else [generator]
-    if chain.is_gumbel and x.size + batch * pixels > _FEW_DRAWS and can_continue(each):
+    has_engines = chain.is_gumbel and not isinstance(generator, KeysAt)
+    if has_engines and x.size + batch * pixels > _FEW_DRAWS and can_continue(each):
         with turn(each):
             engines = Engines(each)
             if isinstance(generator, list):
@@ -81,7 +88,7 @@ def native_step(
         u = step_uniforms(chain, s, batch, pixels, generator, "cpu")
     noise = numpy_view_of(u, "uniforms")
     if noise is None:  # random numbers of vmap
-        return torch_step(scheduler, model_output(), t, s, sample, generator, states, u)
+        return torch_step(scheduler, model_output(), t, s, sample, known, generator, states, u)
     for rows, one, to in parts:
         draw(rows, one, to, noise[rows, : chain.candidates(to)] if chain.is_gumbel else noise[rows])
     return prev_sample

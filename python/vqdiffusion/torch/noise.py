@@ -24,9 +24,12 @@ import threading
 from contextlib import AbstractContextManager
 from itertools import count
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.compiler import is_compiling
+
+from ..row_keys import KeysAt
 
 States = list[tuple[Generator, Tensor]]  # generators, and what `get_state` gave
 draws = count()  # draws take a number each, with the lock held
@@ -45,9 +48,13 @@ _make_lock()
 os.register_at_fork(after_in_child=_make_lock)
 
 
+# What a call draws from, None being a device's own generator.
+Source = Generator | list[Generator] | KeysAt | None
+
+
 def uniforms(
     shape: tuple[int, ...],
-    generator: Generator | list[Generator] | None,
+    generator: Source,
     device: torch.device | str,
     dtype: torch.dtype | None = None,
     rows: list[int] | None = None,
@@ -56,8 +63,12 @@ def uniforms(
     another is given.
 
     A list of generators gives each batch row what its own generator gives for that row alone. With
-    `rows`, batch row i gets only that many of `shape[1]`, drawn in turn; what follows is 0.
+    `rows`, batch row i gets only that many of `shape[1]`, drawn in turn; what follows is 0, or of
+    keys a number too. Keys give float32 unless float64 is asked for.
     """
+    if isinstance(generator, KeysAt):
+        drawn = generator.uniforms(shape, np.float64 if dtype is torch.float64 else np.float32)
+        return torch.from_numpy(drawn).to(device)
     if is_compiling():  # torch cannot compile locks
         return _drawn(shape, generator, device, dtype, rows)
     with lock:
@@ -84,10 +95,7 @@ def _drawn(
 
 
 def pixel_uniforms(
-    batch: int,
-    pixels: int,
-    generator: Generator | list[Generator] | None,
-    device: torch.device | str,
+    batch: int, pixels: int, generator: Source, device: torch.device | str
 ) -> Tensor:
     """One uniform for each pixel, in float64 where the device has that."""
     # The native step says "cpu": after a network has emptied the caches `torch.device` takes 0.03
@@ -97,10 +105,12 @@ def pixel_uniforms(
     return uniforms((batch, pixels), generator, device, dtype)
 
 
-def remember(
-    generator: Generator | list[Generator] | None, device: torch.device | str, states: States
-) -> None:
-    """Note the states of the generators, for None the device's, before they are drawn from."""
+def remember(generator: Source, device: torch.device | str, states: States) -> None:
+    """Note the states of the generators, for None the device's, before they are drawn from. Keys
+    have none.
+    """
+    if isinstance(generator, KeysAt):
+        return
     generators = (
         generator if isinstance(generator, list) else [generator or _default_generator(device)]
     )

@@ -154,6 +154,38 @@ class ScheduleTables:
             last,
         )
 
+    def noise(self, t: int | list[int], s: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """β and γ of the transition from s to t, or to one t for each batch row, (B, 1).
+
+        Raises ValueError for assigned tables where s is neither -1 nor t - 1.
+        """
+        to = torch.tensor(t, device=like.device)
+        if s == -1:
+            logs = entries(self.logs, to + 1)[..., 4:]
+        elif self.schedule is None:
+            if (to != s + 1).any():
+                raise ValueError(
+                    "from_timestep must be -1 or t - 1 where the tables of single steps were "
+                    f"replaced, not {s}"
+                )
+            logs = entries(self.logs, to + 1)[..., 1:3]
+        else:
+            return self._noise_from(t, s, like)
+        beta, gamma = logs.to(like.device, like.dtype).exp().unbind(-1)
+        return beta.view(-1, 1), gamma.view(-1, 1)
+
+    def _noise_from(self, t: int | list[int], s: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        each = np.atleast_1d(np.array(t, np.int64))
+        later = each[each > s]  # at s itself nothing changes
+        names = _native.step_coefficient_names
+        rows = np.empty((len(later), len(names)))
+        _native.step_coefficients(*self.schedule, later, np.full_like(later, s), rows)
+        noise = np.zeros((2, len(each), 1))
+        for values, name in zip(noise, ("beta", "gamma")):
+            values[each > s, 0] = rows[:, names.index(name)]
+        beta, gamma = torch.from_numpy(noise).to(like)
+        return beta, gamma
+
     def with_strides(self, t: list[int], s: list[int]) -> ScheduleTables:
         """The same that has the steps from t to s at hand."""
         if self.schedule is None:

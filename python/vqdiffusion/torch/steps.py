@@ -13,6 +13,7 @@ from torch.compiler import is_compiling
 from .. import _native, threads
 from ..arguments import as_float
 from ..checks import check_rate, warn_of_probabilities
+from ..row_keys import RowKeys
 from ..step_plan import StepPlan
 from .arguments import as_timesteps, leads_to, rows_of
 from .guidance import guide, truncate
@@ -39,10 +40,11 @@ class ReverseSteps(Transitions):
         model_output: Tensor,
         timestep: int | Tensor,
         sample: Tensor | None,
-        generator: Generator | list[Generator] | None = None,
+        generator: Generator | list[Generator] | RowKeys | None = None,
         return_dict: bool = True,
         *,
         previous_timestep: int | Tensor | None = None,
+        known: Tensor | None = None,
         plan: StepPlan | None = None,
         check_finite: bool = False,
     ) -> Any:
@@ -59,15 +61,20 @@ class ReverseSteps(Transitions):
         sample : torch.Tensor of any integer dtype, shape (B, N)
             x_t: classes 0 … K. A chain begins with `sample_prior(shape)`. Not read at s = -1,
             where it may be None, unless β̄_t = 0: the pixels that show a class then keep it.
-        generator : torch.Generator, list of them, or None
+        generator : torch.Generator, list of them, RowKeys, or None
             None is torch's global one. With a list, row i gets what a batch of that row alone with
             generator i would. "gumbel" draws B * (K + 1) * N uniforms of torch's default dtype (at
             s = -1 B * K * N), "inverse_cdf" B * N of float64. Neither another thread nor a signal
-            handler may draw from a generator with torch's own functions during the step.
+            handler may draw from a generator with torch's own functions during the step. RowKeys,
+            one for each batch row, give a row numbers that depend on nothing but its id and the
+            timestep, the same as in the class for arrays; for "gumbel" of float32.
         return_dict : bool
             Whether to return an object rather than a tuple of one tensor.
         previous_timestep : int, or integer tensor as `timestep`, optional
             s, from -1 to t - 1, in place of where `timestep_spacing` leads; -1 is clean data.
+        known : torch.Tensor of any integer dtype, shape (B, N), optional
+            For inpainting: the classes of the pixels that are to stay, and -1 where a pixel is to
+            be drawn.
         plan : StepPlan, optional
             What `plan` has returned for this timestep and sample; the step draws no more numbers.
         check_finite : bool
@@ -113,6 +120,7 @@ class ReverseSteps(Transitions):
                 generator,
                 return_dict,
                 to,
+                known,
                 plan,
                 check_finite,
                 states,
@@ -126,6 +134,7 @@ class ReverseSteps(Transitions):
                 generator,
                 return_dict,
                 to,
+                known,
                 plan,
                 check_finite,
                 states,
@@ -142,6 +151,7 @@ class ReverseSteps(Transitions):
         generator: Any,
         return_dict: bool,
         previous_timestep: Any,
+        known: Any,
         plan: StepPlan | None,
         check_finite: bool,
         states: States,
@@ -153,7 +163,9 @@ class ReverseSteps(Transitions):
         if not self._is_plain():
             if plan is not None:
                 raise ValueError(_NO_PLAN)
-            tokens = posterior_step(self, model_output, timestep, t, s, sample, generator, states)
+            tokens = posterior_step(
+                self, model_output, timestep, t, s, sample, known, generator, states
+            )
             return self._output(prev_sample=tokens) if return_dict else (tokens,)
         u = None
         if plan is not None:
@@ -162,7 +174,7 @@ class ReverseSteps(Transitions):
                     "plan must be None with sampling_method 'gumbel', which draws other random "
                     "numbers"
                 )
-            check_plan(plan, chain, self._law, t, s, sample, generator)
+            check_plan(plan, chain, self._law, t, s, sample, known, generator)
             shape = tuple(np.shape(model_output))
             if len(shape) == 2:
                 prev_sample = complete(chain, self._law, model_output, plan)
@@ -172,7 +184,7 @@ class ReverseSteps(Transitions):
                     "model_output must have shape (batch, classes, pixels) as planned, or "
                     f"(classes, M) for the M needed pixels alone, not {shape}"
                 )
-            sample, u = plan.sample, plan.uniforms
+            sample, u, known = plan.sample, plan.uniforms, plan.known
         x = numpy_view(model_output, "model_output")
         if x is not None and plan is None:
             first = x.item(0) if x.size else -1.0
@@ -181,15 +193,23 @@ class ReverseSteps(Transitions):
                 warn_of_probabilities(x, "model_output", 4)
         reads = self._reads(sample, t, s)
         shown = numpy_view_of(sample, "sample") if reads and x is not None else None
-        given = t, s, sample, generator, states, u
+        kept = None if known is None or x is None else numpy_view_of(known, "known")
+        given = generator, states, u
         # Where the default dtype has 16 bits torch.rand gives uniforms that the native module
         # rejects.
-        if x is None or (shown is None and reads) or torch.get_default_dtype().itemsize < 4:
-            prev_sample = torch_step(self, model_output, *given)
+        if (
+            x is None
+            or (shown is None and reads)
+            or (kept is None and known is not None)
+            or torch.get_default_dtype().itemsize < 4
+        ):
+            prev_sample = torch_step(self, model_output, t, s, sample, known, *given)
         else:
             if check_finite and not chain.is_gumbel:
                 _native.check_model_output(x, threads._num_threads)
-            prev_sample = native_step(self, x, shown, None, lambda: model_output, *given)
+            prev_sample = native_step(
+                self, x, shown, kept, None, lambda: model_output, t, s, sample, *given
+            )
         return self._output(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def guided_step(
@@ -198,12 +218,13 @@ class ReverseSteps(Transitions):
         log_p_cond: Tensor,
         timestep: int | Tensor,
         sample: Tensor | None,
-        generator: Generator | list[Generator] | None = None,
+        generator: Generator | list[Generator] | RowKeys | None = None,
         *,
         guidance_scale: float = 5.0,
         truncation_rate: float = 1.0,
         floor: float = -70.0,
         previous_timestep: int | Tensor | None = None,
+        known: Tensor | None = None,
         return_dict: bool = True,
     ) -> Any:
         """Draw x_s from a model's output with and without its condition, as
@@ -226,7 +247,7 @@ class ReverseSteps(Transitions):
             normalised before.
         log_p_cond : torch.Tensor of the same dtype and shape
             Those with the condition.
-        timestep, sample, generator, previous_timestep, return_dict
+        timestep, sample, generator, previous_timestep, known, return_dict
             As in `step`.
         guidance_scale, truncation_rate, floor : float
             As `scale` in `guide`, and `rate` and `floor` in `truncate`.
@@ -253,6 +274,7 @@ class ReverseSteps(Transitions):
                 generator,
                 guidance,
                 previous_timestep,
+                known,
                 return_dict,
                 states,
             )
@@ -269,6 +291,7 @@ class ReverseSteps(Transitions):
         generator: Any,
         guidance: tuple[Any, Any, Any],
         previous_timestep: Any,
+        known: Any,
         return_dict: bool,
         states: States,
     ) -> Any:
@@ -276,7 +299,10 @@ class ReverseSteps(Transitions):
         rows = rows_of(log_p_cond, timestep)
         t = as_timesteps(timestep, "timestep", 0, self._chain.num_timesteps - 1, rows)
         s = leads_to(self._chain, t, previous_timestep)
-        stride = {"previous_timestep": previous_timestep}
+        # Overrides of `step` need not know what is not used.
+        given = {"previous_timestep": previous_timestep}
+        if known is not None:
+            given["known"] = known
         names = "guidance_scale", "truncation_rate", "floor"
         scale, rate, floor = map(as_float, guidance, names)
         check_rate(rate, "truncation_rate")
@@ -286,36 +312,40 @@ class ReverseSteps(Transitions):
             return truncate(log_p, rate, floor)
 
         if not self._is_plain():
-            return self.step(by_torch(), timestep, sample, generator, return_dict, **stride)
+            return self.step(by_torch(), timestep, sample, generator, return_dict, **given)
         cond = numpy_view(log_p_cond, "log_p_cond")
         if cond is not None:
             warn_of_probabilities(cond, "log_p_cond", 4)
         uncond = None if log_p_uncond is None else numpy_view(log_p_uncond, "log_p_uncond")
         reads = self._reads(sample, t, s)
         shown = numpy_view_of(sample, "sample") if reads and cond is not None else None
+        kept = None if known is None or cond is None else numpy_view_of(known, "known")
         if (
             cond is None
             or (uncond is None and log_p_uncond is not None)
             or (shown is None and reads)
+            or (kept is None and known is not None)
             or torch.get_default_dtype().itemsize < 4
         ):
-            return self.step(by_torch(), timestep, sample, generator, return_dict, **stride)
+            return self.step(by_torch(), timestep, sample, generator, return_dict, **given)
         if uncond is not None and uncond.shape != cond.shape:
             raise ValueError(
                 f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}"
             )
-        given = t, s, sample, generator, states
         numbers = uncond, scale, rate, floor
-        prev_sample = native_step(self, cond, shown, numbers, by_torch, *given)
+        prev_sample = native_step(
+            self, cond, shown, kept, numbers, by_torch, t, s, sample, generator, states
+        )
         return self._output(prev_sample=prev_sample) if return_dict else (prev_sample,)
 
     def plan(
         self,
         timestep: int | Tensor,
         sample: Tensor,
-        generator: Generator | list[Generator] | None = None,
+        generator: Generator | list[Generator] | RowKeys | None = None,
         *,
         previous_timestep: int | Tensor | None = None,
+        known: Tensor | None = None,
     ) -> StepPlan:
         """Draw the random numbers of the coming step and tell which pixels it needs the model
         output of, as `vqdiffusion.VQDiffusionScheduler.plan`::
@@ -331,10 +361,12 @@ class ReverseSteps(Transitions):
             β̄_t = 0, every masked one.
         sample : torch.Tensor of any integer dtype, shape (B, N)
             x_t: classes 0 … K. At s = -1 only its shape plays a part, unless β̄_t = 0.
-        generator : torch.Generator, list of them, or None
+        generator : torch.Generator, list of them, RowKeys, or None
             As in `step`, which would draw the same B * N uniforms from it.
         previous_timestep : int, or integer tensor as `timestep`, optional
             As in `step`.
+        known : torch.Tensor of any integer dtype, shape (B, N), optional
+            As in `step`, which then takes it from the plan. Known pixels are not needed.
 
         Returns
         -------
@@ -358,4 +390,4 @@ class ReverseSteps(Transitions):
         rows = rows_of(sample, timestep)
         t = as_timesteps(timestep, "timestep", 0, chain.num_timesteps - 1, rows)
         s = leads_to(chain, t, previous_timestep)
-        return make_plan(chain, self._law, t, s, sample, generator)
+        return make_plan(chain, self._law, t, s, sample, known, generator)

@@ -19,6 +19,7 @@ from .arguments import (
     by_row,
     check_drawable,
     check_grid,
+    with_known,
 )
 from .noise import States, pixel_uniforms, remember, uniforms
 from .planned import index
@@ -32,6 +33,7 @@ def torch_step(
     t: int | list[int],
     s: int | list[int],
     sample: Any,
+    known: Any,
     generator: Any,
     states: States,
     u: Tensor | None = None,
@@ -42,7 +44,7 @@ def torch_step(
     """
     chain, law = scheduler._chain, scheduler._law
     x = as_log_probabilities(model_output, "model_output", chain.num_classes)
-    generator = as_generators(generator, len(x))
+    generator = as_generators(generator, len(x), t)
     by_row(t, len(x), "timestep")
     x = x.detach() if x.dtype == torch.float64 else x.detach().float()
     grid, step = None, law.step_to(t, s, x.device)
@@ -55,7 +57,8 @@ def torch_step(
         check_drawable(x.logsumexp(1, keepdim=True), impossible, "model_output")
         if u is None:
             u = _drawn(chain, s, x, generator, states)
-        return inverse_cdf.inverse_cdf(law, x, grid, step, u)
+        tokens = inverse_cdf.inverse_cdf(law, x, grid, step, u)
+        return with_known(tokens, known, chain.num_classes)
     if s == -1:
         classes, mask, total = x, None, x.logsumexp(1, keepdim=True)
     else:
@@ -67,7 +70,9 @@ def torch_step(
     if u is None:
         u = _drawn(chain, s, x, generator, states)
     tokens = formulas.gumbel_argmax(classes, mask, u)
-    return tokens if grid is None else formulas.carried_over(law, tokens, grid, step)
+    if grid is not None:
+        tokens = formulas.carried_over(law, tokens, grid, step)
+    return with_known(tokens, known, chain.num_classes)
 
 
 def posterior_step(
@@ -77,6 +82,7 @@ def posterior_step(
     t: int | list[int],
     s: int | list[int],
     sample: Any,
+    known: Any,
     generator: Any,
     states: States,
 ) -> Tensor:
@@ -90,7 +96,7 @@ def posterior_step(
     array = numpy_view(x, "model_output")
     if array is not None:
         warn_of_probabilities(array, "model_output", 5)
-    generator = as_generators(generator, len(x))
+    generator = as_generators(generator, len(x), t)
     by_row(t, len(x), "timestep")
     check_drawable(x.logsumexp(1, keepdim=True), None, "model_output")
     log_p, grid = x, None
@@ -112,11 +118,11 @@ def posterior_step(
     if not traced():
         remember(generator, x.device, states)
     tokens = _draw(chain, log_p.detach(), s, generator)
-    # Only the last step, which no override has a say in, carries pixels over here.
-    if grid is None:
-        return tokens
-    carried = formulas.carried_over(scheduler._law, tokens, grid, index(t, x))
-    return torch.where(are_last(s, x), carried, tokens)
+    if grid is not None:
+        # Only the last step, which no override has a say in, carries pixels over here.
+        carried = formulas.carried_over(scheduler._law, tokens, grid, index(t, x))
+        tokens = torch.where(are_last(s, x), carried, tokens)
+    return with_known(tokens, known, chain.num_classes)
 
 
 def step_uniforms(

@@ -4,14 +4,16 @@ extension ReverseStep {
     /// Draws x_s by inverting the cumulative distribution of the posterior at one uniform per
     /// pixel.
     ///
-    /// Most pixels are decided by the uniform alone. Their columns are not read, and a NaN there
-    /// goes unseen. At s = -1 the model output itself is drawn from, and the mask never is; where
-    /// β̄_t = 0 the pixels that show a class keep it.
+    /// Most pixels are decided by the uniform alone, and known ones at once. Their columns are not
+    /// read, and a NaN there goes unseen. At s = -1 the model output itself is drawn from, and the
+    /// mask never is; where β̄_t = 0 the pixels that show a class keep it.
     ///
     /// - Parameters:
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
     ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at s = -1 and may be nil there,
     ///     unless β̄_t = 0.
+    ///   - known: (batch, pixels), classes 0 … K - 1 that pixels are given, or -1; nil where nothing
+    ///     is known.
     ///   - uniforms: one for each pixel, in [0, 1), of 53 bits: the smallest probabilities of a
     ///     default schedule are 1e-10.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
@@ -19,14 +21,15 @@ extension ReverseStep {
     ///   that is read NaN, +∞ or no mass.
     @export(interface)
     public func sampleInverseCDF(
-        from p: LogProbabilities, given sample: ClassIndices?, uniforms: UniformGrid,
-        into output: OutputTensor,
+        from p: LogProbabilities, given sample: ClassIndices?, known: ClassIndices? = nil,
+        uniforms: UniformGrid, into output: OutputTensor,
         parallelism: Parallelism = Parallelism()
     ) throws(ArgumentError) {
         try p.checkShape(Shape(-1, classes, -1))
         try output.checkShape(Shape(p.batch, p.pixels))
         let decision = try StepDecision(
-            self, sample: sample, uniforms: uniforms, batch: p.batch, pixels: p.pixels)
+            self, sample: sample, known: known, uniforms: uniforms, batch: p.batch,
+            pixels: p.pixels)
         try complete(decision, from: p, gathered: false, into: output, parallelism)
     }
 
@@ -35,18 +38,21 @@ extension ReverseStep {
     ///
     /// - Parameters:
     ///   - sample: as in `sampleInverseCDF`.
+    ///   - known: (batch, pixels), classes 0 … K - 1 that pixels are given, or -1; nil where nothing
+    ///     is known.
     ///   - uniforms: one for each pixel, in [0, 1); their shape is that of the grid.
     ///   - needed: (batch, pixels), a byte each: 1 where the column is needed, else 0. Untouched
     ///     when an error is thrown.
     /// - Throws: `ArgumentError` for shapes that disagree, a class or a uniform out of range.
     @export(interface)
     public func planInverseCDF(
-        given sample: ClassIndices?, uniforms: UniformGrid, into needed: OutputTensor
+        given sample: ClassIndices?, known: ClassIndices? = nil, uniforms: UniformGrid,
+        into needed: OutputTensor
     ) throws(ArgumentError) {
         let (batch, pixels) = (uniforms.batch, uniforms.pixels)
         try needed.checkShape(Shape(batch, pixels))
         let decision = try StepDecision(
-            self, sample: sample, uniforms: uniforms, batch: batch, pixels: pixels)
+            self, sample: sample, known: known, uniforms: uniforms, batch: batch, pixels: pixels)
         guard pixels > 0 else { return }
         let flags = needed.base.assumingMemoryBound(to: UInt8.self)
         flags.update(repeating: 0, count: batch * pixels)
@@ -63,20 +69,20 @@ extension ReverseStep {
     /// - Parameters:
     ///   - columns: log-probabilities of x_0 for the M needed pixels, row after row, as a tensor
     ///     (1, K, M). All are read.
-    ///   - sample, uniforms: those of the plan; the shape of the uniforms is that of the grid.
+    ///   - sample, known, uniforms: those of the plan; the shape of the uniforms is that of the grid.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
     /// - Throws: `ArgumentError` for shapes that disagree, another number of columns than are
     ///   needed, a class out of range, and NaN, +∞ or no mass in a column.
     @export(interface)
     public func completeInverseCDF(
-        from columns: LogProbabilities, given sample: ClassIndices?, uniforms: UniformGrid,
-        into output: OutputTensor,
+        from columns: LogProbabilities, given sample: ClassIndices?, known: ClassIndices? = nil,
+        uniforms: UniformGrid, into output: OutputTensor,
         parallelism: Parallelism = Parallelism()
     ) throws(ArgumentError) {
         let (batch, pixels) = (uniforms.batch, uniforms.pixels)
         try output.checkShape(Shape(batch, pixels))
         let decision = try StepDecision(
-            self, sample: sample, uniforms: uniforms, batch: batch, pixels: pixels)
+            self, sample: sample, known: known, uniforms: uniforms, batch: batch, pixels: pixels)
         let (expected, actual) = (
             Shape(classes, decision.count), Shape(columns.classes, columns.pixels)
         )

@@ -14,13 +14,18 @@ struct StepDecision: ~Copyable {
     /// How many columns are needed.
     var count: Int { pixels > 0 ? starts[batch] : 0 }
 
+    /// - Parameter known: (batch, pixels), classes 0 … K - 1 that pixels are given, or -1; nil where
+    ///   nothing is known.
     /// - Throws: `ArgumentError` for shapes that disagree, a class or a uniform out of range, a
     ///   masked pixel where the schedule masks nothing.
     init(
-        _ step: ReverseStep, sample: ClassIndices?, uniforms: UniformGrid, batch: Int, pixels: Int
+        _ step: ReverseStep, sample: ClassIndices?, known: ClassIndices?, uniforms: UniformGrid,
+        batch: Int, pixels: Int
     ) throws(ArgumentError) {
         let uniforms = try uniforms.checked(batch: batch, pixels: pixels)
         let observed = try step.observedClasses(sample, batch: batch, pixels: pixels)
+        let known = try KnownTokens(
+            known, batch: batch, pixels: pixels, classes: step.classes)
         // Without pixels the number of rows is not bounded by memory.
         let rows = pixels > 0 ? batch : 0
         let tokens = try Scratch<Int32>(rows * pixels)
@@ -31,6 +36,11 @@ struct StepDecision: ~Copyable {
             starts[row] = found
             for pixel in 0..<pixels {
                 let at = row &* pixels &+ pixel
+                let given = known[at]
+                guard given < 0 else {
+                    tokens[at] = given
+                    continue
+                }
                 switch step.draw(uniforms[at], observed: observed[at]) {
                 case .settled(let token):
                     tokens[at] = token
