@@ -255,7 +255,7 @@ public struct Scheduler: Sendable {
         }
     }
 
-    private func withSchedule(
+    func withSchedule(
         _ body: (NoiseSchedule) throws(ArgumentError) -> Void
     ) throws(ArgumentError) {
         try alphaCumulative.withUnsafeBufferPointer { (alpha) throws(ArgumentError) in

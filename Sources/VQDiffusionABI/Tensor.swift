@@ -165,6 +165,30 @@ struct Tensor {
             name: name, base: UnsafeRawPointer(base), count: shape.lengths[0], stride: strides[0])
     }
 
+    /// The tensor as a weight for every pixel, or a number for every batch row.
+    func weights() throws(ArgumentError) -> WeightGrid {
+        guard elementType == VQD_FLOAT64 else { throw wrongType(expected: "float64") }
+        return WeightGrid(
+            name: name, base: UnsafeRawPointer(base), shape: shape,
+            strides: (strides[0], strides[1]))
+    }
+
+    /// The tensor as a gradient of the given type.
+    func gradient(_ type: vqd_dtype) throws(ArgumentError) -> GradientTensor {
+        guard elementType == type else { throw wrongType(expected: Tensor.label(of: type)) }
+        return GradientTensor(
+            name: name, base: base, shape: shape, strides: (strides[0], strides[1], strides[2]))
+    }
+
+    /// The tensor as an output of one float64 for each batch row.
+    func rowOutput(batch: Int) throws(ArgumentError) -> UnsafeMutablePointer<Double> {
+        let output = try output(VQD_FLOAT64)
+        guard output.shape == Shape(batch) else {
+            throw ArgumentError(name, .shape(expected: Shape(batch), actual: output.shape))
+        }
+        return output.base.assumingMemoryBound(to: Double.self)
+    }
+
     /// The tensor as an output of the given type.
     func output(_ type: vqd_dtype) throws(ArgumentError) -> OutputTensor {
         guard elementType == type else { throw wrongType(expected: Tensor.label(of: type)) }

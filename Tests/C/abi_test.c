@@ -95,6 +95,7 @@ int main(void) {
     test_sampling();
     test_known();
     test_guidance();
+    test_loss();
     test_absorbing();
     test_rows();
     test_huge();

@@ -44,6 +44,7 @@ void test_posterior(void);
 void test_sampling(void);
 void test_known(void);
 void test_guidance(void);
+void test_loss(void);
 void test_absorbing(void);
 void test_rows(void);
 void test_huge(void);

@@ -10,9 +10,9 @@
 #include "vqdiffusion.h"
 
 enum {
-    MAX_BUFFERS = 8, /* schedule_logs has most, and a guided step with known tokens */
-    ANY_LENGTH = -1, /* of a table */
-    RAISED = -1,     /* in place of a vqd_status: an exception is set */
+    MAX_BUFFERS = 12, /* loss has most */
+    ANY_LENGTH = -1,  /* of a table */
+    RAISED = -1,      /* in place of a vqd_status: an exception is set */
 };
 
 typedef struct call {

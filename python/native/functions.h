@@ -38,7 +38,11 @@
     FUNCTION(row_uniforms, 5, 6, "seed, ids, timesteps, draw, out, num_threads=0") \
     FUNCTION(gumbel_noised, 3, 4, "logits, uniforms, out, num_threads=0") \
     FUNCTION(guide, 4, 5, "log_p_uncond, log_p_cond, scale, out, num_threads=0") \
-    FUNCTION(truncate, 4, 5, "log_p, rate, floor, out, num_threads=0")
+    FUNCTION(truncate, 4, 5, "log_p, rate, floor, out, num_threads=0") \
+    FUNCTION(loss, 17, 18, \
+             SCHEDULE "logits, x_0, x_t, timesteps, previous_timesteps, masked_weight, " \
+                      "unmasked_weight, auxiliary_weight, adaptive_auxiliary, probability, " \
+                      "pixel_weights, loss, per_row, gradient, num_threads=0")
 
 /* Each returns what vqdiffusion.h has returned, or RAISED with an exception set. */
 #define DECLARE(name, least, most, parameters) int native_##name(call *self);

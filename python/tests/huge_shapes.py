@@ -7,7 +7,7 @@ import sys
 import time
 
 import numpy as np
-from native_calls import FUNCTIONS, OUTPUTS, ROW_LISTS, arguments, call
+from native_calls import FUNCTIONS, LISTS, OUTPUTS, arguments, call
 
 import vqdiffusion
 from vqdiffusion import VQDiffusionScheduler, _native
@@ -59,11 +59,11 @@ class Table:
 
 def reshaped(function, name, value, batch, pixels):
     """The shape of an argument for grids of another shape; None for what is no tensor."""
-    if not isinstance(value, np.ndarray) or value.ndim < 2 and name not in ROW_LISTS:
+    if not isinstance(value, np.ndarray) or value.ndim < 2 and (function, name) not in LISTS:
         return None
     if function == "step_coefficients":  # it has no pixels
         return None
-    if name in ROW_LISTS:
+    if (function, name) in LISTS:
         return (batch,)
     if function == "complete_inverse_cdf" and name == "model_output":
         return (value.shape[0], 0)
@@ -79,7 +79,8 @@ def native(table):
             for name, value in named.items()
             if reshaped(function, name, value, 0, 0) is not None
         ]
-        if not tensors:
+        # The loss has an entry for each row, however few pixels.
+        if not tensors or function == "loss":
             continue
         for batch, pixels in GRIDS:
             for make in plain, repeated:
@@ -91,7 +92,7 @@ def native(table):
                             plain
                             if name in OUTPUTS[function]
                             else repeated
-                            if name in ROW_LISTS
+                            if (function, name) in LISTS
                             else make
                         )
                         changed[name] = kind(shape, named[name].dtype)
@@ -102,7 +103,7 @@ def native(table):
             if len(tensors) > 1:
                 for name in tensors:
                     shape = reshaped(function, name, named[name], batch, pixels)
-                    kind = repeated if name in ROW_LISTS else plain
+                    kind = repeated if (function, name) in LISTS else plain
                     one = named | {name: kind(shape, named[name].dtype)}
                     label = f"_native.{function} {name} {shape}"
                     table.run(label, lambda: call(function, one), (ValueError, MemoryError))

@@ -36,9 +36,9 @@ OUTPUTS = {
     "truncate": ["out"],
     "guided_step_gumbel": ["prev_sample"],
     "guided_step_inverse_cdf": ["prev_sample"],
+    "loss": ["loss", "per_row", "gradient"],
 }  # fmt: skip
 FUNCTIONS = list(OUTPUTS)
-ROW_LISTS = "timesteps", "ids"  # arguments with one number for each batch row, of any stride
 
 SCHEDULE = "num_classes", "alpha_cumulative", "gamma_cumulative"
 GUIDED = "log_p_uncond", "log_p_cond", "guidance_scale", "truncation_rate", "floor"
@@ -112,6 +112,15 @@ def arguments(function, seed=0):
         "seed": 3,
         "ids": np.array([5, 8]),
         "draw": 2,
+        "masked_weight": 1.5,
+        "unmasked_weight": 1.0,
+        "auxiliary_weight": 0.1,
+        "adaptive_auxiliary": True,
+        "probability": np.full(B, 0.25),
+        "pixel_weights": rng.random((B, N)),
+        "loss": junk(1, dtype=np.float64),
+        "per_row": junk(B, dtype=np.float64),
+        "gradient": junk(B, K, N),
         "num_threads": 1,
     }
     uniforms = {name: (B, K + 1, N) for name in ("step_gumbel", "guided_step_gumbel")}
@@ -124,6 +133,10 @@ def arguments(function, seed=0):
         values["model_output"] = log_p.transpose(1, 0, 2).reshape(K, B * N)
     if function == "step_coefficients":
         values["timesteps"] = np.array([6, 9, 1])
+    if function == "loss":
+        values["x_0"] = classes % K
+        values["timesteps"] = np.array([T - 1, 4])
+        values["previous_timesteps"] = np.array([T - 3, -1])
     if function == "index_to_log_onehot":
         values["num_classes"] = K + 1
     if function in ("alpha_schedules", "gamma_schedules"):
@@ -172,4 +185,9 @@ def array_names(function):
 
 EVERY_ARRAY = [(function, name) for function in FUNCTIONS for name in array_names(function)]
 EVERY_OUTPUT = [(function, name) for function in FUNCTIONS for name in OUTPUTS[function]]
+# Vectors of any strides, with an entry for each batch row.
+LISTS = [("add_noise", "timesteps"), ("row_uniforms", "timesteps"), ("row_uniforms", "ids")]
+LISTS += [("loss", name) for name in ("timesteps", "previous_timesteps", "probability", "per_row")]
+OPTIONAL = [("loss", "probability"), ("loss", "pixel_weights"), ("loss", "gradient")]
+OPTIONAL += [pair for pair in EVERY_ARRAY if pair[1] == "known"]
 EVERY_TENSOR = [pair for pair in EVERY_ARRAY if arguments(pair[0])[pair[1]].ndim > 1]

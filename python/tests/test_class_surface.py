@@ -164,6 +164,8 @@ def test_names():
     assert set(vqdiffusion.__all__) == {
         "RowKeys",
         "StepPlan",
+        "TimestepSampler",
+        "VQDiffusionLossOutput",
         "VQDiffusionScheduler",
         "VQDiffusionSchedulerOutput",
         "__version__",

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import views
 from native_calls import (
-    EVERY_ARRAY, EVERY_OUTPUT, EVERY_TENSOR, FUNCTIONS, ROW_LISTS, B, K, N, T, arguments, call,
+    EVERY_ARRAY, EVERY_OUTPUT, EVERY_TENSOR, FUNCTIONS, LISTS, OPTIONAL, B, K, N, T, arguments,
+    call,
 )  # fmt: skip
 from native_checks import assert_refused, results
 
@@ -60,7 +61,7 @@ def test_objects_without_a_buffer(function, name, value):
         assert (
             call(function, arguments(function) | {name: None}) is None
         )  # there is no guidance then
-    elif name == "known" and value is None:
+    elif (function, name) in OPTIONAL and value is None:
         assert call(function, arguments(function) | {name: None}) is None
     elif name == "sample" and value is None:
         assert_refused(function, arguments(function) | {name: None}, ValueError, "^sample ")
@@ -91,7 +92,8 @@ def test_a_class_out_of_range_is_named_as_it_is(function, name, dtype, value):
     named = arguments(function)
     classes = np.zeros_like(named[name], dtype)
     classes[1, 3] = value
-    match = rf"^{name} must hold classes 0 \.\.\. {K}, not {value} as at \[1, 3\]$"
+    upper = K - 1 if (function, name) == ("loss", "x_0") else K
+    match = rf"^{name} must hold classes 0 \.\.\. {upper}, not {value} as at \[1, 3\]$"
     assert_refused(function, named | {name: classes}, ValueError, match)
 
 
@@ -192,7 +194,10 @@ def test_outputs_must_be_writable_and_contiguous(function, name):
     )
     for layout in views.backwards, views.spread, np.asfortranarray:
         other = layout(named[name])
-        if not other.flags.c_contiguous:
+        if (function, name) == ("loss", "gradient"):  # of any strides
+            expected = results(function, arguments(function))[name]
+            np.testing.assert_array_equal(results(function, named | {name: other})[name], expected)
+        elif not other.flags.c_contiguous:
             assert_refused(
                 function, named | {name: other}, ValueError, rf"^{name} must be .*contiguous"
             )
@@ -200,12 +205,7 @@ def test_outputs_must_be_writable_and_contiguous(function, name):
 
 @pytest.mark.parametrize(
     "function, name",
-    [
-        (function, name)
-        for function, name in EVERY_ARRAY
-        if (function, name) not in EVERY_TENSOR
-        and not (function in ("add_noise", "row_uniforms") and name in ROW_LISTS)
-    ],
+    [pair for pair in EVERY_ARRAY if pair not in [*EVERY_TENSOR, *LISTS, ("loss", "loss")]],
 )
 def test_tables_must_be_contiguous_and_aligned(function, name):
     for layout in views.spread, views.backwards, views.unaligned:
@@ -234,6 +234,10 @@ def test_errors_of_the_library_release_the_buffers(function):
             ValueError,
             r"^model_output must .* at \[1, 2, 3\]$",
         )
+    elif function == "loss":
+        for name in "timesteps", "previous_timesteps":
+            wrong = named | {name: np.array([T, 4])}
+            assert_refused(function, wrong, ValueError, rf"^{name} must be in .*, not {T}$")
     elif "out" in named:
         assert_refused(
             function,

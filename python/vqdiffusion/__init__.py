@@ -11,12 +11,16 @@ from .scheduler import VQDiffusionScheduler
 from .schedules import alpha_schedules, gamma_schedules
 from .step_plan import StepPlan
 from .threads import get_num_threads, set_num_threads
+from .timestep_sampler import TimestepSampler
+from .training import VQDiffusionLossOutput
 
 __version__: str = _native.version()
 
 __all__ = [
     "RowKeys",
     "StepPlan",
+    "TimestepSampler",
+    "VQDiffusionLossOutput",
     "VQDiffusionScheduler",
     "VQDiffusionSchedulerOutput",
     "__version__",

@@ -251,6 +251,42 @@ class Chain:
         number = threads._num_threads
         _native.log_transition_rows(*self.schedule, t, cumulative, x_t, log_onehot_x_t, out, number)
 
+    def loss(
+        self,
+        logits: Array,
+        x_0: Array,
+        x_t: Array,
+        t: npt.NDArray[np.int64],
+        s: npt.NDArray[np.int64],
+        weights: tuple[float, float, float, bool],
+        probability: Table | None,
+        pixel_weights: Table | None,
+        per_row: Table,
+        gradient: Array | None,
+    ) -> float:
+        """The training loss; its part of each row and its gradient into the last two arrays.
+
+        `weights` are those of masked pixels and of others, λ, and whether that is adaptive.
+        """
+        loss = np.empty(1)
+        _native.loss(
+            *self.schedule,
+            logits,
+            x_0,
+            x_t,
+            t,
+            s,
+            *weights[:3],
+            weights[3],
+            probability,
+            pixel_weights,
+            loss,
+            per_row,
+            gradient,
+            threads._num_threads,
+        )
+        return loss.item()
+
     def apply_cumulative_transitions(self, t: int, q: Array, out: Array) -> None:
         """Carry a distribution over classes from clean data to t."""
         _native.apply_cumulative_transitions(*self.schedule, t, q, out, threads._num_threads)

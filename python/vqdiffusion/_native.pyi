@@ -174,3 +174,25 @@ def guide(
 def truncate(
     log_p: Buffer, rate: float, floor: float, out: Buffer, num_threads: int = 0, /
 ) -> None: ...
+def loss(
+    num_classes: int,
+    alpha_cumulative: Buffer,
+    gamma_cumulative: Buffer,
+    logits: Buffer,
+    x_0: Buffer,
+    x_t: Buffer,
+    timesteps: Buffer,
+    previous_timesteps: Buffer,
+    masked_weight: float,
+    unmasked_weight: float,
+    auxiliary_weight: float,
+    adaptive_auxiliary: bool,
+    probability: Buffer | None,
+    pixel_weights: Buffer | None,
+    loss: Buffer,
+    per_row: Buffer,
+    gradient: Buffer | None,
+    num_threads: int = 0,
+    /,
+) -> None:
+    """`loss` has one element; `gradient` any strides by which no two elements overlap."""

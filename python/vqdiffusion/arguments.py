@@ -143,13 +143,15 @@ def check_given(sample: Any) -> None:
         )
 
 
-def as_timesteps(value: Any, name: str, batch: int, last: int) -> npt.NDArray[np.int64]:
-    """One timestep from 0 to `last` for each of `batch` rows, from one for all or an array of one
-    for each.
+def as_timesteps(
+    value: Any, name: str, batch: int, last: int, first: int = 0
+) -> npt.NDArray[np.int64]:
+    """One timestep from `first` to `last` for each of `batch` rows, from one for all or an array of
+    one for each.
     """
     array = as_array(value, name)
     if array.ndim == 0:
-        return np.broadcast_to(np.int64(as_int(value, name, 0, last)), batch)
+        return np.broadcast_to(np.int64(as_int(value, name, first, last)), batch)
     if array.dtype.kind not in "iu":
         raise TypeError(
             f"{name} must be an integer or an array of integers, not dtype {array.dtype}"
@@ -160,6 +162,8 @@ def as_timesteps(value: Any, name: str, batch: int, last: int) -> npt.NDArray[np
             f"{array.shape}"
         )
     entries = array[:1] if array.strides == (0,) else array  # of which there may be any number
-    if batch and not (0 <= entries.min() and entries.max() <= last):
-        raise ValueError(f"{name} must be from 0 to {last}, not {entries.min()} to {entries.max()}")
+    if batch and not (first <= entries.min() and entries.max() <= last):
+        raise ValueError(
+            f"{name} must be from {first} to {last}, not {entries.min()} to {entries.max()}"
+        )
     return np.broadcast_to(entries.astype(np.int64), batch)

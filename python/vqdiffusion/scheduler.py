@@ -17,9 +17,10 @@ from .constructor import checked_arguments
 from .planned import PlannedSteps
 from .read_only import ATTRIBUTES, check_assignable
 from .steps import ReverseSteps
+from .training import TrainingLoss
 
 
-class VQDiffusionScheduler(ReverseSteps, PlannedSteps, LikelihoodBound, Configurable):
+class VQDiffusionScheduler(ReverseSteps, PlannedSteps, LikelihoodBound, TrainingLoss, Configurable):
     """Turns a denoiser's prediction of the clean grid into a sample of the grid one timestep
     earlier.
 

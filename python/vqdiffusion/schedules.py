@@ -178,8 +178,8 @@ def cosine(
     References
     ----------
     Sahoo et al. 2024, MDLM, arXiv 2406.07524. Chang et al. 2022, MaskGIT, arXiv 2202.04200. Austin
-    et al. 2021, D3PM, arXiv 2107.03006, whose cosine is that of Hoogeboom et al. 2021, multinomial
-    diffusion, arXiv 2102.05379.
+    et al. 2021, D3PM, arXiv 2107.03006. Hoogeboom et al. 2021, multinomial diffusion, arXiv
+    2102.05379, has D3PM's but for the last step, which keeps √0.001.
     """
     u, left = _times(num_train_timesteps)
     if not isinstance(variant, str):
@@ -281,7 +281,8 @@ def hybrid(num_train_timesteps: int, *, p_uniform: float = 0.1) -> tuple[_Table,
 
     ᾱ = (1 - u)/C and γ̄ = u/C with C = 1 + c and c = 2 p/(1 - p) · √(u (1 - u)), p being
     `p_uniform`. The share of replaced pixels, c/C, is p at u = ½ and 0 at both ends: the last
-    timestep is fully masked. This is GIDD's γ = 1, and as there the mask is no replacement.
+    timestep is fully masked. This is GIDD's γ = 1. q(x_t | x_0) is GIDD's; its single steps are
+    not, since its noise replaces masks too and here a mask stays.
 
     Parameters
     ----------

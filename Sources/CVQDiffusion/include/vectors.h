@@ -276,6 +276,11 @@ VQD_INLINE void vqd_prefetch(const void *p) {
     __builtin_prefetch(p, 0, 3);
 }
 
+/* Lane by lane in a narrower type, rounded. */
+VQD_INLINE vqd_float16 vqd_narrowed_double(vqd_double16 a) {
+    return __builtin_convertvector(a, vqd_float16);
+}
+
 /* Lane by lane in a wider type. */
 VQD_INLINE vqd_double16 vqd_widened_float(vqd_float16 a) {
     return __builtin_convertvector(a, vqd_double16);

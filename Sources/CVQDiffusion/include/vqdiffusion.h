@@ -353,6 +353,50 @@ vqd_status vqd_guide(const vqd_tensor *log_p_uncond, const vqd_tensor *log_p_con
 vqd_status vqd_truncate(const vqd_tensor *log_p, double rate, double floor, const vqd_tensor *out,
                         vqd_context *context);
 
+/* ---- Training -------------------------------------------------------------------------------- */
+
+/* What a loss is made of beside the model's prediction. */
+typedef struct vqd_loss_options {
+    /* What the losses of a pixel are multiplied with, by whether it is masked at t; not at s = -1.
+     * Finite and at least 0. */
+    double masked_weight, unmasked_weight;
+
+    /* λ, finite and at least 0: λ a_t times the cross-entropy is added to the loss of a pixel, with
+     * the same weight. */
+    double auxiliary_weight;
+    int32_t adaptive_auxiliary; /* 1: a_t = 2 - t/T; 0: a_t = 1 */
+
+    /* (B,) float64 in (0, 1]: p(t), with which each row's timestep was drawn; NULL: 1/T */
+    const vqd_tensor *probability;
+    /* (B, N) float64, finite and at least 0: what to multiply the losses of each pixel with; NULL:
+     * 1 */
+    const vqd_tensor *pixel_weights;
+} vqd_loss_options;
+
+/* The variational bound of Gu et al. 2021 as a loss, and its gradient with respect to the logits,
+ * fused with their softmax. A pixel's L_t is KL(q(x_s | x_t, x_0) || p(x_s | x_t)), for any s < t,
+ * and the cross-entropy -log p(x_0) at s = -1. Where β̄_t = 0 a pixel that shows a class is carried
+ * over: its loss and its gradient are 0.
+ * options             may be NULL: weights of 1 and no auxiliary loss
+ * logits              (B, K, N) floating; log-probabilities will do, as a column is normalised
+ * x_0                 (B, N) any integer type, values 0 … K-1
+ * x_t                 (B, N) any integer type, values 0 … K
+ * timesteps           t for each row, (B,) int64, 0 … T-1
+ * previous_timesteps  s for each row, (B,) int64, -1 … t-1
+ * loss                Σ over the rows of (per_row + auxiliary) / p(t), divided by B N
+ * per_row             (B,) float64: the weighted sum of L_t over the pixels of each row
+ * auxiliary           (B,) float64: that of λ a_t times the cross-entropies; may be NULL
+ * gradient            of `loss`, (B, K, N) float32, or float64 when the logits are, of any strides
+ *                     by which no two elements overlap; may be NULL
+ * Each column of the gradient sums to 0. Where the model gives x_0 no probability the loss may be
+ * infinite; the gradient is finite. Errors: the logits are checked in full before the gradient is
+ * written. */
+vqd_status vqd_loss(const vqd_schedule *schedule, const vqd_loss_options *options,
+                    const vqd_tensor *logits, const vqd_tensor *x_0, const vqd_tensor *x_t,
+                    const vqd_tensor *timesteps, const vqd_tensor *previous_timesteps, double *loss,
+                    const vqd_tensor *per_row, const vqd_tensor *auxiliary,
+                    const vqd_tensor *gradient, vqd_context *context);
+
 #ifdef __cplusplus
 }
 #endif

@@ -61,6 +61,12 @@ extension ArgumentError {
         case .notProbability(let value):
             text.write(" must be a probability in [0, 1], not ")
             text.write(value)
+        case .notWeight(let value):
+            text.write(" must be finite and at least 0, not ")
+            text.write(value)
+        case .notPositiveProbability(let value):
+            text.write(" must be a probability in (0, 1], not ")
+            text.write(value)
         case .notUniform(let value):
             text.write(" must be in [0, 1), not ")
             text.write(value)

@@ -38,6 +38,10 @@ public struct ArgumentError: Error {
         case notANumber
         /// A number that is not in [0, 1].
         case notProbability(Double)
+        /// A weight that is negative, NaN or infinite.
+        case notWeight(Double)
+        /// A number that is not in (0, 1].
+        case notPositiveProbability(Double)
         /// A uniform that is not in [0, 1).
         case notUniform(Double)
         /// The schedule breaks a rule of Markov chains at a timestep.

@@ -51,9 +51,19 @@ func parallel(
 func parallelByShares(
     items: Int, threads: Int, _ body: (Int) throws(ArgumentError) -> Void
 ) throws(ArgumentError) {
+    try parallelByShares(items: items, threads: threads) { (item, _) throws(ArgumentError) in
+        try body(item)
+    }
+}
+
+/// The same, where `body` also gets the number of the thread, 0 ..< `threads`, for memory of its
+/// own.
+func parallelByShares(
+    items: Int, threads: Int, _ body: (_ item: Int, _ thread: Int) throws(ArgumentError) -> Void
+) throws(ArgumentError) {
     let shares = min(threads, items)
     guard shares > 1 else {
-        for item in 0..<max(items, 0) { try body(item) }
+        for item in 0..<max(items, 0) { try body(item, 0) }
         return
     }
     let line = 64 / MemoryLayout<Int64>.size
@@ -64,7 +74,7 @@ func parallelByShares(
             let (first, end) = (share * items / shares, (share + 1) * items / shares)
             var item = first + Int(vqd_next(taken.pointer + share * line))
             while item < end {
-                try body(item)
+                try body(item, own)
                 item = first + Int(vqd_next(taken.pointer + share * line))
             }
         }

@@ -11,6 +11,9 @@ struct DoubleVector: RealVector {
     init(repeating value: Double) { lanes = SIMD16(repeating: value) }
 
     @inline(__always)
+    init(_ wide: DoubleVector) { self = wide }
+
+    @inline(__always)
     subscript(lane: Int) -> Double {
         get { lanes[lane] }
         set { lanes[lane] = newValue }
@@ -26,10 +29,16 @@ struct DoubleVector: RealVector {
     static func * (a: Self, b: Self) -> Self { Self(a.lanes * b.lanes) }
 
     @inline(__always)
+    static func / (a: Self, b: Self) -> Self { Self(a.lanes / b.lanes) }
+
+    @inline(__always)
     static func exp(_ x: Self) -> Self { Self(.exp(x.lanes)) }
 
     @inline(__always)
     static func expOfNegative(_ x: Self) -> Self { Self(.expBounded(x.lanes)) }
+
+    @inline(__always)
+    static func log(_ x: Self) -> Self { Self(.log(x.lanes)) }
 
     @inline(__always)
     static func logAddExpTail(_ x: Self) -> Self { Self(.logAddExpTail(x.lanes)) }

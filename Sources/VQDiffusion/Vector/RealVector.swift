@@ -7,16 +7,21 @@ protocol RealVector {
     associatedtype Scalar: RealScalar
 
     init(repeating value: Scalar)
+    /// The same numbers, rounded.
+    init(_ wide: DoubleVector)
     subscript(lane: Int) -> Scalar { get set }
 
     static func + (a: Self, b: Self) -> Self
     static func - (a: Self, b: Self) -> Self
     static func * (a: Self, b: Self) -> Self
+    static func / (a: Self, b: Self) -> Self
 
     /// e^x within 2 ulp, arguments clamped to where the result is normal and finite; NaN gives NaN.
     static func exp(_ x: Self) -> Self
     /// The same for x that is at most 0, or NaN, in less time.
     static func expOfNegative(_ x: Self) -> Self
+    /// log x within 2 ulp, for x that is normal and finite.
+    static func log(_ x: Self) -> Self
     /// log(1 + e^-|x|), for x that is not NaN: what log(e^a + e^b) exceeds max(a, b) by, at x = a -
     /// b.
     static func logAddExpTail(_ x: Self) -> Self

@@ -1,10 +1,20 @@
-"""VQ-Diffusion on torch tensors, without diffusers: the scheduler, guidance and truncation.
+"""VQ-Diffusion on torch tensors, without diffusers: the scheduler, guidance, truncation
+and sampling of timesteps.
 
 from vqdiffusion.torch import VQDiffusionScheduler, guide, truncate
 """
 
 from .guidance import guide, truncate
+from .loss import VQDiffusionLossOutput
 from .output import VQDiffusionSchedulerOutput
 from .scheduler import VQDiffusionScheduler
+from .timestep_sampler import TimestepSampler
 
-__all__ = ["VQDiffusionScheduler", "VQDiffusionSchedulerOutput", "guide", "truncate"]
+__all__ = [
+    "TimestepSampler",
+    "VQDiffusionLossOutput",
+    "VQDiffusionScheduler",
+    "VQDiffusionSchedulerOutput",
+    "guide",
+    "truncate",
+]

@@ -10,10 +10,11 @@ import torch
 from .._chain import Chain
 from ..arguments import as_int
 from .bound import LikelihoodBound
+from .loss import TrainingLoss
 from .steps import ReverseSteps
 
 
-class SchedulerBase(ReverseSteps, LikelihoodBound):
+class SchedulerBase(ReverseSteps, LikelihoodBound, TrainingLoss):
     """What `vqdiffusion.torch` and `vqdiffusion.diffusers` make their schedulers of.
 
     A subclass keeps its arguments as its configuration and hands them to `_make_chain`, checked.

@@ -53,6 +53,14 @@ def numpy_view_of(value: Any, name: str) -> npt.NDArray[Any] | None:
         return None
 
 
+def copied(value: Any) -> Any:
+    """A tensor's numbers as an array, from any device; anything else as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach().cpu()
+    return np.asarray(value.float() if value.dtype is torch.bfloat16 else value)
+
+
 def traced() -> bool:
     """Whether torch is recording what is done, so that values must stay symbols."""
     return is_compiling() or is_tracing()
