@@ -25,7 +25,8 @@ C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.
 
 # Where the CPU level plays no part.
 PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes build class_surface config config_files demo \
-    bound interrupts leaks numbers_at_the_edge read_only schedules schedules_bad_input subinterpreters threads_environment)
+    bound interrupts leaks numbers_at_the_edge read_only recipes recipes_chains recipes_known recipes_page schedules schedules_bad_input \
+    subinterpreters threads_environment)
 
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
     test-diffusers-oldest test-parity bench clean
