@@ -23,6 +23,7 @@ import os
 import threading
 from contextlib import AbstractContextManager
 from itertools import count
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ os.register_at_fork(after_in_child=_make_lock)
 
 
 # What a call draws from, None being a device's own generator.
-Source = Generator | list[Generator] | KeysAt | None
+Source: TypeAlias = Generator | list[Generator] | KeysAt | None
 
 
 def uniforms(

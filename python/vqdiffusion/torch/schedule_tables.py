@@ -170,21 +170,9 @@ class ScheduleTables:
                 )
             logs = entries(self.logs, to + 1)[..., 1:3]
         else:
-            return self._noise_from(t, s, like)
+            return _noise_from(self.schedule, t, s, like)
         beta, gamma = logs.to(like.device, like.dtype).exp().unbind(-1)
         return beta.view(-1, 1), gamma.view(-1, 1)
-
-    def _noise_from(self, t: int | list[int], s: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        each = np.atleast_1d(np.array(t, np.int64))
-        later = each[each > s]  # at s itself nothing changes
-        names = _native.step_coefficient_names
-        rows = np.empty((len(later), len(names)))
-        _native.step_coefficients(*self.schedule, later, np.full_like(later, s), rows)
-        noise = np.zeros((2, len(each), 1))
-        for values, name in zip(noise, ("beta", "gamma")):
-            values[each > s, 0] = rows[:, names.index(name)]
-        beta, gamma = torch.from_numpy(noise).to(like)
-        return beta, gamma
 
     def with_strides(self, t: list[int], s: list[int]) -> ScheduleTables:
         """The same that has the steps from t to s at hand."""
@@ -254,6 +242,22 @@ def _flag(flags: tuple[bool, ...], t: int | Tensor) -> bool | Tensor:
         device = t.device if isinstance(t, Tensor) else "cpu"
         return entries(torch.tensor(flags, device=device), t)
     return flags[t]
+
+
+def _noise_from(
+    schedule: Schedule, t: int | list[int], s: int, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """β and γ as `ScheduleTables.noise` has them, from s ≥ 0."""
+    each = np.atleast_1d(np.array(t, np.int64))
+    later = each[each > s]  # at s itself nothing changes
+    names = _native.step_coefficient_names
+    rows = np.empty((len(later), len(names)))
+    _native.step_coefficients(*schedule, later, np.full_like(later, s), rows)
+    noise = np.zeros((2, len(each), 1))
+    for values, name in zip(noise, ("beta", "gamma")):
+        values[each > s, 0] = rows[:, names.index(name)]
+    beta, gamma = torch.from_numpy(noise).to(like)
+    return beta, gamma
 
 
 def _steps(
