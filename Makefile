@@ -17,6 +17,8 @@ SOURCES := Package.swift setup.py pyproject.toml \
 CPU_LEVELS = $$($(VENV)/bin/python -c 'from vqdiffusion import _native; print(*_native.supported_cpus())')
 LOWER_CPU_LEVELS = $$($(VENV)/bin/python -c 'from vqdiffusion import _native; print(*_native.supported_cpus()[:-1])')
 THREADS := 1 2 3 8
+# A process for each core, each with a torch of its own.
+PYTEST := pytest --numprocesses=logical --maxprocesses=4
 # Where the arithmetic is; the other tests are of the package, the demo and bad input.
 ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance layouts plan posterior properties sampling)
 
@@ -24,9 +26,9 @@ PYTHON_SOURCES := python benchmarks examples training setup.py
 C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch])
 
 # Where the CPU level plays no part.
-PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes build class_surface config config_files demo \
-    bound interrupts leaks numbers_at_the_edge read_only recipes recipes_chains recipes_known recipes_page schedules schedules_bad_input \
-    subinterpreters threads_environment)
+PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes bound build class_surface config config_files demo \
+    enumerated_chains inpainting interrupts leaks numbers_at_the_edge read_only recipes recipes_chains recipes_known recipes_page \
+    schedules schedules_bad_input subinterpreters threads_environment timestep_sampler)
 
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
     test-diffusers-oldest test-parity bench clean
@@ -63,34 +65,34 @@ test-c: $(VENV)/.with-test ## use the C ABI from C, at every CPU level that this
 	done
 
 test-python: $(VENV)/.with-test ## test the installed Python package on NumPy arrays
-	$(VENV)/bin/python -m pytest --ignore=python/tests/diffusers
+	$(VENV)/bin/python -m $(PYTEST) --ignore=python/tests/diffusers
 
 test-levels: $(VENV)/.with-test ## the same at every lower CPU level that this machine can run
 	for level in $(LOWER_CPU_LEVELS); do \
-	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m pytest --quiet --ignore=python/tests/diffusers \
+	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m $(PYTEST) --quiet --ignore=python/tests/diffusers \
 	        $(PYTHON_ONLY) || exit 1; \
 	done
 
 test-threads: $(VENV)/.with-test ## the tests of the arithmetic on several numbers of threads
 	for number in $(THREADS); do \
-	    $(VENV)/bin/python -m pytest --quiet --num-threads=$$number $(ARITHMETIC) || exit 1; \
+	    $(VENV)/bin/python -m $(PYTEST) --quiet --num-threads=$$number $(ARITHMETIC) || exit 1; \
 	done
 
 test-diffusers: $(VENV)/.with-test $(VENV)/.with-diffusers $(VENV)/.accelerate ## test the drop-in beside diffusers itself
-	$(VENV)/bin/python -m pytest python/tests/diffusers
+	$(VENV)/bin/python -m $(PYTEST) python/tests/diffusers
 
 test-parity: $(VENV)/.with-test $(VENV)/.with-diffusers ## token parity with diffusers at lower CPU levels and on several numbers of threads
 	for level in $(LOWER_CPU_LEVELS); do \
-	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m pytest --quiet python/tests/diffusers/test_token_parity.py || exit 1; \
+	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m $(PYTEST) --quiet python/tests/diffusers/test_token_parity.py || exit 1; \
 	done
 	for number in $(THREADS); do \
-	    $(VENV)/bin/python -m pytest --quiet --num-threads=$$number python/tests/diffusers/test_token_parity.py || exit 1; \
+	    $(VENV)/bin/python -m $(PYTEST) --quiet --num-threads=$$number python/tests/diffusers/test_token_parity.py || exit 1; \
 	done
 
 test-diffusers-oldest: $(OLDEST)/.installed ## test the drop-in beside the oldest torch and diffusers that it works with
 	@if [ -x $(OLDEST)/bin/python ]; then \
-	    echo '$(OLDEST)/bin/python -m pytest python/tests/diffusers' && \
-	    $(OLDEST)/bin/python -m pytest python/tests/diffusers; \
+	    echo '$(OLDEST)/bin/python -m $(PYTEST) python/tests/diffusers' && \
+	    $(OLDEST)/bin/python -m $(PYTEST) python/tests/diffusers; \
 	else \
 	    echo 'SKIPPED: the oldest torch runs on Python 3.11 and 3.12, and neither is among: $(PYTHONS).'; \
 	fi
@@ -145,7 +147,7 @@ $(OLDEST)/.versions: pyproject.toml
 	    then \
 	        echo "$$python -m venv $(OLDEST)"; \
 	        rm -rf $(OLDEST) && "$$python" -m venv $(OLDEST) && \
-	        $(OLDEST)/bin/pip install --quiet 'setuptools>=77' pytest 'numpy<2' 'huggingface_hub<0.26' 'accelerate<1' \
+	        $(OLDEST)/bin/pip install --quiet 'setuptools>=77' pytest pytest-xdist 'numpy<2' 'huggingface_hub<0.26' 'accelerate<1' \
 	            $$(sed -n 's/^diffusers = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",' | sed 's/>=/==/g') || exit 1; \
 	        break; \
 	    fi; \
