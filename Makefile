@@ -25,13 +25,15 @@ ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guid
 PYTHON_SOURCES := python benchmarks examples training setup.py
 C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch])
 
+NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
+
 # Where the CPU level plays no part.
 PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes bound build class_surface config config_files demo \
     enumerated_chains inpainting interrupts leaks numbers_at_the_edge read_only recipes recipes_chains recipes_known recipes_page \
     schedules schedules_bad_input subinterpreters threads_environment timestep_sampler)
 
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
-    test-diffusers-oldest test-parity bench clean
+    test-diffusers-oldest test-parity test-ray bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -42,7 +44,7 @@ demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png a
 
 build: $(VENV)/.with-demo ## build and install into .venv
 
-test: lint test-core test-diffusers test-parity test-diffusers-oldest ## run every test
+test: lint test-core test-diffusers test-parity test-diffusers-oldest test-ray ## run every test
 
 lint: $(VENV)/.with-lint ## check the form of Swift, C and Python sources, and Python's types
 	swift format lint --strict --recursive Sources Tests Package.swift
@@ -65,11 +67,11 @@ test-c: $(VENV)/.with-test ## use the C ABI from C, at every CPU level that this
 	done
 
 test-python: $(VENV)/.with-test ## test the installed Python package on NumPy arrays
-	$(VENV)/bin/python -m $(PYTEST) --ignore=python/tests/diffusers
+	$(VENV)/bin/python -m $(PYTEST) $(NUMPY_ONLY)
 
 test-levels: $(VENV)/.with-test ## the same at every lower CPU level that this machine can run
 	for level in $(LOWER_CPU_LEVELS); do \
-	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m $(PYTEST) --quiet --ignore=python/tests/diffusers \
+	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m $(PYTEST) --quiet $(NUMPY_ONLY) \
 	        $(PYTHON_ONLY) || exit 1; \
 	done
 
@@ -88,6 +90,9 @@ test-parity: $(VENV)/.with-test $(VENV)/.with-diffusers ## token parity with dif
 	for number in $(THREADS); do \
 	    $(VENV)/bin/python -m $(PYTEST) --quiet --num-threads=$$number python/tests/diffusers/test_token_parity.py || exit 1; \
 	done
+
+test-ray: $(VENV)/.with-test $(VENV)/.with-ray ## test the Ray Data job, which loses its workers and its driver
+	$(VENV)/bin/python -m pytest python/tests/ray
 
 test-diffusers-oldest: $(OLDEST)/.installed ## test the drop-in beside the oldest torch and diffusers that it works with
 	@if [ -x $(OLDEST)/bin/python ]; then \
