@@ -189,8 +189,8 @@ def full(value, dtype=torch.int64, shape=(2, PIXELS)):
 
 BAD = {
     "guidance_scale": [None, "5", 5j, math.inf, torch.ones(2), torch.ones(0), np.array([5, 2])],
-    "truncation_rate": [None, "1", 1j, math.nan, torch.tensor(math.nan), torch.rand(3, 1, 1),
-                        torch.rand(2, 2, 1, 1), torch.tensor([]), np.array([0.5, 0.2])],
+    "truncation_rate": [None, "1", 1j, math.nan, torch.tensor(math.nan), torch.full((3, 1, 1), 0.5),
+                        torch.full((2, 2, 1, 1), 0.5), torch.tensor([]), np.array([0.5, 0.2])],
     "num_images_per_prompt": [0, -1, None, 1.5, True, torch.tensor([1, 2])],
     "num_inference_steps": [0, STEPS + 1],
     "prompt": [None, 5, ("a", "b"), [], b"the", np.array(["the"])],
