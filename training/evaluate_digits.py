@@ -1,4 +1,4 @@
-"""Measures the digits that the demo draws, and prints the tables of the README.
+"""Measures the digits that the demo draws, and prints tables.
 
     python training/evaluate_digits.py
 

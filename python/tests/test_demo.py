@@ -119,10 +119,11 @@ class Recorder(DigitDenoiser):
 
     def __init__(self):
         super().__init__()
-        self.asked = []
+        self.asked, self.seen = [], []
 
     def __call__(self, x_t, t, labels):
         self.asked.append((int(t), list(labels)))
+        self.seen.append(x_t)
         return super().__call__(x_t, t, labels)
 
 
@@ -142,6 +143,57 @@ def test_fewer_steps_and_no_guidance(rng):
     denoiser = Recorder()
     generate([3, 8], steps=4, guidance=1, generator=rng, denoiser=denoiser)
     assert denoiser.asked == [(t, [3, 8]) for t in (3, 2, 1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("spacing", "timesteps"),
+    [
+        ("reference", [3, 2, 1, 0]),
+        ("trailing", [99, 74, 49, 24]),
+        ("linspace", [99, 66, 33, 0]),
+        ("leading", [75, 50, 25, 0]),
+    ],
+)
+def test_spacings(rng, spacing, timesteps):
+    denoiser = Recorder()
+    made = generate(
+        [3], steps=4, timestep_spacing=spacing, guidance=1, generator=rng, denoiser=denoiser
+    )
+    assert [t for t, _ in denoiser.asked] == timesteps
+    assert made.digits.max() < MASK
+    if spacing == "trailing":  # half of the pixels are drawn half-way
+        assert 16 <= (made.frames[2] == MASK).sum() <= 48
+    with pytest.raises(ValueError, match="^timestep_spacing must be .*'even'"):
+        generate([3], timestep_spacing="even")
+
+
+def test_known_pixels_are_seen_and_stay(rng):
+    denoiser, known = Recorder(), np.full((2, 64), -1)
+    known[:, :32] = rng.integers(0, 17, (2, 32))
+    made = generate(
+        [3, 8], steps=5, timestep_spacing="trailing", known=known, generator=rng, denoiser=denoiser
+    )
+    for seen in denoiser.seen:
+        np.testing.assert_array_equal(seen[:, :32], np.concatenate([known, known])[:, :32])
+    assert (made.frames[0][:, 32:] == MASK).all()
+    for frame in made.frames:
+        np.testing.assert_array_equal(frame[:, :32], known[:, :32])
+    assert made.digits.max() < MASK
+    nothing = generate([3, 8], steps=5, known=known * 0 - 1, generator=np.random.default_rng(1))
+    without = generate([3, 8], steps=5, generator=np.random.default_rng(1))
+    np.testing.assert_array_equal(nothing.digits, without.digits)
+
+
+def test_known_pixels_that_are_refused(rng):
+    state = rng.bit_generator.state
+    for known, message in (
+        (np.full((2, 63), -1), r"known must be integers of shape \(2, 64\), got .*63"),
+        (np.full((2, 64), MASK), "known .*17"),
+        (np.full((2, 64), 0.5), "known must be integers .* got float64"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            generate([3, 8], steps=2, known=known, generator=rng)
+    assert rng.bit_generator.state == state
 
 
 def test_the_generator_decides():
@@ -228,6 +280,27 @@ def test_command_without_digits_draws_a_hundred(tmp_path, monkeypatch, capsys):
         assert image.size == (91 * 7, 91 * 7)
 
 
+def test_command_with_fewer_steps(tmp_path, monkeypatch, capsys):
+    def picture(*options):
+        path = tmp_path / "a.png"
+        command = ["vqdiffusion", "demo", "--digits", "18", "--steps", "5", "--out", str(path)]
+        monkeypatch.setattr(sys, "argv", [*command, *options])
+        __main__.main()
+        with Image.open(path) as image:
+            cells = np.asarray(image)[8::16, 8::16]
+        return capsys.readouterr().out.splitlines()[0], cells[1:9, [*range(1, 9), *range(10, 18)]]
+
+    for spacing in ("reference", "trailing"):
+        generator = np.random.default_rng(0)
+        expected = generate([1, 8], steps=5, timestep_spacing=spacing, generator=generator).digits
+        line, cells = picture("--spacing", spacing)
+        told = "" if spacing == "reference" else ", spacing trailing"
+        assert line == f"2 digits in 5 steps{told}, guidance 2, seed 0"
+        np.testing.assert_array_equal(cells, np.hstack(expected.reshape(2, 8, 8)))
+        if spacing == "reference":  # the default
+            np.testing.assert_array_equal(picture()[1], cells)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -240,6 +313,10 @@ def test_command_without_digits_draws_a_hundred(tmp_path, monkeypatch, capsys):
         (["--steps", "0"], "argument --steps: expected a whole number from 1 to 100, got '0'"),
         (["--steps", "101"], "argument --steps: expected a whole number from 1 to 100"),
         (["--steps", "2.5"], "argument --steps: expected a whole number"),
+        (
+            ["--spacing", "even"],
+            "argument --spacing: expected reference, trailing, linspace or leading, got 'even'",
+        ),
         (
             ["--guidance", "-1"],
             "argument --guidance: expected a number that is not negative, got '-1'",

@@ -1,9 +1,9 @@
-"""`python -m vqdiffusion`: the version, and the demo."""
+"""`python -m vqdiffusion`: the version, the demo and plots of schedules."""
 
 import argparse
 
 from . import __version__
-from .demo import cli
+from .demo import cli, plot_cli
 
 
 def main() -> None:
@@ -11,7 +11,9 @@ def main() -> None:
         prog="python -m vqdiffusion", description="The VQ-Diffusion scheduler."
     )
     parser.add_argument("--version", action="version", version=f"vqdiffusion {__version__}")
-    cli.add_parser(parser.add_subparsers(title="commands", metavar="COMMAND", required=True))
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    cli.add_parser(commands)
+    plot_cli.add_parser(commands)
     arguments = parser.parse_args()
     arguments.run(arguments)
 

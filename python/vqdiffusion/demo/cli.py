@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import math
-import os
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from ..spacing import SPACINGS
 from .generate import DEFAULT_GUIDANCE, Generated, generate
+from .options import digits_of, file_ending, int_between, not_negative, one_of, unwritable
 
 _DESCRIPTION = """\
 Draws handwritten digits, 8 by 8 pixels of 17 grey levels, by discrete diffusion: every pixel
@@ -26,28 +26,36 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser = subparsers.add_parser("demo", help="draw handwritten digits", description=_DESCRIPTION)
     parser.add_argument(
         "--digits",
-        type=_digits,
+        type=digits_of,
         metavar="DIGITS",
         help="what to draw, such as 2024 (default: a hundred digits, ten of each)",
     )
     parser.add_argument(
         "--seed",
-        type=_seed,
+        type=int_between(0, None),
         default=0,
         metavar="N",
         help="the same seed gives the same picture (default: %(default)s)",
     )
     parser.add_argument(
         "--steps",
-        type=_steps,
+        type=int_between(1, 100),
         default=100,
         metavar="N",
-        help="1 to 100 (default: %(default)s). Fewer than 100 run the end of the noise schedule "
-        "only, though the pixels still start as masks: faster, and the digits are worse",
+        help="calls of the denoiser, 1 to 100 (default: %(default)s); fewer are faster",
+    )
+    parser.add_argument(
+        "--spacing",
+        type=one_of(SPACINGS),
+        default="reference",
+        metavar="NAME",
+        help="where fewer than 100 steps lie in the noise schedule. trailing, linspace and leading "
+        "spread them over it; leading begins below the noise of a full mask. reference takes its "
+        "end only, as diffusers does, though the pixels start as masks (default: %(default)s)",
     )
     parser.add_argument(
         "--guidance",
-        type=_guidance,
+        type=not_negative,
         default=DEFAULT_GUIDANCE,
         metavar="G",
         help="how strongly to insist on the digit asked for; up to 1 there is no guidance "
@@ -55,7 +63,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument(
         "--out",
-        type=_picture_path,
+        type=file_ending(".png"),
         default=Path("digits.png"),
         metavar="FILE.png",
         help="the picture; the animation goes to FILE.gif (default: %(default)s)",
@@ -72,7 +80,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
         parser.exit(1, f"{parser.prog}: {error.name} is missing: pip install 'vqdiffusion[demo]'\n")
     animation = arguments.out.with_suffix(".gif")
     for path in (arguments.out, animation):
-        if reason := _unwritable(path):
+        if reason := unwritable(path):
             parser.error(f"argument --out: cannot write {path}: {reason}")
 
     digits = arguments.digits or [digit for digit in range(10) for _ in range(10)]
@@ -81,6 +89,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
     made = generate(
         digits,
         steps=arguments.steps,
+        timestep_spacing=arguments.spacing,
         guidance=arguments.guidance,
         generator=np.random.default_rng(arguments.seed),
         progress=partial(
@@ -99,6 +108,8 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
 
 def _report(arguments: argparse.Namespace, count: int, made: Generated, animation: Path) -> None:
     what = f"{_plural(count, 'digit')} in {_plural(arguments.steps, 'step')}"
+    if arguments.spacing != "reference":
+        what += f", spacing {arguments.spacing}"
     print(f"{what}, guidance {arguments.guidance:g}, seed {arguments.seed}")
     for name, seconds in (
         ("denoiser", made.denoiser_seconds),
@@ -111,56 +122,3 @@ def _report(arguments: argparse.Namespace, count: int, made: Generated, animatio
 
 def _plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def _digits(text: str) -> list[int]:
-    if not text or not set(text) <= set("0123456789"):
-        raise argparse.ArgumentTypeError(f"expected digits 0 to 9 such as 2024, got {text!r}")
-    return [int(character) for character in text]
-
-
-def _seed(text: str) -> int:
-    return _int_between(text, 0, None)
-
-
-def _steps(text: str) -> int:
-    return _int_between(text, 1, 100)
-
-
-def _int_between(text: str, low: int, high: int | None) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = low - 1
-    if value < low or (high is not None and value > high):
-        wanted = f"a whole number from {low}" + ("" if high is None else f" to {high}")
-        raise argparse.ArgumentTypeError(f"expected {wanted}, got {text!r}")
-    return value
-
-
-def _guidance(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"expected a number that is not negative, got {text!r}")
-    return value
-
-
-def _picture_path(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() != ".png":
-        raise argparse.ArgumentTypeError(f"expected a file name that ends in .png, got {text!r}")
-    return path
-
-
-def _unwritable(path: Path) -> str | None:
-    """Why `path` cannot be written, as far as one can tell without writing."""
-    if path.is_dir():
-        return "it is a folder"
-    if path.exists():
-        return None if os.access(path, os.W_OK) else "no permission"
-    if not path.parent.is_dir():
-        return f"there is no folder {path.parent}"
-    return None if os.access(path.parent, os.W_OK) else f"no permission in the folder {path.parent}"

@@ -24,7 +24,7 @@ class Generated:
     digits : numpy.ndarray of int64, shape (B, 64)
         Grey levels, 0 … 16.
     frames : list of arrays, each of shape (B, 64)
-        The masks at the start, then the outcome of every step; 17 is the mask.
+        The start, masks but for what is known, then the outcome of every step; 17 is the mask.
     denoiser_seconds, scheduler_seconds : float
         Time in the denoiser with its guidance, and in `VQDiffusionScheduler.step`.
     """
@@ -39,9 +39,12 @@ def generate(
     digits: npt.ArrayLike,
     *,
     steps: int = 100,
+    timestep_spacing: str = "reference",
     guidance: float = DEFAULT_GUIDANCE,
+    known: npt.ArrayLike | None = None,
     generator: np.random.Generator | None = None,
     denoiser: DigitDenoiser | None = None,
+    scheduler_class: type[VQDiffusionScheduler] = VQDiffusionScheduler,
     progress: Callable[[Iterable[np.int64]], Iterable[np.int64]] = iter,
 ) -> Generated:
     """Draw one 8×8 image for each digit asked for.
@@ -51,30 +54,45 @@ def generate(
     digits : integer array, shape (B,)
         0 … 9 each, or `DigitDenoiser.null_label` for any digit.
     steps : int
-        Timesteps to visit: steps - 1 … 0. The noise schedule has 100; fewer are its end only, which
-        expects partly drawn images but gets masks.
+        Timesteps to visit, 1 … 100: the calls of the denoiser for each image, or twice as many with
+        guidance.
+    timestep_spacing : {"reference", "trailing", "linspace", "leading"}
+        Which of the 100 timesteps fewer steps visit, as in the scheduler.
+        "reference" takes the last ones, which expect partly drawn images but get masks.
     guidance : float
         Scale of classifier-free guidance. Up to 1 the denoiser is asked once, for the digit; above,
         also for any digit.
+    known : integer array, shape (B, 64), optional
+        Grey levels of the pixels that are given, and -1 where a pixel is to be drawn.
     generator : numpy.random.Generator, optional
         By default one that is seeded unpredictably.
     denoiser : DigitDenoiser, optional
         By default the one with the weights of the package.
+    scheduler_class : type
+        The scheduler, or a subclass to compare it with.
     progress : callable
         Wraps the timesteps, as `tqdm.tqdm` does.
 
     Raises
     ------
     ValueError
-        If `digits` or `steps` is out of range.
+        If `digits`, `steps`, `timestep_spacing` or `known` is out of range.
     """
     denoiser = denoiser or DigitDenoiser()
     generator = generator or np.random.default_rng()
-    scheduler = VQDiffusionScheduler(denoiser.num_classes + 1)
+    scheduler = scheduler_class(denoiser.num_classes + 1, timestep_spacing=timestep_spacing)
     scheduler.set_timesteps(steps)
     labels = np.asarray(digits)
     any_digit = np.full_like(labels, denoiser.null_label)
     x_t = np.full((len(labels), denoiser.num_pixels), scheduler.mask_class, np.int64)
+    if known is not None:
+        known = np.asarray(known)
+        if known.shape != x_t.shape or known.dtype.kind not in "iu":
+            raise ValueError(
+                f"known must be integers of shape {x_t.shape}, got {known.dtype} of shape "
+                f"{known.shape}"
+            )
+        x_t = np.where(known < 0, x_t, known)
     frames, denoiser_seconds, scheduler_seconds = [x_t], 0.0, 0.0
     for t in progress(scheduler.timesteps):
         start = time.perf_counter()
@@ -85,7 +103,7 @@ def generate(
         else:
             log_p_x_0 = denoiser(x_t, t, labels)
         denoised = time.perf_counter()
-        x_t = scheduler.step(log_p_x_0, t, x_t, generator).prev_sample
+        x_t = scheduler.step(log_p_x_0, t, x_t, generator, known=known).prev_sample
         scheduler_seconds += time.perf_counter() - denoised
         denoiser_seconds += denoised - start
         frames.append(x_t)
