@@ -233,3 +233,52 @@ def test_keys_known_tokens_and_noise(schedule, method):
     with pytest.raises(ValueError, match="^known must be on cuda:0, not on cpu"):
         device.step(log_p.cuda(), 9, x.cuda(), used, previous_timestep=4, known=known)
     assert torch.equal(used.get_state(), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("t, s", [([0, 7, 19], None), ([9, 4, 19], [-1, 2, 4])], ids=str)
+def test_loss(pair, dtype, t, s):
+    """Loss, rows and gradient are those of the native module on the CPU."""
+    device, cpu = pair
+    x_0 = random_classes(3, K, 500, mask_rate=0)
+    x_t = cpu.add_noise(x_0, torch.tensor(t), torch.Generator().manual_seed(1))
+    weights = torch.rand(3, 500)
+    found = []
+    for scheduler, place in ((device, "cuda"), (cpu, "cpu")):
+        torch.manual_seed(2)
+        logits = (4 * torch.randn(3, K, 500)).to(dtype).to(place).requires_grad_()
+        given = {} if s is None else {"previous_timesteps": torch.tensor(s, device=place)}
+        result = scheduler.loss(
+            logits,
+            x_0.to(place),
+            x_t.to(place),
+            torch.tensor(t, device=place),
+            probability=torch.tensor([0.1, 0.3, 0.6], device=place),
+            auxiliary_weight=0.1,
+            pixel_weights=weights.to(place),
+            **given,
+        )
+        assert result.loss.device.type == place
+        result.loss.backward()
+        assert logits.grad.dtype is dtype
+        found.append([one.detach().cpu().double() for one in (*result, logits.grad)])
+    rounding = {torch.float16: 1e-3, torch.bfloat16: 8e-3, torch.float32: 1e-5}.get(dtype, 1e-9)
+    for ours, native in zip(*found):
+        scale = native.abs().max()
+        assert (ours - native).abs().max() <= max(
+            rounding, 1e-6 * (dtype is not torch.float64)
+        ) * scale
+
+
+def test_memory_of_the_loss():
+    """Twice that of the logits beside them: the gradient and one tensor of its size."""
+    scheduler = VQDiffusionScheduler(1025, T)
+    scheduler.set_timesteps(T, device="cuda")
+    logits = torch.randn(4, 1024, 4096, device="cuda", requires_grad=True)
+    x_0 = torch.randint(0, 1024, (4, 4096), device="cuda")
+    x_t = scheduler.add_noise(x_0, 9, on_device(1))
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    scheduler.loss(logits, x_0, x_t, torch.tensor([9, 9, 9, 9], device="cuda")).loss.backward()
+    used = torch.cuda.max_memory_allocated() - before
+    assert used <= 2.1 * logits.numel() * 4, used / logits.numel() / 4
