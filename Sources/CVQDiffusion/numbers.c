@@ -1,4 +1,4 @@
-/* Logarithm, exponential and text of a double, which Embedded Swift's Glibc module lacks. */
+/* Functions and text of a double, which Embedded Swift's Glibc module lacks. */
 #include "shims.h"
 
 #include <math.h>
@@ -11,6 +11,22 @@ double vqd_log(double x) {
 
 double vqd_exp(double x) {
     return exp(x);
+}
+
+double vqd_expm1(double x) {
+    return expm1(x);
+}
+
+double vqd_pow(double x, double y) {
+    return pow(x, y);
+}
+
+double vqd_cos(double x) {
+    return cos(x);
+}
+
+double vqd_sin(double x) {
+    return sin(x);
 }
 
 int32_t vqd_format_double(double x, char *buffer, size_t capacity) {

@@ -14,7 +14,7 @@ public func vqd_row_uniforms(
         let ids = try Tensor(ids, rank: 1, "ids").rowIDs()
         let timesteps = try Tensor(timesteps, rank: 1, "timesteps").timesteps()
         let out = try Tensor(out, rank: out?.pointee.rank == 3 ? 3 : 2, "out")
-        try RowKeys(seed: seed, ids: ids, draw: draw).fillUniforms(
+        try RowKeyView(seed: seed, ids: ids, draw: draw).fillUniforms(
             at: timesteps, into: try out.uniformOutput(),
             isDouble: out.elementType == VQD_FLOAT64, parallelism: parallelism)
     }

@@ -1,3 +1,5 @@
+import VQDiffusion
+
 /// The chain of eq. 7 by explicit (K + 1) x (K + 1) matrices and Bayes' rule, in double precision:
 /// what everything else is held against.
 struct ExplicitChain {
@@ -42,9 +44,13 @@ struct ExplicitChain {
         }
     }
 
-    /// Σ_{x_0} q(x_s | x_t, x_0) p(x_0) for every class and the mask, by Bayes.
+    /// Σ_{x_0} q(x_s | x_t, x_0) p(x_0) for every class and the mask, by Bayes. Where no class leads
+    /// to another (β̄_t = 0), a pixel that shows one has kept it, whatever p says.
     func posterior(_ p: [Double], observed: Int, from t: Int, to s: Int) -> [Double] {
         let (toS, toT, step) = (cumulative(s), cumulative(t), transition(s, t))
+        if observed < classes && 1 - alphaCumulative[t] - gammaCumulative[t] == 0 {
+            return (0...classes).map { $0 == observed ? p.reduce(0, +) : 0 }
+        }
         return (0...classes).map { k in
             (0..<classes).reduce(0) {
                 $0 + p[$1] * toS[$1][k] * step[k][observed] / toT[$1][observed]
@@ -66,4 +72,10 @@ struct TestGenerator: RandomNumberGenerator {
         z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
         return z ^ (z >> 31)
     }
+}
+
+/// The sentence of the error that `body` throws; nil where it throws none, or another.
+func message<Result>(_ body: () throws -> Result) -> String? {
+    do { _ = try body() } catch { return (error as? ArgumentError)?.description }
+    return nil
 }

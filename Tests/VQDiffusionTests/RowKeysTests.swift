@@ -43,7 +43,7 @@ struct RowKeysTests {
             try ids.withUnsafeBytes { ids in
                 try timesteps.withUnsafeBytes { timesteps in
                     let rows = RowIDs(base: ids.baseAddress!, isSigned: false, count: ids.count / 8)
-                    try RowKeys(seed: seed, ids: rows, draw: draw).fillUniforms(
+                    try RowKeyView(seed: seed, ids: rows, draw: draw).fillUniforms(
                         at: TimestepList(
                             name: "timesteps", base: timesteps.baseAddress!,
                             count: timesteps.count / 8),

@@ -9,6 +9,10 @@
  * use the project's own vector functions. */
 double vqd_log(double x);
 double vqd_exp(double x);
+double vqd_expm1(double x);
+double vqd_pow(double x, double y);
+double vqd_cos(double x);
+double vqd_sin(double x);
 
 /* snprintf is variadic, which Swift cannot call. Writes "%.17g" of x, shortened where that reads
  * back the same; returns the length. */

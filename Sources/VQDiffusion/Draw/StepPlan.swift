@@ -17,21 +17,3 @@ public struct StepPlan: Equatable, Sendable {
         needed.indices.filter { needed[$0] }.map { ($0 / sample.pixels, $0 % sample.pixels) }
     }
 }
-
-/// One uniform in [0, 1) of 53 bits for every pixel.
-struct Uniforms: Equatable, Sendable {
-    let batch, pixels: Int
-    let values: [Double]
-
-    init(batch: Int, pixels: Int, using generator: inout some RandomNumberGenerator) {
-        (self.batch, self.pixels) = (batch, pixels)
-        values = (0..<batch * pixels).map { _ in Double(generator.next() >> 11) * 0x1p-53 }
-    }
-
-    func withView(_ body: (UniformGrid) throws(ArgumentError) -> Void) throws(ArgumentError) {
-        // One more than there are, so that there is memory also for an empty grid.
-        try (values + [0]).withUnsafeBufferPointer { (buffer) throws(ArgumentError) in
-            try body(UniformGrid(buffer.baseAddress!, batch: batch, pixels: pixels))
-        }
-    }
-}

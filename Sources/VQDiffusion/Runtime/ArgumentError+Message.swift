@@ -70,6 +70,27 @@ extension ArgumentError {
         case .notUniform(let value):
             text.write(" must be in [0, 1), not ")
             text.write(value)
+        case .notPositive(let value):
+            text.write(" must be positive and finite, not ")
+            text.write(value)
+        case .notAbove(let value, let lower):
+            text.write(" must be above ")
+            text.write(lower)
+            text.write(", not ")
+            text.write(value)
+        case .notFalling(let timestep, let next):
+            text.write(" must fall strictly, but ")
+            text.write(timestep)
+            text.write(" is followed by ")
+            text.write(next)
+        case .notMasked(let timestep, let share):
+            text.write(" must not begin at timestep ")
+            text.write(timestep)
+            text.write(", where only ")
+            text.write(share)
+            text.write(
+                " of the pixels are masked: the chain starts from masks alone, and the bound")
+            text.write(" is infinite")
         case .notAChain(let rule, let timestep):
             text.write(": no valid noise schedule, as ")
             text.write(rule)

@@ -42,10 +42,19 @@ public struct ArgumentError: Error {
         case notWeight(Double)
         /// A number that is not in (0, 1].
         case notPositiveProbability(Double)
-        /// A uniform that is not in [0, 1).
+        /// A number, such as a uniform, that is not in [0, 1).
         case notUniform(Double)
+        /// A number that is not positive, or infinite.
+        case notPositive(Double)
+        /// A number that is not above another.
+        case notAbove(Double, lower: Double)
+        /// Two timesteps of which the second had to be below the first.
+        case notFalling(Int, next: Int)
         /// The schedule breaks a rule of Markov chains at a timestep.
         case notAChain(rule: StaticString, timestep: Int)
+        /// Steps that begin from masks alone where some pixels still show a class, so that a
+        /// likelihood is 0.
+        case notMasked(timestep: Int, share: Double)
         /// NaN or +∞ in the column of a pixel.
         case notFinite(row: Int, class: Int, pixel: Int)
         /// A number in the column of a pixel that guidance cannot take at its scale.

@@ -1,9 +1,10 @@
-/// The keys of batch rows, whose uniforms depend on nothing but (seed, id of the row, timestep,
-/// draw): however rows are distributed over calls, each gets the same numbers.
+/// A view of the keys of batch rows, whose uniforms depend on nothing but (seed, id of the row,
+/// timestep, draw): however rows are distributed over calls, each gets the same numbers. `RowKeys`
+/// owns its ids.
 ///
 /// The uniforms of a row are those of NumPy's
 /// `Generator(Philox(key=[seed, id], counter=[0, timestep, draw, 0])).random(count)`.
-public struct RowKeys {
+public struct RowKeyView {
     public var seed: UInt64
     /// Of each batch row.
     public var ids: RowIDs
