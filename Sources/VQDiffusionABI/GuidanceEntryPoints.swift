@@ -22,14 +22,15 @@ public func vqd_guide(
 
 @implementation @_cdecl("vqd_truncate")
 public func vqd_truncate(
-    _ log_p: UnsafePointer<vqd_tensor>!, _ rate: Double, _ floor: Double,
-    _ out: UnsafePointer<vqd_tensor>!,
+    _ log_p: UnsafePointer<vqd_tensor>!, _ rate: Double, _ floor: Double, _ top_k: Int64,
+    _ temperature: Double, _ out: UnsafePointer<vqd_tensor>!,
     _ context: UnsafeMutablePointer<vqd_context>!
 ) -> vqd_status {
     call(context) { (parallelism) throws(ArgumentError) in
         let p = try Tensor(log_p, rank: 3, "log_p").logProbabilities()
         try truncate(
-            p, rate: rate, floor: floor, into: try Tensor(out, rank: 3, "out").output(p.resultType),
+            p, rate: rate, floor: floor, topK: top_k == 0 ? nil : Int(top_k),
+            temperature: temperature, into: try Tensor(out, rank: 3, "out").output(p.resultType),
             parallelism: parallelism)
     }
 }

@@ -83,7 +83,8 @@ private func guided(_ modelOutput: UnsafePointer<vqd_tensor>?, by guidance: vqd_
             ? nil : try Tensor(guidance.log_p_uncond, rank: 3, "log_p_uncond").logProbabilities(),
         conditional: try Tensor(modelOutput, rank: 3, "log_p_cond").logProbabilities(),
         guidanceScale: guidance.scale, truncationRate: guidance.truncation_rate,
-        floor: guidance.floor)
+        floor: guidance.floor, topK: guidance.top_k == 0 ? nil : Int(guidance.top_k),
+        temperature: guidance.temperature == 0 ? 1 : guidance.temperature)
 }
 
 /// The sample of a step, or nil where the step does not look at it.

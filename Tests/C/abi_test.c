@@ -98,6 +98,7 @@ int main(void) {
     test_loss();
     test_absorbing();
     test_rows();
+    test_scores();
     test_huge();
     test_misuse();
     printf("%d passed, %d failed\n", passed, failed);

@@ -41,7 +41,7 @@ static vqd_status step(sampler method, int64_t t, const vqd_tensor *x, vqd_mt199
                      to = tensor(drawn, VQD_INT64, 2, 1, PIXELS, 0);
     const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, 1, PIXELS, 0);
     const vqd_draw noise = {.method = VQD_GUMBEL, .engine = engine};
-    const vqd_guidance guidance = {&log_p_x_0, 1.5, 0.99, -70};
+    const vqd_guidance guidance = {&log_p_x_0, 1.5, 0.99, -70, 0, 0};
     const vqd_step_options guided = {.guidance = &guidance};
     for (int n = 0; n < PIXELS; n++)
         uniforms[n] = uniform();

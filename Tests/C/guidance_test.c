@@ -72,7 +72,7 @@ static void test_truncate(void) {
     const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N),
                      to = tensor(out, VQD_FLOAT64, 3, B, K, N);
     for (double rate = 0; rate < 1; rate += 0.125) {
-        CHECK(vqd_truncate(&p, rate, -70, &to, NULL) == VQD_OK);
+        CHECK(vqd_truncate(&p, rate, -70, 0, 1, &to, NULL) == VQD_OK);
         for (int i = 0; i < B * N; i++) {
             const int b = i / N, n = i % N;
             for (int k = 0; k < K; k++) {
@@ -84,12 +84,47 @@ static void test_truncate(void) {
             }
         }
     }
-    CHECK(vqd_truncate(&p, 0.5, -INFINITY, &to, NULL) == VQD_OK);
+    CHECK(vqd_truncate(&p, 0.5, -INFINITY, 0, 1, &to, NULL) == VQD_OK);
     double lowest = 0;
     for (int i = 0; i < B * K * N; i++)
         lowest = fmin(lowest, (&out[0][0][0])[i]);
     CHECK(lowest == -INFINITY);
-    CHECK(vqd_truncate(&p, NAN, -70, &to, NULL) == VQD_VALUE_ERROR);
+    CHECK(vqd_truncate(&p, NAN, -70, 0, 1, &to, NULL) == VQD_VALUE_ERROR);
+}
+
+/* The two most probable of three classes, and the first of them by the rate of their mass. */
+static void test_truncate_by_count(void) {
+    double out[B][K][N];
+    const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N),
+                     to = tensor(out, VQD_FLOAT64, 3, B, K, N);
+    vqd_context context = {0};
+    for (int by_rate = 0; by_rate < 2; by_rate++)
+        for (int hot = 0; hot < 2; hot++) {
+            const double temperature = hot ? 2 : 1, rate = by_rate ? 0.7 : 1;
+            CHECK(vqd_truncate(&p, rate, -INFINITY, 2, temperature, &to, NULL) == VQD_OK);
+            for (int i = 0; i < B * N; i++) {
+                const int b = i / N, n = i % N;
+                double mass = 0, least = 0, most = -INFINITY;
+                for (int k = 0; k < K; k++) {
+                    mass += exp(log_p[b][k][n] / temperature);
+                    least = fmin(least, log_p[b][k][n]);
+                    most = fmax(most, log_p[b][k][n]);
+                }
+                const double kept = mass - exp(least / temperature);
+                const bool one = exp(most / temperature) / kept >= rate;
+                for (int k = 0; k < K; k++) {
+                    const double x = log_p[b][k][n];
+                    if (x == least || (one && x < most))
+                        CHECK(out[b][k][n] == -INFINITY);
+                    else
+                        CHECK(near(out[b][k][n], hot ? x / 2 - log(mass) : x, 1e-12));
+                }
+            }
+        }
+    CHECK(vqd_truncate(&p, 1, -70, -1, 1, &to, &context) == VQD_VALUE_ERROR);
+    CHECK(strcmp(context.message, "top_k must be at least 1, not -1") == 0);
+    CHECK(vqd_truncate(&p, 1, -70, 0, 0, &to, &context) == VQD_VALUE_ERROR);
+    CHECK(strcmp(context.message, "temperature must be in 1e-06 ... 1000000, not 0") == 0);
 }
 
 /* One call for what takes three. */
@@ -119,7 +154,10 @@ static void test_guided_step(void) {
             (&pixel_uniforms[0][0])[i] = uniform();
         guidance.log_p_uncond = repeat % 3 ? &u : NULL; /* without: no guidance */
         CHECK(vqd_guide(&u, &c, 2, &to_guided, NULL) == VQD_OK);
-        CHECK(vqd_truncate(guidance.log_p_uncond ? &to_guided : &c, 0.6, -70, &to_truncated, NULL)
+        guidance.top_k = repeat % 4 == 1 ? 2 : 0;
+        guidance.temperature = repeat % 5 == 1 ? 0.7 : 0; /* 0 stands for 1 */
+        CHECK(vqd_truncate(guidance.log_p_uncond ? &to_guided : &c, 0.6, -70, guidance.top_k,
+                           guidance.temperature > 0 ? 0.7 : 1, &to_truncated, NULL)
               == VQD_OK);
         CHECK(vqd_step(&schedule, 3, 2, &to_truncated, &x, &noise, NULL, &to_expected, NULL)
               == VQD_OK);
@@ -149,5 +187,6 @@ void test_guidance(void) {
     test_guide();
     test_extremes();
     test_truncate();
+    test_truncate_by_count();
     test_guided_step();
 }

@@ -13,7 +13,7 @@ static void check_shape(int64_t batch, int64_t pixels) {
                      columns = tensor(NULL, VQD_FLOAT32, 2, K, 0, 0);
     const int64_t zero = 0;
     const vqd_tensor steps = {(void *)&zero, {batch, 0, 0}, {0, 0, 0}, 1, VQD_INT64};
-    const vqd_guidance guidance = {&p, 2, 0.9, -70};
+    const vqd_guidance guidance = {&p, 2, 0.9, -70, 0, 0};
     const vqd_step_options guided = {.guidance = &guidance}, known = {.known = &x};
     vqd_mt19937 engine = {.position = 624};
     const vqd_draw given = {.method = VQD_GUMBEL, .uniforms = &q},
@@ -37,7 +37,7 @@ static void check_shape(int64_t batch, int64_t pixels) {
     CHECK(vqd_add_noise(&schedule, -1, &x, &steps, &u, &x, NULL) == VQD_OK);
     CHECK(vqd_gumbel_noised(&p, &p, &p, NULL) == VQD_OK);
     CHECK(vqd_guide(&p, &p, 2, &p, NULL) == VQD_OK);
-    CHECK(vqd_truncate(&p, 0.9, -70, &p, NULL) == VQD_OK);
+    CHECK(vqd_truncate(&p, 0.9, -70, 0, 1, &p, NULL) == VQD_OK);
     CHECK(vqd_step(&schedule, 3, 2, &p, &x, &given, &guided, &x, NULL) == VQD_OK);
     CHECK(vqd_step(&schedule, 3, 2, &p, &x, INVERSE_CDF_DRAW(&u), &guided, &x, NULL) == VQD_OK);
     CHECK(difftime(time(NULL), start) <= 1);
@@ -49,7 +49,7 @@ static void check_no_classes(int64_t batch, int64_t pixels) {
     const time_t start = time(NULL);
     CHECK(vqd_check_model_output(&p, NULL) == VQD_VALUE_ERROR);
     CHECK(vqd_guide(&p, &p, 2, &p, NULL) == VQD_VALUE_ERROR);
-    CHECK(vqd_truncate(&p, 0.9, -70, &p, NULL) == VQD_VALUE_ERROR);
+    CHECK(vqd_truncate(&p, 0.9, -70, 0, 1, &p, NULL) == VQD_VALUE_ERROR);
     CHECK(vqd_gumbel_noised(&p, &p, &p, NULL) == VQD_OK);
     CHECK(difftime(time(NULL), start) <= 1);
 }

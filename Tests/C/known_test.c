@@ -30,7 +30,7 @@ static void test_steps(void) {
     static double uniforms[B][N], of_classes[B][K + 1][N];
     const vqd_tensor u = tensor(uniforms, VQD_FLOAT64, 2, B, N, 0),
                      p = tensor(log_p, VQD_FLOAT64, 3, B, K, N);
-    const vqd_guidance guidance = {&p, 3, 0.9, -70};
+    const vqd_guidance guidance = {&p, 3, 0.9, -70, 0, 0};
     for (int i = 0; i < 100; i++) {
         const int64_t t = ends[i % 5][0], s = ends[i % 5][1];
         const vqd_tensor all = tensor(of_classes, VQD_FLOAT64, 3, B, s < 0 ? K : K + 1, N);
@@ -97,7 +97,7 @@ static void check_refused(const vqd_tensor *given, vqd_status wanted, const char
                      u = tensor(uniforms, VQD_FLOAT64, 2, B, N, 0),
                      all = tensor(uniforms, VQD_FLOAT64, 3, B, K + 1, N),
                      flags = tensor(needed, VQD_BOOL8, 2, B, N, 0);
-    const vqd_guidance guidance = {&p, 3, 0.9, -70};
+    const vqd_guidance guidance = {&p, 3, 0.9, -70, 0, 0};
     const vqd_draw *draws[] = {INVERSE_CDF_DRAW(&u), GUMBEL_DRAW(&all)};
     for (int i = 0; i < 4; i++) {
         const vqd_step_options options = {.guidance = i % 2 ? &guidance : NULL, .known = given};

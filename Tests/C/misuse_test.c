@@ -246,7 +246,7 @@ static void test_numbers(void) {
 
     /* one column for each needed pixel goes with VQD_INVERSE_CDF alone, and without guidance */
     const vqd_tensor columns = tensor(log_p, VQD_FLOAT64, 2, K, B * N, 0);
-    const vqd_guidance guidance = {NULL, 1, 1, -70};
+    const vqd_guidance guidance = {NULL, 1, 1, -70, 0, 0};
     const vqd_step_options options = {.guidance = &guidance};
     const vqd_draw drawn_by_engine = {.method = VQD_GUMBEL, .engine = &engine};
     EXPECT(vqd_step(&schedule, 3, 2, &columns, &a.x, &drawn_by_engine, NULL, &to, &report),

@@ -5,9 +5,13 @@ import Testing
 @Suite("Guided steps")
 struct GuidedStepTests {
     /// Guidance, truncation and the step in one give what the three give in turn.
-    @Test(arguments: [(1, 1, 1), (2, 5, 33), (1, 130, 200)]) func oneCallIsTheThree(
-        batch: Int, classes: Int, pixels: Int
-    ) throws {
+    @Test(
+        arguments: [(1, 1, 1), (2, 5, 33), (1, 130, 200)],
+        [(nil, 1), (3, 1), (nil, 0.7), (4, 2)] as [(Int?, Double)])
+    func oneCallIsTheThree(shape: (Int, Int, Int), options: (topK: Int?, temperature: Double))
+        throws
+    {
+        let (batch, classes, pixels) = shape
         let inputs = Memory<Float>(2 * batch * classes * pixels) { -5 * Float($0) }
         let prepared = Memory<Float>(2 * batch * classes * pixels) { _ in 0 }
         let classUniforms = Memory<Float>(batch * (classes + 1) * pixels) {
@@ -34,11 +38,13 @@ struct GuidedStepTests {
         let shape = Shape(batch, classes, pixels)
         try guide(unconditional: u, conditional: c, scale: 3, into: output(prepared.base, shape))
         try truncate(
-            tensor(prepared.base, classes), rate: 0.8, floor: -70,
+            tensor(prepared.base, classes), rate: 0.8, floor: -70, topK: options.topK,
+            temperature: options.temperature,
             into: output(prepared.base + size, shape))
         let log = tensor(prepared.base + size, classes)
         let guided = GuidedModelOutput(
-            unconditional: u, conditional: c, guidanceScale: 3, truncationRate: 0.8)
+            unconditional: u, conditional: c, guidanceScale: 3, truncationRate: 0.8,
+            topK: options.topK, temperature: options.temperature)
         try withSchedule(of: ExplicitChain(classes: classes)) { schedule in
             let step = try schedule.reverseStep(from: 50, to: 10)
             try step.sampleGumbelMax(from: log, given: sample, uniforms: noise, into: first)

@@ -26,9 +26,10 @@ struct TruncationSearchTests {
         let list = TruncationList<Float>(
             count: classes, indices: UnsafePointer(indices.pointer),
             elements: UnsafePointer(elements.pointer), masses: UnsafePointer(masses.pointer))
-        try TruncationSearch<Float>(rate: rate).run(
+        try TruncationSearch<Float>().run(
             list, largest: FloatVector(repeating: -1), bound: FloatVector(repeating: -.infinity),
             aboveBound: DoubleVector(repeating: Double(mass) * Double(classes)),
+            rates: DoubleVector(repeating: rate),
             thresholds: thresholds.pointer, lasts: lasts.pointer)
         let columns = (0..<16).map { lane in (0..<classes).map { elements[$0 * 16 + lane] } }
         return ((0..<16).map { thresholds[$0] }, (0..<16).map { lasts[$0] }, columns)

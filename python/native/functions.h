@@ -37,8 +37,11 @@
              SCHEDULE "from_timestep, original_samples, timesteps, uniforms, out, num_threads=0") \
     FUNCTION(row_uniforms, 5, 6, "seed, ids, timesteps, draw, out, num_threads=0") \
     FUNCTION(gumbel_noised, 3, 4, "logits, uniforms, out, num_threads=0") \
+    FUNCTION(token_scores, 8, 9, \
+             "logits, uniforms, temperature, token, probability, entropy, margin, logsumexp, " \
+             "num_threads=0") \
     FUNCTION(guide, 4, 5, "log_p_uncond, log_p_cond, scale, out, num_threads=0") \
-    FUNCTION(truncate, 4, 5, "log_p, rate, floor, out, num_threads=0") \
+    FUNCTION(truncate, 4, 7, "log_p, rate, floor, out, top_k=0, temperature=1, num_threads=0") \
     FUNCTION(loss, 17, 18, \
              SCHEDULE "logits, x_0, x_t, timesteps, previous_timesteps, masked_weight, " \
                       "unmasked_weight, auxiliary_weight, adaptive_auxiliary, probability, " \

@@ -20,11 +20,14 @@ int native_guide(call *self) {
 
 int native_truncate(call *self) {
     static const array_argument log_p_argument = {"log_p", FLOATING, "(batch, classes, pixels)"};
-    double rate, floor;
+    double rate, floor, temperature = 1;
+    int64_t top_k = 0;
     vqd_tensor log_p, out;
     if (!take_input(self, &log_p_argument, &log_p) || !take_double(self, "rate", &rate)
         || !take_double(self, "floor", &floor) || !take_output(self, &out_argument, &out)
+        || (self->left > 0 && !take_int64(self, "top_k", &top_k))
+        || (self->left > 0 && !take_double(self, "temperature", &temperature))
         || !take_num_threads(self))
         return RAISED;
-    RETURN_WITHOUT_GIL(vqd_truncate(&log_p, rate, floor, &out, &self->context));
+    RETURN_WITHOUT_GIL(vqd_truncate(&log_p, rate, floor, top_k, temperature, &out, &self->context));
 }

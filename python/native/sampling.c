@@ -16,7 +16,7 @@ static const array_argument prev_sample_argument = {"prev_sample", "int64", "(ba
  * *guidance for None. */
 static bool take_guidance(call *self, vqd_tensor *log_p_uncond, vqd_guidance *storage,
                           const vqd_guidance **guidance) {
-    enum { ITEMS = 4 };
+    enum { LEAST = 4, ITEMS = 6 };
     PyObject *items[ITEMS];
     *guidance = NULL;
     if (self->left == 0)
@@ -25,20 +25,25 @@ static bool take_guidance(call *self, vqd_tensor *log_p_uncond, vqd_guidance *st
     PyObject *tuple = *self->next;
     const Py_ssize_t left = self->left - 1;
     if (tuple != Py_None) {
-        if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != ITEMS) {
+        const Py_ssize_t count = PyTuple_Check(tuple) ? PyTuple_Size(tuple) : 0;
+        if (count != LEAST && count != ITEMS) {
             PyErr_SetString(PyExc_TypeError,
                             "guidance must be None or a tuple (log_p_uncond, guidance_scale, "
-                            "truncation_rate, floor)");
+                            "truncation_rate, floor), and perhaps top_k and temperature");
             return false;
         }
-        for (Py_ssize_t index = 0; index < ITEMS; index++)
+        for (Py_ssize_t index = 0; index < count; index++)
             items[index] = PyTuple_GetItem(tuple, index);
         self->next = items;
-        self->left = ITEMS;
+        self->left = count;
+        storage->top_k = 0;
+        storage->temperature = 1;
         if (!take_optional_input(self, &log_p_uncond_argument, log_p_uncond, &storage->log_p_uncond)
             || !take_double(self, "guidance_scale", &storage->scale)
             || !take_double(self, "truncation_rate", &storage->truncation_rate)
-            || !take_double(self, "floor", &storage->floor))
+            || !take_double(self, "floor", &storage->floor)
+            || (self->left > 0 && !take_int64(self, "top_k", &storage->top_k))
+            || (self->left > 0 && !take_double(self, "temperature", &storage->temperature)))
             return false;
         *guidance = storage;
     }

@@ -39,7 +39,7 @@ def inputs(kind):
 
 def run(name, *arguments):
     """Calls the native function, `step` in several ways."""
-    getattr(_native, "step" if "step" in name else name)(*arguments)
+    getattr(_native, "step" if "step" in name else name.split()[0])(*arguments)
 
 
 def results(kind, num_threads):
@@ -67,15 +67,20 @@ def results(kind, num_threads):
         "plan": (*step, x, of_pixels, grid(bool), None),
         "add_noise": (*SCHEDULE, 2, x, np.arange(B) + 5, of_pixels, grid()),
         "gumbel_noised": (log_p, of_classes[:, 1:], rows(K)),
+        "token_scores": (log_p, of_pixels, 0.7, grid(), *(grid(wide) for _ in range(4))),
         "guide": (log_p[:, ::-1], log_p, 3.0, rows(K)),
-        "truncate": (log_p, 0.86, -70.0, rows(K)),
+        "truncate": (log_p, 0.86, -70.0, rows(K), 0, 1.0),
+        "truncate to 40": (log_p, 0.86, -70.0, rows(K), 40, 0.8),
         "guided_step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), guided, known),
         "guided_step_inverse_cdf": (*step, *cdf, grid(), guided, known),
     }
     found = {}
     for name, arguments in calls.items():
         run(name, *arguments, num_threads)
-        found[name] = arguments[-3 if "step" in name else -2 if name == "plan" else -1]
+        is_third = "step" in name or "truncate" in name
+        found[name] = arguments[-3 if is_third else -2 if name == "plan" else -1]
+    found["token_scores, entropy"] = calls["token_scores"][-3]
+    found["token_scores, token"] = calls["token_scores"][3]
     clean = grid()
     _native.step(
         *SCHEDULE, 0, -1, log_p, None, "gumbel", of_classes[:, :-1], clean, None, None, num_threads

@@ -32,6 +32,7 @@ OUTPUTS = {
     "add_noise": ["out"],
     "row_uniforms": ["out"],
     "gumbel_noised": ["out"],
+    "token_scores": ["token", "probability", "entropy", "margin", "logsumexp"],
     "guide": ["out"],
     "truncate": ["out"],
     "guided_step_gumbel": ["prev_sample"],
@@ -96,6 +97,7 @@ def arguments(function, seed=0):
         "truncation_rate": 0.8,
         "log_p": log_p,
         "rate": 0.8,
+        "top_k": 3,
         "floor": -70.0,
         "model_output": log_p,
         "x_t": classes,
@@ -121,6 +123,11 @@ def arguments(function, seed=0):
         "loss": junk(1, dtype=np.float64),
         "per_row": junk(B, dtype=np.float64),
         "gradient": junk(B, K, N),
+        "temperature": 0.7,
+        "token": junk(B, N, dtype=np.int64),
+        "entropy": junk(B, N),
+        "margin": junk(B, N),
+        "logsumexp": junk(B, N),
         "num_threads": 1,
     }
     uniforms = {name: (B, K + 1, N) for name in ("step_gumbel", "guided_step_gumbel")}
@@ -133,6 +140,8 @@ def arguments(function, seed=0):
         values["model_output"] = log_p.transpose(1, 0, 2).reshape(K, B * N)
     if function == "step_coefficients":
         values["timesteps"] = np.array([6, 9, 1])
+    if function == "token_scores":
+        values["probability"] = junk(B, N)
     if function == "loss":
         values["x_0"] = classes % K
         values["timesteps"] = np.array([T - 1, 4])
@@ -190,4 +199,5 @@ LISTS = [("add_noise", "timesteps"), ("row_uniforms", "timesteps"), ("row_unifor
 LISTS += [("loss", name) for name in ("timesteps", "previous_timesteps", "probability", "per_row")]
 OPTIONAL = [("loss", "probability"), ("loss", "pixel_weights"), ("loss", "gradient")]
 OPTIONAL += [pair for pair in EVERY_ARRAY if pair[1] == "known"]
+OPTIONAL += [("token_scores", "uniforms")]
 EVERY_TENSOR = [pair for pair in EVERY_ARRAY if arguments(pair[0])[pair[1]].ndim > 1]

@@ -9,6 +9,7 @@ from .output import VQDiffusionSchedulerOutput
 from .row_keys import RowKeys
 from .scheduler import VQDiffusionScheduler
 from .schedules import alpha_schedules, gamma_schedules
+from .scores import TokenScores, token_scores
 from .step_plan import StepPlan
 from .threads import get_num_threads, set_num_threads
 from .timestep_sampler import TimestepSampler
@@ -20,6 +21,7 @@ __all__ = [
     "RowKeys",
     "StepPlan",
     "TimestepSampler",
+    "TokenScores",
     "VQDiffusionLossOutput",
     "VQDiffusionScheduler",
     "VQDiffusionSchedulerOutput",
@@ -31,5 +33,6 @@ __all__ = [
     "gumbel_noised",
     "index_to_log_onehot",
     "set_num_threads",
+    "token_scores",
     "truncate",
 ]

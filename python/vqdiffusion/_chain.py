@@ -21,8 +21,8 @@ TABLES = ("log_at", "log_bt", "log_ct", "log_cumprod_at", "log_cumprod_bt", "log
 
 Array = npt.NDArray[Any]
 Table = npt.NDArray[np.float64]
-# The unconditional output or None, then guidance_scale, truncation_rate and floor.
-Guidance = tuple[Array | None, float, float, float]
+# The unconditional output or None, then guidance_scale and a `Truncation`.
+Guidance = tuple[Array | None, float, float, float, int, float]
 
 
 class Chain:

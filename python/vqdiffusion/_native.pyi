@@ -112,7 +112,9 @@ def step(
     method: str,
     noise: Any,
     prev_sample: Buffer,
-    guidance: tuple[Buffer | None, float, float, float] | None = None,
+    guidance: tuple[Buffer | None, float, float, float]
+    | tuple[Buffer | None, float, float, float, int, float]
+    | None = None,
     known: Buffer | None = None,
     num_threads: int = 0,
     /,
@@ -125,9 +127,9 @@ def step(
     since the last twist, or the uint8 array (5056,) that torch.Generator.get_state() gives on the
     CPU, advanced as torch.rand would; a numpy.random.BitGenerator, whose lock the caller must hold.
 
-    `guidance` is (log_p_uncond, guidance_scale, truncation_rate, floor); errors then call
-    `model_output` log_p_cond. `known` is of any integer type: the classes that pixels are given,
-    and -1 for the others.
+    `guidance` is (log_p_uncond, guidance_scale, truncation_rate, floor), perhaps with top_k (0 for
+    any number) and temperature behind; errors then call `model_output` log_p_cond. `known` is of
+    any integer type: the classes that pixels are given, and -1 for the others.
     """
 
 def plan(
@@ -168,11 +170,30 @@ def row_uniforms(
 def gumbel_noised(
     logits: Buffer, uniforms: Buffer, out: Buffer, num_threads: int = 0, /
 ) -> None: ...
+def token_scores(
+    logits: Buffer,
+    uniforms: Buffer | None,
+    temperature: float,
+    token: Buffer,
+    probability: Buffer,
+    entropy: Buffer,
+    margin: Buffer,
+    logsumexp: Buffer,
+    num_threads: int = 0,
+    /,
+) -> None: ...
 def guide(
     log_p_uncond: Buffer, log_p_cond: Buffer, scale: float, out: Buffer, num_threads: int = 0, /
 ) -> None: ...
 def truncate(
-    log_p: Buffer, rate: float, floor: float, out: Buffer, num_threads: int = 0, /
+    log_p: Buffer,
+    rate: float,
+    floor: float,
+    out: Buffer,
+    top_k: int = 0,
+    temperature: float = 1,
+    num_threads: int = 0,
+    /,
 ) -> None: ...
 def loss(
     num_classes: int,

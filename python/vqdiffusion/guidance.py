@@ -5,14 +5,14 @@ the scheduler.
 from __future__ import annotations
 
 import sys
-from typing import Any, SupportsFloat
+from typing import Any, SupportsFloat, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _native, threads
 from .arguments import as_float, as_tensor
-from .checks import check_rate
+from .truncation import as_truncation
 
 FloatArray = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
@@ -48,8 +48,8 @@ def guide(
         If the shapes differ, an input holds NaN or +inf or numbers so large that a column
         overflows, or leaves a column without mass, or `scale` is not finite.
     """
-    _check_no_tensor(log_p_uncond, "log_p_uncond", "guide")
-    _check_no_tensor(log_p_cond, "log_p_cond", "guide")
+    check_no_tensor(log_p_uncond, "log_p_uncond", "guide")
+    check_no_tensor(log_p_cond, "log_p_cond", "guide")
     uncond = as_tensor(log_p_uncond, "log_p_uncond")
     cond = as_tensor(log_p_cond, "log_p_cond")
     out = _result(uncond)
@@ -58,14 +58,24 @@ def guide(
 
 
 def truncate(
-    log_p: npt.ArrayLike, rate: SupportsFloat, floor: SupportsFloat = -np.inf
+    log_p: npt.ArrayLike,
+    rate: SupportsFloat,
+    floor: SupportsFloat = -np.inf,
+    top_k: SupportsIndex | None = None,
+    temperature: SupportsFloat = 1.0,
 ) -> FloatArray:
     """Keep the most probable classes that make up `rate` of the probability, and set the others to
     -inf.
 
     Of a pixel's classes in the order of falling probability, those are kept before which less than
-    `rate` lies; the most probable one always, equal ones in the order of their indices. The result
-    is not renormalised, which the scheduler does not ask for.
+    `rate` lies: the class that crosses the rate is kept, and so is the most probable one always.
+    Equal ones count in the order of their indices. The result is not renormalised, which the
+    scheduler does not ask for.
+
+    `temperature`, `top_k` and `rate` act in this order, as samplers of language models have it:
+    `temperature` divides the logarithms and normalises them again, `top_k` keeps the first classes
+    in the same order (of several equal ones at the end those of lower index, never more than k),
+    and `rate` is then a share of the probability of these.
 
     Parameters
     ----------
@@ -76,6 +86,12 @@ def truncate(
         classes are dropped only once 1 is reached; at math.inf none is.
     floor : float
         Lower values of the result are raised to this; pipelines clamp at -70.
+    top_k : int, optional
+        The most classes to keep, from 1; None for any number, and `rate` is of the probability as
+        it is. With `rate=math.inf` or 1 only the number counts.
+    temperature : float
+        From 1e-6 to 1e6. At 1 nothing happens; otherwise the column becomes log-softmax(log_p /
+        temperature) first, whether it was normalised or not.
 
     Returns
     -------
@@ -87,19 +103,20 @@ def truncate(
     TypeError
         If `log_p` is not floating or is a torch tensor.
     ValueError
-        If `log_p` holds NaN or +inf or a column of nothing but -inf, `rate` is out of range, or
-        `floor` is NaN.
+        If `log_p` holds NaN or +inf or a column of nothing but -inf, `rate`, `top_k` or
+        `temperature` is out of range, or `floor` is NaN.
     """
-    _check_no_tensor(log_p, "log_p", "truncate")
+    check_no_tensor(log_p, "log_p", "truncate")
     array = as_tensor(log_p, "log_p")
-    rate = as_float(rate, "rate")
-    check_rate(rate, "rate")
+    how = as_truncation(rate, floor, top_k, temperature)
     out = _result(array)
-    _native.truncate(array, rate, as_float(floor, "floor"), out, threads._num_threads)
+    _native.truncate(
+        array, how.rate, how.floor, out, how.top_k, how.temperature, threads._num_threads
+    )
     return out
 
 
-def _check_no_tensor(value: Any, name: str, function: str) -> None:
+def check_no_tensor(value: Any, name: str, function: str) -> None:
     """Refuses a torch tensor; torch is not imported for that."""
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(value, torch.Tensor):

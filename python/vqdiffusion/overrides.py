@@ -56,13 +56,15 @@ def guided(
     scale: float,
     rate: float,
     floor: float,
+    top_k: int,
+    temperature: float,
 ) -> npt.NDArray[Any]:
     """The model output that `guided_step` hands to the step."""
     if log_p_uncond is not None:
         with _naming(scale="guidance_scale"):
             log_p_cond = guide(log_p_uncond, log_p_cond, scale)
     with _naming(log_p="log_p_cond", rate="truncation_rate"):
-        return truncate(log_p_cond, rate, floor)
+        return truncate(log_p_cond, rate, floor, top_k or None, temperature)
 
 
 def posterior_from_parts(

@@ -11,13 +11,14 @@ import numpy.typing as npt
 from . import _native, overrides, threads
 from ._chain import Array, Chain, Guidance
 from .arguments import as_float, as_int, as_known, as_tensor, sample_of_step
-from .checks import check_classes, check_rate, warn_of_probabilities
+from .checks import check_classes, warn_of_probabilities
 from .generators import GeneratorLike, States, draw_noise, draw_uniforms
 from .output import VQDiffusionSchedulerOutput
 from .planned import planned_step
 from .row_keys import at_timesteps
 from .step_plan import StepPlan
 from .transitions import Transitions, posterior_is_overridden
+from .truncation import as_truncation
 
 
 class ReverseSteps(Transitions):
@@ -186,6 +187,8 @@ class ReverseSteps(Transitions):
         guidance_scale: SupportsFloat = 5.0,
         truncation_rate: SupportsFloat = 1.0,
         floor: SupportsFloat = -70.0,
+        top_k: SupportsIndex | None = None,
+        temperature: SupportsFloat = 1.0,
         previous_timestep: SupportsIndex | None = None,
         known: npt.ArrayLike | None = None,
         return_dict: Literal[True] = True,
@@ -202,6 +205,8 @@ class ReverseSteps(Transitions):
         guidance_scale: SupportsFloat = 5.0,
         truncation_rate: SupportsFloat = 1.0,
         floor: SupportsFloat = -70.0,
+        top_k: SupportsIndex | None = None,
+        temperature: SupportsFloat = 1.0,
         previous_timestep: SupportsIndex | None = None,
         known: npt.ArrayLike | None = None,
         return_dict: Literal[False],
@@ -217,6 +222,8 @@ class ReverseSteps(Transitions):
         guidance_scale: SupportsFloat = 5.0,
         truncation_rate: SupportsFloat = 1.0,
         floor: SupportsFloat = -70.0,
+        top_k: SupportsIndex | None = None,
+        temperature: SupportsFloat = 1.0,
         previous_timestep: SupportsIndex | None = None,
         known: npt.ArrayLike | None = None,
         return_dict: bool = True,
@@ -227,7 +234,7 @@ class ReverseSteps(Transitions):
         The sample is, class for class, that of::
 
             log_p = vqdiffusion.guide(log_p_uncond, log_p_cond, guidance_scale)
-            log_p = vqdiffusion.truncate(log_p, truncation_rate, floor)
+            log_p = vqdiffusion.truncate(log_p, truncation_rate, floor, top_k, temperature)
             scheduler.step(log_p, timestep, sample, generator)
 
         but where the kept mass meets the rate to within the rounding of its float32 sum, and one
@@ -246,8 +253,8 @@ class ReverseSteps(Transitions):
             As in `step`.
         guidance_scale : float
             As `scale` in `guide`; not looked at without `log_p_uncond`.
-        truncation_rate, floor : float
-            As `rate` and `floor` in `truncate`.
+        truncation_rate, floor, top_k, temperature
+            As `rate`, `floor`, `top_k` and `temperature` in `truncate`.
 
         Returns
         -------
@@ -274,13 +281,9 @@ class ReverseSteps(Transitions):
             raise ValueError(
                 f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}"
             )
-        guidance = (
-            uncond,
-            as_float(guidance_scale, "guidance_scale"),
-            as_float(truncation_rate, "truncation_rate"),
-            as_float(floor, "floor"),
-        )
-        check_rate(guidance[2], "truncation_rate")
+        scale = as_float(guidance_scale, "guidance_scale")
+        truncation = as_truncation(truncation_rate, floor, top_k, temperature, "truncation_rate")
+        guidance = uncond, scale, *truncation
         warn_of_probabilities(cond, "log_p_cond")
         if s >= 0 and posterior_is_overridden(self):
             log_p = overrides.guided(cond, *guidance)

@@ -243,6 +243,8 @@ typedef struct vqd_guidance {
     double scale;           /* of vqd_guide; not looked at without log_p_uncond */
     double truncation_rate; /* of vqd_truncate */
     double floor;           /* of vqd_truncate */
+    int64_t top_k;          /* of vqd_truncate */
+    double temperature;     /* of vqd_truncate; 0 stands for 1 */
 } vqd_guidance;
 
 /* What a step may do beside drawing. All zero: nothing. */
@@ -328,6 +330,27 @@ vqd_status vqd_row_uniforms(uint64_t seed, const vqd_tensor *ids, const vqd_tens
 vqd_status vqd_gumbel_noised(const vqd_tensor *logits, const vqd_tensor *uniforms,
                              const vqd_tensor *out, vqd_context *context);
 
+/* ---- Scores of tokens ------------------------------------------------------------------------ */
+
+/* Draws a token for every pixel and tells how sure the model is, in one read of its logits. With
+ * p = softmax(logits) over the classes:
+ * logits       (B, K, N) floating; any constant may be added to a column. Classes that are
+ *              neighbours in memory are read fastest
+ * uniforms     (B, N) float64 in [0, 1), each of which inverts the cumulative distribution of
+ *              softmax(logits / temperature); NULL: the argmax, the lowest index of equals
+ * temperature  finite, >= 0, of the draw alone; 0: the argmax, whatever the uniforms
+ * token        (B, N) int64
+ * probability  (B, N) float32, float64 when logits is, as the others: p of the token
+ * entropy      -Σ p log p, in nats
+ * margin       the largest p less the second largest
+ * logsumexp    log Σ e^logits
+ * Entropy and margin are right to 1e-6, in float64 to 1e-12. */
+vqd_status vqd_token_scores(const vqd_tensor *logits, const vqd_tensor *uniforms,
+                            double temperature, const vqd_tensor *token,
+                            const vqd_tensor *probability, const vqd_tensor *entropy,
+                            const vqd_tensor *margin, const vqd_tensor *logsumexp,
+                            vqd_context *context);
+
 /* ---- Guidance and truncation ----------------------------------------------------------------- */
 
 /* Classifier-free guidance: l = u + scale (c - u), then l - log sum exp l, so that every column
@@ -346,12 +369,16 @@ vqd_status vqd_guide(const vqd_tensor *log_p_uncond, const vqd_tensor *log_p_con
 /* Keeps, of every pixel's classes in the order of falling probability, those before which less
  * than `rate` of probability lies, the most probable one always, equal ones in the order of
  * their indices; the others become -inf. Not renormalised.
- * log_p  (B, K, N) floating
- * rate   a number
- * floor  what is then below it is raised to it; -inf: nothing is
- * out    (B, K, N) float32, or float64 when log_p is */
-vqd_status vqd_truncate(const vqd_tensor *log_p, double rate, double floor, const vqd_tensor *out,
-                        vqd_context *context);
+ * log_p        (B, K, N) floating
+ * rate         a number
+ * floor        what is then below it is raised to it; -inf: nothing is
+ * top_k        at most so many classes are kept, the first ones in the same order, and the rate is
+ *              a share of the mass of these; 0: any number, and the rate is of the mass as it is
+ * temperature  1e-6 … 1e6; other than 1, columns become log-softmax(log_p / temperature) before
+ *              classes are dropped
+ * out          (B, K, N) float32, or float64 when log_p is */
+vqd_status vqd_truncate(const vqd_tensor *log_p, double rate, double floor, int64_t top_k,
+                        double temperature, const vqd_tensor *out, vqd_context *context);
 
 /* ---- Training -------------------------------------------------------------------------------- */
 

@@ -1,16 +1,18 @@
 import CVQDiffusion
 
-/// Columns of two model outputs combined by classifier-free guidance: ℓ = u + scale (c - u), and -∞
-/// where either is at most `limit`.
+/// Columns of two model outputs combined by classifier-free guidance and divided by a temperature:
+/// ℓ = (u + scale (c - u)) / temperature, and -∞ where either is at most `limit`.
 ///
-/// With both of magnitude L = greatest/(4 (1 + |scale|)) at most, that of ℓ is at most
-/// (1 + 2 |scale|) L < greatest/2: nothing overflows.
+/// With both of magnitude L = greatest/(4 (1 + |scale|)/temperature) at most, that of ℓ is at most
+/// (1 + 2 |scale|) L / temperature < greatest/2: nothing overflows. At temperatures above 1 + |scale|
+/// L is greatest/4, so that c - u does not.
 struct GuidedColumns<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
     let unconditional, conditional: LogProbabilities
     private let lanesOfUnconditional, lanesOfConditional: Scratch<LaneGroup>
-    private let scale: V
+    /// 1 / temperature, and scale / temperature.
+    private let share, scale: V
     /// L.
     private let largest: E.Real
     /// Classes up to this count as -∞: -L, or the lowest number of the element type.
@@ -25,7 +27,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     ///   - lanesOfUnconditional, lanesOfConditional: the offsets of the pixels to combine in a
     ///     batch row of either input.
     init(
-        _ u: LogProbabilities, _ c: LogProbabilities, scale: Double,
+        _ u: LogProbabilities, _ c: LogProbabilities, scale: Double, temperature: Double = 1,
         lanesOfUnconditional: consuming Scratch<LaneGroup>,
         lanesOfConditional: consuming Scratch<LaneGroup>
     ) {
@@ -33,8 +35,10 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         conditional = c
         self.lanesOfUnconditional = lanesOfUnconditional
         self.lanesOfConditional = lanesOfConditional
-        self.scale = V(repeating: E.Real(scale))
-        largest = .greatestFiniteMagnitude / (4 * (1 + E.Real(scale.magnitude)))
+        let (share, scale) = (E.Real(1 / temperature), E.Real(scale / temperature))
+        self.share = V(repeating: share)
+        self.scale = V(repeating: scale)
+        largest = .greatestFiniteMagnitude / (4 * max(1, share + scale.magnitude))
         limit = V(repeating: max(-largest, E.lowest))
         checksInputs = scale < 0
         alongPixels = u.pixelStride == E.size && c.pixelStride == E.size
@@ -66,12 +70,12 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             E.self, row: u.pointer(row: row), classStride: u.classStride, first: first,
             count: count, into: block)
         loadConditional(row: row, group: group, first: first, count: count, into: buffer)
-        let (scale, limit) = (scale, limit)
+        let (share, scale, limit) = (share, scale, limit)
         var at = 0
         if exact {
             while at < count &* 16 {
                 let (x, y) = (V(at: block + at), V(at: buffer + at))
-                GuidedColumns.mixed(x, y, scale, limit).store(at: block + at)
+                GuidedColumns.mixed(x, y, share, scale, limit).store(at: block + at)
                 at &+= 16
             }
             return true
@@ -79,7 +83,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         var least = V(repeating: 0)
         while at < count &* 16 {
             let (x, y) = (V(at: block + at), V(at: buffer + at))
-            (x + scale * (y - x)).store(at: block + at)
+            (share * x + scale * (y - x)).store(at: block + at)
             least = .lesser(least, .lesser(x, y))
             at &+= 16
         }
@@ -88,9 +92,9 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
 
     /// ℓ, or -∞ where an input is at most the limit, which may overflow. Neither is NaN.
     @inline(__always)
-    private static func mixed(_ x: V, _ y: V, _ scale: V, _ limit: V) -> V {
+    private static func mixed(_ x: V, _ y: V, _ share: V, _ scale: V, _ limit: V) -> V {
         let nothing = V(repeating: -E.Real.infinity)
-        return (x + scale * (y - x)).kept(where: .lesser(x, y), above: limit, else: nothing)
+        return (share * x + scale * (y - x)).kept(where: .lesser(x, y), above: limit, else: nothing)
     }
 
     /// Combines a block of classes of some groups, not exactly. Groups that are neighbours are
@@ -136,7 +140,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             var j = 0
             while j < neighbours {
                 let (a, b) = (E.loadVector(x), E.loadVector(y))
-                (a + scale * (b - a)).store(at: target)
+                (share * a + scale * (b - a)).store(at: target)
                 least = .lesser(least, .lesser(a, b))
                 x += 16 &* E.size
                 y += 16 &* E.size
@@ -174,7 +178,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
             lanesOfUnconditional.pointer[group].load(E.self, row: u),
             lanesOfConditional.pointer[group].load(E.self, row: c)
         )
-        return GuidedColumns.mixed(x, y, scale, limit)
+        return GuidedColumns.mixed(x, y, share, scale, limit)
     }
 
     /// log Σ_k e^ℓ for some groups of sixteen pixels.

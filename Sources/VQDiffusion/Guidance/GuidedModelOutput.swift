@@ -13,17 +13,28 @@ public struct GuidedModelOutput {
     public var truncationRate: Double
     /// Lower log-probabilities are raised to this.
     public var floor: Double
+    /// The most classes of a pixel to keep; nil for any number. The rate is then a share of their
+    /// mass.
+    public var topK: Int?
+    /// What log-probabilities are divided by after guidance, and normalised again, before classes
+    /// are dropped; at 1 nothing happens.
+    public var temperature: Double
 
     public init(
         unconditional: LogProbabilities?, conditional: LogProbabilities, guidanceScale: Double,
-        truncationRate: Double, floor: Double = -70
+        truncationRate: Double, floor: Double = -70, topK: Int? = nil, temperature: Double = 1
     ) {
         self.unconditional = unconditional
         self.conditional = conditional
         self.guidanceScale = guidanceScale
         self.truncationRate = truncationRate
         self.floor = floor
+        self.topK = topK
+        self.temperature = temperature
     }
+
+    /// Whether the columns are those of the conditional output as they are.
+    var isPlain: Bool { unconditional == nil && temperature == 1 }
 
     /// - Throws: `ArgumentError` for shapes or element types that disagree, and as `guide` and
     ///   `truncate` for the numbers.
@@ -33,7 +44,9 @@ public struct GuidedModelOutput {
             try checkGuidance(
                 unconditional, conditional, scale: guidanceScale, name: "guidance_scale")
         }
-        try checkTruncation(rate: truncationRate, name: "truncation_rate", floor: floor)
+        try checkTruncation(
+            rate: truncationRate, name: "truncation_rate", floor: floor, topK: topK,
+            temperature: temperature)
     }
 
     /// The guided and truncated log-probabilities of all pixels, (batch, K, pixels).
@@ -57,6 +70,12 @@ public struct GuidedModelOutput {
             batch: 1, columns: decision.count,
             selection: (UnsafePointer(rows.pointer), UnsafePointer(decision.needed.pointer)),
             parallelism)
+    }
+
+    /// Writes the guided and truncated log-probabilities of all pixels, (batch, K, pixels).
+    func write(into output: OutputTensor, parallelism: Parallelism) throws(ArgumentError) {
+        let result = try prepared(parallelism: parallelism)
+        output.base.copyMemory(from: result.view.base, byteCount: result.byteCount)
     }
 
     /// - Parameter selection: row and pixel of each column; nil when the columns are the pixels of
@@ -86,6 +105,8 @@ struct PreparedModelOutput: ~Copyable {
     fileprivate let memory: Scratch<UInt8>
     /// Valid only as long as the memory.
     let view: LogProbabilities
+
+    var byteCount: Int { view.batch * view.batchStride }
 
     /// - Parameter p: the conditional model output, which errors name.
     fileprivate init(_ p: LogProbabilities, batch: Int, columns: Int) throws(ArgumentError) {
@@ -123,12 +144,14 @@ struct Preparation {
         }
     }
 
-    /// The columns that guidance combines; without guidance both are the conditional ones.
+    /// The columns that guidance combines. Without guidance both are the conditional ones, c, of
+    /// which c + 1 (c - c) is c itself.
     func guidedColumns<E: FloatingElement>(_: E.Type) throws(ArgumentError) -> GuidedColumns<E> {
         let unconditional = output.unconditional ?? output.conditional
         return GuidedColumns<E>(
             unconditional, output.conditional,
             scale: output.unconditional == nil ? 1 : output.guidanceScale,
+            temperature: output.temperature,
             lanesOfUnconditional: try laneGroups(E.self, unconditional),
             lanesOfConditional: try laneGroups(E.self, output.conditional))
     }
@@ -151,13 +174,13 @@ struct Preparation {
         let threads = parallelism.threads(forWork: batch * p.classes * columns)
         try forEachTile(
             E.self, batch: batch, classes: p.classes, pixels: columns, rate: output.truncationRate,
-            threads: threads
+            topK: output.topK, threads: threads
         ) { (row, range, tile) throws(ArgumentError) in
             let normalisers = try Scratch<E.Real>(range.count * 16, filledWith: 0)
             let block = try Scratch<E.Real>(blockOfClasses * 16)
             let buffer = try Scratch<E.Real>(blockOfClasses * 16)
             var isGood = true
-            if output.unconditional == nil {
+            if output.isPlain {
                 forEachBlock(
                     classes: 0..<p.classes, groups: range, alongPixels: p.pixelStride == E.size
                 ) { first, count, group in
@@ -195,7 +218,7 @@ struct Preparation {
                 forEachBlock(classes: 0..<p.classes, groups: range, alongPixels: guided.alongPixels)
                 { first, count, group in
                     guard left[group &- range.lowerBound] else { return }
-                    if output.unconditional == nil {
+                    if output.isPlain {
                         guided.loadConditional(
                             row: row, group: group, first: first, count: count, into: block.pointer)
                     } else {
@@ -210,7 +233,7 @@ struct Preparation {
             } while isAnyLeft
         }
         try forEachBad(bad, groups) { (row, pixel) throws(ArgumentError) in
-            if output.unconditional == nil {
+            if output.isPlain {
                 _ = try largestElement(E.self, p, row: row, pixel: pixel)
             } else {
                 try guided.checkColumn(row: row, pixel: pixel)

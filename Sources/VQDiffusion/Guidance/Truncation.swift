@@ -8,56 +8,59 @@
 ///     they are, not relative to their sum.
 ///   - rate: not NaN. At 1 and above classes are still dropped once 1 is reached.
 ///   - floor: what is below is raised to this (-∞: nothing is).
+///   - topK: at most so many classes are kept, counted in the same order. The rate is then a share
+///     of the mass of these. nil for any number.
+///   - temperature: other than 1, columns are divided by it and normalised before classes are
+///     dropped.
 ///   - output: (batch, classes, pixels) `Float`, or `Double` when the log-probabilities are.
 ///     Untouched when an error is thrown.
-/// - Throws: `ArgumentError` for NaN or +∞, a column without mass, or a rate that is NaN or a floor
-///   that is NaN or +∞.
+/// - Throws: `ArgumentError` for NaN or +∞, a column without mass, a rate that is NaN or a floor
+///   that is NaN or +∞, a `topK` below 1, or a temperature outside 1e-6 ... 1e6.
 @export(interface)
 public func truncate(
     _ logProbabilities: LogProbabilities, rate: Double, floor: Double = -.infinity,
-    into output: OutputTensor,
+    topK: Int? = nil, temperature: Double = 1, into output: OutputTensor,
     parallelism: Parallelism = Parallelism()
 ) throws(ArgumentError) {
-    try checkTruncation(rate: rate, floor: floor)
-    try output.checkShape(logProbabilities.shape)
-    guard !logProbabilities.isEmpty else { return }
-    try logProbabilities.checkHasClasses()
-    switch logProbabilities.elementType {
-    case .float16:
-        try truncate(HalfElement.self, logProbabilities, rate, floor, output, parallelism)
-    case .bfloat16:
-        try truncate(BrainElement.self, logProbabilities, rate, floor, output, parallelism)
-    case .float32: try truncate(Float.self, logProbabilities, rate, floor, output, parallelism)
-    case .float64: try truncate(Double.self, logProbabilities, rate, floor, output, parallelism)
+    let p = logProbabilities
+    try checkTruncation(rate: rate, floor: floor, topK: topK, temperature: temperature)
+    try output.checkShape(p.shape)
+    guard !p.isEmpty else { return }
+    try p.checkHasClasses()
+    let truncation = GuidedModelOutput(
+        unconditional: nil, conditional: p, guidanceScale: 1, truncationRate: rate, floor: floor,
+        topK: topK, temperature: temperature)
+    switch p.elementType {
+    case .float16: try truncate(HalfElement.self, truncation, output, parallelism)
+    case .bfloat16: try truncate(BrainElement.self, truncation, output, parallelism)
+    case .float32: try truncate(Float.self, truncation, output, parallelism)
+    case .float64: try truncate(Double.self, truncation, output, parallelism)
     }
 }
 
-/// - Throws: `ArgumentError` for a rate that is NaN or a floor that is NaN or +∞.
-func checkTruncation(rate: Double, name: StaticString = "rate", floor: Double) throws(ArgumentError)
-{
+/// - Throws: `ArgumentError` for a rate that is NaN, a floor that is NaN or +∞, a `topK` below 1, or
+///   a temperature outside 1e-6 ... 1e6.
+func checkTruncation(
+    rate: Double, name: StaticString = "rate", floor: Double, topK: Int?, temperature: Double
+) throws(ArgumentError) {
     guard !rate.isNaN else { throw ArgumentError(name, .notANumber) }
     guard floor < .infinity else { throw ArgumentError("floor", .notANumber) }
+    if let topK, topK < 1 { throw ArgumentError("top_k", .tooSmall(topK, lower: 1)) }
+    // Times a scale of 2⁶⁴ its inverse is still within float32.
+    guard temperature >= 1e-6 && temperature <= 1e6 else {
+        throw ArgumentError("temperature", .outsideNumbers(temperature, lower: 1e-6, upper: 1e6))
+    }
 }
 
 private func truncate<E: FloatingElement>(
-    _: E.Type, _ p: LogProbabilities, _ rate: Double, _ floor: Double, _ output: OutputTensor,
-    _ parallelism: Parallelism
+    _: E.Type, _ truncation: GuidedModelOutput, _ output: OutputTensor, _ parallelism: Parallelism
 ) throws(ArgumentError) {
-    let groups = (p.pixels + 15) / 16
-    // The value down to which a pixel's classes are kept, and the last kept index of that value.
-    let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
-    let lasts = try Scratch<Int32>(p.batch * groups * 16)
-    let modelOutput = GuidedModelOutput(
-        unconditional: nil, conditional: p, guidanceScale: 1, truncationRate: rate, floor: floor)
-    let preparation = Preparation(
-        output: modelOutput, batch: p.batch, columns: p.pixels, selection: nil,
-        parallelism: parallelism)
+    let p = truncation.conditional
     do throws(ArgumentError) {
-        try preparation.forEachGroup(E.self, try preparation.guidedColumns(E.self)) {
-            row, group, tile, at, _ in
-            let start = (row * groups + group) * 16
-            _ = tile.findThresholds(
-                group: at, thresholds: thresholds.pointer + start, lasts: lasts.pointer + start)
+        if truncation.isPlain {
+            try truncatePlain(E.self, truncation, output, parallelism)
+        } else {
+            try truncation.write(into: output, parallelism: parallelism)
         }
     } catch {
         // As `guide` does, this names the first bad element in the order of the batch row, class
@@ -65,13 +68,32 @@ private func truncate<E: FloatingElement>(
         try checkElements(E.self, p, parallelism: parallelism)
         throw error
     }
+}
+
+private func truncatePlain<E: FloatingElement>(
+    _: E.Type, _ truncation: GuidedModelOutput, _ output: OutputTensor, _ parallelism: Parallelism
+) throws(ArgumentError) {
+    let p = truncation.conditional
+    let groups = (p.pixels + 15) / 16
+    // The value down to which a pixel's classes are kept, and the last kept index of that value.
+    let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
+    let lasts = try Scratch<Int32>(p.batch * groups * 16)
+    let preparation = Preparation(
+        output: truncation, batch: p.batch, columns: p.pixels, selection: nil,
+        parallelism: parallelism)
+    try preparation.forEachGroup(E.self, try preparation.guidedColumns(E.self)) {
+        row, group, tile, at, _ in
+        let start = (row * groups + group) * 16
+        _ = tile.findThresholds(
+            group: at, thresholds: thresholds.pointer + start, lasts: lasts.pointer + start)
+    }
     defer {  // `truncated` holds only the addresses
         withExtendedLifetime(thresholds) {}
         withExtendedLifetime(lasts) {}
     }
     let truncated = TruncatedFunction(
         width: groups * 16, thresholds: thresholds.pointer, lasts: lasts.pointer,
-        least: E.Real.Vector(repeating: E.Real(floor)))
+        least: E.Real.Vector(repeating: E.Real(truncation.floor)))
     try mapGoodElements(
         E.self, p, into: output, outputRows: p.classes, parallelism: parallelism, truncated)
 }

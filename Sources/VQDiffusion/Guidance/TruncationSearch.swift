@@ -9,7 +9,8 @@ import CVQDiffusion
 struct TruncationSearch<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
-    private let rate: Double
+    /// Of each column.
+    private let rates: Scratch<Double>
     /// Of each column two values, with F(lower) ≥ rate > F(upper), and F there.
     private let lower, upper: Scratch<E.Real>
     private let aboveLower, aboveUpper: Scratch<Double>
@@ -27,9 +28,8 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     /// left in all sixteen together.
     private static var buffer: Int { 256 }
 
-    /// - Parameter rate: positive.
-    init(rate: Double) throws(ArgumentError) {
-        self.rate = rate
+    init() throws(ArgumentError) {
+        let rates = try Scratch<Double>(16)
         let lower = try Scratch<E.Real>(16)
         let upper = try Scratch<E.Real>(16)
         let trials = try Scratch<E.Real>(48)
@@ -39,6 +39,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         let left = try Scratch<Int32>(16 * Self.buffer)
         let leftCount = try Scratch<Int>(16)
         let counted = try Scratch<Double>(16)
+        self.rates = rates
         self.lower = lower
         self.upper = upper
         self.trials = trials
@@ -59,27 +60,31 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     ///   - bound: below `largest`; -∞ when all classes are listed.
     ///   - aboveBound: F(bound), as `massesAbove` adds it up, to within rounding. Not below the
     ///     rate, unless the bound is -∞.
+    ///   - rates: positive.
+    ///   - counting: whether the masses are all 1, so that the rates are numbers of classes.
     func run(
         _ list: TruncationList<E.Real>, largest: V, bound: V, aboveBound: DoubleVector,
+        rates: DoubleVector, counting: Bool = false,
         thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>
     ) {
         largest.store(at: upper.pointer)
         aboveBound.store(at: aboveLower.pointer)
+        rates.store(at: self.rates.pointer)
         for lane in 0..<16 {
             aboveUpper[lane] = 0
             // A column of less than the rate in all is kept whole: there is nothing to find.
-            let isFound = aboveBound[lane] < rate
+            let isFound = aboveBound[lane] < rates[lane]
             lower[lane] = isFound ? upper[lane] : max(bound[lane], -E.Real.greatestFiniteMagnitude)
-            setFirstTrials(lane, classes: list.count)
+            setFirstTrials(lane, classes: list.count, counting: counting)
         }
         repeat {
             repeat {
                 massesAbove(list)
                 for lane in 0..<16 { narrow(lane) }
-            } while expectedLeft() > Double(Self.buffer)
+            } while expectedLeft(counting: counting) > Double(Self.buffer)
         } while !collect(list, lasts)
         for lane in 0..<16 {
-            if aboveBound[lane] < rate {
+            if aboveBound[lane] < rates[lane] {
                 (thresholds[lane], lasts[lane]) = (-.infinity, -1)
             } else {
                 if isCollapsed(lane) {
@@ -98,13 +103,14 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     }
 
     /// Classes below v hold at most K e^v, so the mass that is dropped gives a value that is too
-    /// low, up to rounding.
-    private func setFirstTrials(_ lane: Int, classes: Int) {
-        let total = aboveLower[lane]
+    /// low, up to rounding. Of a number of classes nothing like that is known.
+    private func setFirstTrials(_ lane: Int, classes: Int, counting: Bool) {
+        let (total, rate, high) = (aboveLower[lane], rates[lane], upper[lane].asDouble)
+        if counting { return setTrials(lane, high - 16, high - 8, high - 4) }
         let low = max(
             vqd_log(max(total - rate, 1e-9 * total) / Double(classes)) - 0.001, lower[lane].asDouble
         )
-        let width = upper[lane].asDouble - low
+        let width = high - low
         setTrials(lane, low, low + width / 3, low + width * (2 / 3))
     }
 
@@ -121,6 +127,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     /// interpolated crossing of F and the rate, and half-way in the order of numbers, so that the
     /// search ends for every F.
     private func narrow(_ lane: Int) {
+        let rate = rates[lane]
         for i in 0..<3 {
             let (value, above) = (trials[i * 16 + lane], aboveTrials[i * 16 + lane])
             if above >= rate {
@@ -142,11 +149,12 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     }
 
     /// An estimate of the classes left between the two values, in all unfinished columns.
-    private func expectedLeft() -> Double {
+    private func expectedLeft(counting: Bool) -> Double {
         let least = V.exp(V(at: lower.pointer))
         var sum = 0.0
         for lane in 0..<16 where !isCollapsed(lane) {
-            sum += (aboveLower[lane] - aboveUpper[lane]) / least[lane].asDouble
+            let left = aboveLower[lane] - aboveUpper[lane]
+            sum += counting ? left : left / least[lane].asDouble
         }
         return sum
     }
@@ -207,7 +215,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
                 lanes &= lanes &- 1
                 let count = leftCount[lane]
                 if collapsed & (1 << UInt16(lane)) != 0 {
-                    if counted[lane] < rate {
+                    if counted[lane] < rates[lane] {
                         lasts[lane] = Int32(truncatingIfNeeded: k)
                         counted[lane] += list.masses[k &* 16 &+ lane].asDouble
                     }
@@ -231,7 +239,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
         var before = aboveUpper[lane]
         var threshold = upper[lane]
         var last = Int32(-1)
-        for i in 0..<leftCount[lane] where before < rate {
+        for i in 0..<leftCount[lane] where before < rates[lane] {
             // The next in order: the largest, and of equal ones the one that comes first.
             var best = i
             for j in i..<leftCount[lane] {

@@ -22,6 +22,10 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
 
     let classes: Int
     private let rate: Double
+    /// The most classes that are kept; nil for any number.
+    private let topK: Int?
+    /// As many as masses, each 1; nothing without `topK`.
+    private let ones: Scratch<E.Real>
     /// The cutoffs above which classes are listed: of columns that add up to 1, and of others,
     /// relative to the largest class.
     private let bound, boundBelowLargest: E.Real
@@ -49,7 +53,7 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         max(4, min(8, (1 << 23) / max(classes * 16 * MemoryLayout<E.Real>.size, 1)))
     }
 
-    init(classes: Int, groups: Int, rate: Double) throws(ArgumentError) {
+    init(classes: Int, groups: Int, rate: Double, topK: Int?) throws(ArgumentError) {
         // A positive rate keeps the most probable class always.
         let rate = max(rate, .leastNonzeroMagnitude)
         let vectors = groups * TruncationTile.buffer(classes: classes)
@@ -61,14 +65,19 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         let largest = try Scratch<E.Real>(16)
         let lower = try Scratch<E.Real>(16)
         let aboveLower = try Scratch<Double>(16)
-        let search = try TruncationSearch<E>(rate: rate)
+        let search = try TruncationSearch<E>()
+        let ones = try Scratch<E.Real>(topK == nil ? 0 : classes * 16, filledWith: 1)
         let thresholds = try Scratch<E.Real>(16)
         let lasts = try Scratch<Int32>(16)
         let places = try Scratch<Int32>(classes)
         self.classes = classes
         self.rate = rate
-        bound = TruncationTile.bound(rate: rate, sharing: classes)
-        boundBelowLargest = TruncationTile.bound(rate: rate, sharing: min(classes, 256))
+        self.topK = topK
+        self.ones = ones
+        // By count any class may be kept.
+        let listed = topK == nil ? rate : .infinity
+        bound = TruncationTile.bound(rate: listed, sharing: classes)
+        boundBelowLargest = TruncationTile.bound(rate: listed, sharing: min(classes, 256))
         self.elements = elements
         self.indices = indices
         self.counts = counts
@@ -182,11 +191,50 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
         let result = TruncationList<E.Real>(
             count: counts[group], indices: UnsafePointer(list.indices),
             elements: UnsafePointer(list.elements), masses: UnsafePointer(masses.pointer))
-        search.run(
-            result, largest: V(at: largest.pointer), bound: V(at: lower.pointer),
-            aboveBound: DoubleVector(at: aboveLower.pointer),
-            thresholds: thresholds, lasts: lasts)
+        if let topK {
+            findThresholds(of: result, keeping: topK, thresholds: thresholds, lasts: lasts)
+        } else {
+            search.run(
+                result, largest: V(at: largest.pointer), bound: V(at: lower.pointer),
+                aboveBound: DoubleVector(at: aboveLower.pointer),
+                rates: DoubleVector(repeating: rate), thresholds: thresholds, lasts: lasts)
+        }
         return result
+    }
+
+    /// Finds where `topK` classes are kept, and of these as many as the rate keeps of their mass.
+    /// All classes are listed.
+    private func findThresholds(
+        of list: TruncationList<E.Real>, keeping topK: Int,
+        thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>
+    ) {
+        let (largest, nothing) = (V(at: largest.pointer), V(repeating: -.infinity))
+        let counted = TruncationList<E.Real>(
+            count: list.count, indices: list.indices, elements: list.elements,
+            masses: UnsafePointer(ones.pointer))
+        let none = SIMD16<Int32>(repeating: -1)
+        search.run(
+            counted, largest: largest, bound: nothing,
+            aboveBound: counted.mass(above: nothing, last: none),
+            rates: DoubleVector(repeating: Double(topK)), counting: true, thresholds: thresholds,
+            lasts: lasts)
+        guard rate < 1 else { return }
+        let (threshold, last) = (
+            V(at: thresholds), UnsafeRawPointer(lasts).loadUnaligned(as: SIMD16<Int32>.self)
+        )
+        let shares = list.mass(above: threshold, last: last) * DoubleVector(repeating: rate)
+        let least = DoubleVector(repeating: .leastNonzeroMagnitude)
+        search.run(
+            list, largest: largest, bound: nothing,
+            aboveBound: DoubleVector(at: aboveLower.pointer), rates: .greater(shares, least),
+            thresholds: thresholds, lasts: lasts)
+        // Sums that rounding has made larger must not keep one class more.
+        for lane in 0..<16 {
+            let isFewer =
+                threshold[lane] > thresholds[lane]
+                || (threshold[lane] == thresholds[lane] && last[lane] < lasts[lane])
+            if isFewer { (thresholds[lane], lasts[lane]) = (threshold[lane], last[lane]) }
+        }
     }
 
     /// Truncates the columns of the group weighed last, and writes the rows of their classes.
@@ -307,12 +355,28 @@ struct TruncationList<Real: RealScalar> {
     let count: Int
     let indices: UnsafePointer<Int32>
     let elements, masses: UnsafePointer<Real>
+
+    /// The mass of each column's classes above a threshold, or equal to it at an index up to `last`.
+    func mass(above threshold: Real.Vector, last: SIMD16<Int32>) -> DoubleVector {
+        let zero = Real.Vector(repeating: 0)
+        var total = DoubleVector(repeating: 0)
+        for start in stride(from: 0, to: count, by: blockOfClasses) {
+            var part = zero
+            for i in start..<min(start &+ blockOfClasses, count) {
+                let bits = Real.Vector(at: elements + i &* 16).lanesKept(
+                    above: threshold, index: indices[i], last: last)
+                part = part + Real.Vector(at: masses + i &* 16).kept(where: bits, else: zero)
+            }
+            total = total + part.widened
+        }
+        return total
+    }
 }
 
 /// Calls `body` for runs of groups of sixteen pixels of every batch row, with a tile that belongs
 /// to the calling thread.
 func forEachTile<E: FloatingElement>(
-    _: E.Type, batch: Int, classes: Int, pixels: Int, rate: Double, threads: Int,
+    _: E.Type, batch: Int, classes: Int, pixels: Int, rate: Double, topK: Int?, threads: Int,
     _ body: (_ row: Int, _ groups: Range<Int>, _ tile: borrowing TruncationTile<E>)
         throws(ArgumentError) -> Void
 ) throws(ArgumentError) {
@@ -323,7 +387,8 @@ func forEachTile<E: FloatingElement>(
     let tiles = batch * perRow
     let done = try Scratch<Int64>(1, filledWith: 0)
     try parallel(tasks: min(threads, tiles), threads: threads) { (_) throws(ArgumentError) in
-        let tile = try TruncationTile<E>(classes: classes, groups: perTile, rate: rate)
+        let tile = try TruncationTile<E>(
+            classes: classes, groups: perTile, rate: rate, topK: topK)
         var at = Int(vqd_next(done.pointer))
         while at < tiles {
             let first = at % perRow * perTile

@@ -58,6 +58,16 @@ extension ArgumentError {
             text.write(Shape(row, pixel), brackets: true)
         case .notANumber:
             text.write(" must be a number of moderate size, not NaN or infinite")
+        case .outsideNumbers(let value, let lower, let upper):
+            text.write(" must be in ")
+            text.write(lower)
+            text.write(" ... ")
+            text.write(upper)
+            text.write(", not ")
+            text.write(value)
+        case .negative(let value):
+            text.write(" must be a finite number from 0 on, not ")
+            text.write(value)
         case .notProbability(let value):
             text.write(" must be a probability in [0, 1], not ")
             text.write(value)

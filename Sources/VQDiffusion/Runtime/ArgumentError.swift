@@ -36,6 +36,10 @@ public struct ArgumentError: Error {
             UInt, isNegative: Bool, lower: Int, upper: Int, row: Int, pixel: Int)
         /// NaN or infinite where a number is asked for.
         case notANumber
+        /// A number outside `lower ... upper`, or NaN.
+        case outsideNumbers(Double, lower: Double, upper: Double)
+        /// A number that is negative, NaN or infinite.
+        case negative(Double)
         /// A number that is not in [0, 1].
         case notProbability(Double)
         /// A weight that is negative, NaN or infinite.

@@ -167,3 +167,33 @@ def test_errors(recorded, error, words, call):
     """The same whether the native functions compute or torch does."""
     with pytest.raises(error, match=words):
         call(log_probabilities(0).requires_grad_(recorded))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"top_k": 3}, {"top_k": 100}, {"temperature": 0.6}, {"top_k": 7, "temperature": 3.0}],
+    ids=str,
+)
+@pytest.mark.parametrize("rate", [0.0, 0.8, torch.inf])
+def test_by_count_and_temperature(options, rate):
+    """Natively as NumPy's, and where autograd records by the formulas."""
+    log_p = log_probabilities(0, torch.float64)
+    native = vqdiffusion.torch.truncate(log_p, rate, -70, **options)
+    numpy = vqdiffusion.truncate(log_p.numpy(), rate, -70, **options)
+    np.testing.assert_array_equal(native.numpy(), numpy)
+    recorded = vqdiffusion.torch.truncate(log_p.clone().requires_grad_(), rate, -70, **options)
+    torch.testing.assert_close(recorded.detach(), native, rtol=1e-12, atol=1e-12)
+    if rate == torch.inf and "top_k" in options:  # all of the k
+        for given in (log_p, log_p.clone().requires_grad_()):
+            torch.testing.assert_close(
+                vqdiffusion.torch.truncate(given, 1, -70, **options), native, rtol=0, atol=1e-12
+            )
+
+
+def test_compile_by_count_and_temperature():
+    log_p = log_probabilities(0)
+
+    def truncated(x):
+        return vqdiffusion.torch.truncate(x, 0.8, -70, top_k=7, temperature=0.6)
+
+    torch.testing.assert_close(torch.compile(truncated, fullgraph=True)(log_p), truncated(log_p))

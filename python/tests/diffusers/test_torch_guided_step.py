@@ -110,3 +110,23 @@ def test_errors_leave_generators_alone():
     with pytest.raises(ValueError, match="truncation_rate"):
         at_once(scheduler, uncond, cond, 3, sample, source, rate=float("nan"))
     assert torch.equal(source.get_state(), state)
+
+
+@pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
+@pytest.mark.parametrize("guided", [True, False])
+@pytest.mark.parametrize("options", [{"top_k": 4}, {"top_k": 9, "temperature": 0.6}], ids=str)
+def test_by_count_and_temperature(method, guided, options):
+    """The tokens of the functions in turn."""
+    torch.manual_seed(0)
+    scheduler = Ours(81, sampling_method=method)
+    cond, sample = random_log_p(2, 80, 300), random_classes(2, 80, 300)
+    uncond = random_log_p(2, 80, 300) if guided else None
+    log_p = vqdiffusion.torch.guide(uncond, cond, 3.0) if guided else cond
+    log_p = vqdiffusion.torch.truncate(log_p, 0.86, -70, **options)
+    expected = scheduler.step(log_p, 40, sample, generator(5)).prev_sample
+    for given in (cond, cond.clone().requires_grad_()):
+        found = scheduler.guided_step(
+            uncond, given, 40, sample, generator(5), guidance_scale=3.0, truncation_rate=0.86,
+            **options,
+        ).prev_sample  # fmt: skip
+        assert (found != expected).sum() <= 1

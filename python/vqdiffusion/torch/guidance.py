@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, SupportsFloat
+from typing import Any, SupportsFloat, SupportsIndex
 
 import torch
 from torch import Tensor
 
 from .. import guidance
 from ..arguments import as_array, as_float
-from ..checks import check_rate
+from ..truncation import as_truncation
 from .view import numpy_view, traced
 
 
@@ -34,7 +34,7 @@ def guide(log_p_uncond: Any, log_p_cond: Any, scale: SupportsFloat) -> Tensor:
         float64 when the inputs are, else float32; differentiable where they are.
     """
     scale = as_float(scale, "scale")
-    if not _recorded(log_p_uncond, log_p_cond):
+    if not recorded(log_p_uncond, log_p_cond):
         uncond, cond = (
             numpy_view(log_p_uncond, "log_p_uncond"),
             numpy_view(log_p_cond, "log_p_cond"),
@@ -42,8 +42,8 @@ def guide(log_p_uncond: Any, log_p_cond: Any, scale: SupportsFloat) -> Tensor:
         if uncond is not None and cond is not None:
             return torch.from_numpy(guidance.guide(uncond, cond, scale))
     u, c = (
-        _as_log_probabilities(log_p_uncond, "log_p_uncond"),
-        _as_log_probabilities(log_p_cond, "log_p_cond"),
+        as_float_tensor(log_p_uncond, "log_p_uncond"),
+        as_float_tensor(log_p_cond, "log_p_cond"),
     )
     if u.dtype != c.dtype:
         raise TypeError(f"log_p_cond must be {u.dtype} as log_p_uncond is, not {c.dtype}")
@@ -52,9 +52,9 @@ def guide(log_p_uncond: Any, log_p_cond: Any, scale: SupportsFloat) -> Tensor:
     if not abs(scale) <= 2**64:
         raise ValueError(f"scale must be a number of moderate size, not {scale}")
     lowest = torch.finfo(u.dtype).min
-    u, c = _at_least_float32(u), _at_least_float32(c)
-    _check_columns(u, "log_p_uncond")
-    _check_columns(c, "log_p_cond")
+    u, c = at_least_float32(u), at_least_float32(c)
+    check_columns(u, "log_p_uncond")
+    check_columns(c, "log_p_cond")
     largest = torch.finfo(u.dtype).max / (4 * (1 + abs(scale)))
     limit = max(-largest, lowest)  # what is lower counts as -inf: it could overflow
     impossible = (u <= limit) | (c <= limit)
@@ -67,7 +67,13 @@ def guide(log_p_uncond: Any, log_p_cond: Any, scale: SupportsFloat) -> Tensor:
     return mixed.log_softmax(1)
 
 
-def truncate(log_p: Any, rate: SupportsFloat, floor: SupportsFloat = -torch.inf) -> Tensor:
+def truncate(
+    log_p: Any,
+    rate: SupportsFloat,
+    floor: SupportsFloat = -torch.inf,
+    top_k: SupportsIndex | None = None,
+    temperature: SupportsFloat = 1.0,
+) -> Tensor:
     """Truncation of a tensor, as `vqdiffusion.truncate` of an array, whose errors it raises.
 
     Computed by torch where autograd or torch.compile records, or the memory is out of reach.
@@ -80,30 +86,44 @@ def truncate(log_p: Any, rate: SupportsFloat, floor: SupportsFloat = -torch.inf)
         The share of the probability to keep, from 0 to 1, or math.inf for all.
     floor : float
         Lower values of the result are raised to this.
+    top_k : int, optional
+        The most classes to keep; `rate` is then a share of the probability of these.
+    temperature : float
+        Divides the logarithms, which are then normalised, before classes are dropped.
 
     Returns
     -------
     torch.Tensor, shape (B, K, N)
         float64 when `log_p` is, else float32; differentiable where it is.
     """
-    rate, floor = as_float(rate, "rate"), as_float(floor, "floor")
-    check_rate(rate, "rate")
-    if not _recorded(log_p):
+    how = as_truncation(rate, floor, top_k, temperature)
+    if not recorded(log_p):
         array = numpy_view(log_p, "log_p")
         if array is not None:
-            return torch.from_numpy(guidance.truncate(array, rate, floor))
-    log_p = _at_least_float32(_as_log_probabilities(log_p, "log_p"))
-    if math.isnan(floor):
-        raise ValueError(f"floor must not be NaN, but is {floor}")
-    _check_columns(log_p, "log_p")
+            kept = guidance.truncate(array, how.rate, how.floor, how.top_k or None, how.temperature)
+            return torch.from_numpy(kept)
+    log_p = at_least_float32(as_float_tensor(log_p, "log_p"))
+    if math.isnan(how.floor):
+        raise ValueError(f"floor must not be NaN, but is {how.floor}")
+    check_columns(log_p, "log_p")
+    if how.temperature != 1:
+        log_p = (log_p / how.temperature).log_softmax(1)
     falling, order = log_p.sort(dim=1, descending=True, stable=True)
-    before = falling.exp().cumsum(1).roll(1, 1)
+    mass = falling.exp().cumsum(1)
+    before = mass.roll(1, 1)
     before[:, :1] = -torch.inf
-    kept = falling.masked_fill(before >= rate, floor).clamp(floor)
+    most = min(how.top_k, log_p.shape[1])
+    if not most:
+        dropped = before >= how.rate
+    else:
+        share = how.rate * mass[:, most - 1 : most] if how.rate < 1 else torch.inf
+        dropped = before >= share
+        dropped[:, most:] = True
+    kept = falling.masked_fill(dropped, how.floor).clamp(how.floor)
     return torch.empty_like(log_p).scatter(1, order, kept)
 
 
-def _as_log_probabilities(value: Any, name: str) -> Tensor:
+def as_float_tensor(value: Any, name: str) -> Tensor:
     x = value if isinstance(value, Tensor) else torch.tensor(as_array(value, name), device="cpu")
     if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         raise TypeError(f"{name} must be float16, bfloat16, float32 or float64, not {x.dtype}")
@@ -114,7 +134,7 @@ def _as_log_probabilities(value: Any, name: str) -> Tensor:
     return x
 
 
-def _check_columns(x: Tensor, name: str) -> None:
+def check_columns(x: Tensor, name: str) -> None:
     """Refuses NaN, +inf and columns of nothing but -inf, where values can be looked at."""
     for row, pixel in _first_bad(x):
         raise ValueError(
@@ -157,11 +177,11 @@ def _first_bad(x: Tensor) -> list[list[int]]:
         return []
 
 
-def _at_least_float32(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     return x if x.dtype == torch.float64 else x.float()
 
 
-def _recorded(*tensors: Any) -> bool:
+def recorded(*tensors: Any) -> bool:
     return torch.is_grad_enabled() and any(
         isinstance(x, Tensor) and x.requires_grad for x in tensors
     )

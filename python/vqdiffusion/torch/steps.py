@@ -12,9 +12,10 @@ from torch.compiler import is_compiling
 
 from .. import _native, threads
 from ..arguments import as_float
-from ..checks import check_rate, warn_of_probabilities
+from ..checks import warn_of_probabilities
 from ..row_keys import RowKeys
 from ..step_plan import StepPlan
+from ..truncation import as_truncation
 from .arguments import as_timesteps, leads_to, rows_of
 from .guidance import guide, truncate
 from .native_step import native_step
@@ -223,6 +224,8 @@ class ReverseSteps(Transitions):
         guidance_scale: float = 5.0,
         truncation_rate: float = 1.0,
         floor: float = -70.0,
+        top_k: int | None = None,
+        temperature: float = 1.0,
         previous_timestep: int | Tensor | None = None,
         known: Tensor | None = None,
         return_dict: bool = True,
@@ -233,7 +236,7 @@ class ReverseSteps(Transitions):
         The sample is, class for class, that of::
 
             log_p = vqdiffusion.torch.guide(log_p_uncond, log_p_cond, guidance_scale)
-            log_p = vqdiffusion.torch.truncate(log_p, truncation_rate, floor)
+            log_p = vqdiffusion.torch.truncate(log_p, truncation_rate, floor, top_k, temperature)
             scheduler.step(log_p, timestep, sample, generator)
 
         On the CPU it takes less time and memory; with "inverse_cdf" only the columns that the
@@ -249,8 +252,8 @@ class ReverseSteps(Transitions):
             Those with the condition.
         timestep, sample, generator, previous_timestep, known, return_dict
             As in `step`.
-        guidance_scale, truncation_rate, floor : float
-            As `scale` in `guide`, and `rate` and `floor` in `truncate`.
+        guidance_scale, truncation_rate, floor, top_k, temperature
+            As `scale` in `guide`, and `rate`, `floor`, `top_k` and `temperature` in `truncate`.
 
         Returns
         -------
@@ -264,15 +267,16 @@ class ReverseSteps(Transitions):
         """
         states: States = []
         put_back = starmap(Generator.set_state, states)
-        guidance = guidance_scale, truncation_rate, floor
+        truncation = truncation_rate, floor, top_k, temperature
         try:
             return self._guided_step(
                 log_p_uncond,
                 log_p_cond,
+                guidance_scale,
+                truncation,
                 timestep,
                 sample,
                 generator,
-                guidance,
                 previous_timestep,
                 known,
                 return_dict,
@@ -286,10 +290,11 @@ class ReverseSteps(Transitions):
         self,
         log_p_uncond: Any,
         log_p_cond: Any,
+        guidance_scale: Any,
+        truncation: tuple[Any, Any, Any, Any],
         timestep: Any,
         sample: Any,
         generator: Any,
-        guidance: tuple[Any, Any, Any],
         previous_timestep: Any,
         known: Any,
         return_dict: bool,
@@ -303,13 +308,12 @@ class ReverseSteps(Transitions):
         given = {"previous_timestep": previous_timestep}
         if known is not None:
             given["known"] = known
-        names = "guidance_scale", "truncation_rate", "floor"
-        scale, rate, floor = map(as_float, guidance, names)
-        check_rate(rate, "truncation_rate")
+        scale = as_float(guidance_scale, "guidance_scale")
+        how = as_truncation(*truncation, "truncation_rate")
 
         def by_torch() -> Tensor:
             log_p = log_p_cond if log_p_uncond is None else guide(log_p_uncond, log_p_cond, scale)
-            return truncate(log_p, rate, floor)
+            return truncate(log_p, how.rate, how.floor, how.top_k or None, how.temperature)
 
         if not self._is_plain():
             return self.step(by_torch(), timestep, sample, generator, return_dict, **given)
@@ -332,7 +336,7 @@ class ReverseSteps(Transitions):
             raise ValueError(
                 f"log_p_cond must have the shape of log_p_uncond, {uncond.shape}, not {cond.shape}"
             )
-        numbers = uncond, scale, rate, floor
+        numbers = uncond, scale, *how
         prev_sample = native_step(
             self, cond, shown, kept, numbers, by_torch, t, s, sample, generator, states
         )

@@ -1,0 +1,64 @@
+/// Draws a class of one column from softmax(x / temperature) by one uniform, given the masses of
+/// its segments: finds the segment, then reads that once more.
+///
+/// Masses are right to some 3e-7 relative (float32); a class of logit -∞ is never drawn.
+struct ColumnDraw<E: FloatingElement> {
+    let p: LogProbabilities
+    let row, pixel: Int
+    /// Of the column's logits.
+    let largest: Double
+    /// 1 / temperature.
+    let sharpness: E.Real
+    /// Classes of a segment.
+    let segmentRows: Int
+
+    /// - Parameters:
+    ///   - u: in [0, 1).
+    ///   - mass: the mass of a segment, relative to that of the largest logit.
+    func draw(_ u: Double, segments: Int, mass: (Int) -> Double) -> Int {
+        var total = 0.0
+        for segment in 0..<segments { total += mass(segment) }
+        var (rest, target) = (u * total, 0.0)
+        var chosen = 0
+        for segment in 0..<segments {
+            let mass = mass(segment)
+            // A segment of nothing but -∞ sums to the smallest exponentials.
+            guard mass > E.Real.flushedMass * Double(segmentRows) else { continue }
+            (chosen, target) = (segment, rest)
+            if rest < mass { break }
+            rest -= mass
+        }
+        let first = chosen * segmentRows
+        return invert(target, classes: first..<min(p.classes, first + segmentRows))
+    }
+
+    /// The first class of a segment at which the running mass exceeds `target`; the last with any
+    /// mass where rounding leaves none.
+    private func invert(_ target: Double, classes: Range<Int>) -> Int {
+        typealias V = E.Real.Vector
+        let group = LaneGroup(
+            PixelList.run(0..<16), from: 0, pixelStride: p.classStride, elementSize: E.size)
+        let (shift, factor) = (V(repeating: E.Real(largest)), V(repeating: sharpness))
+        var (rest, last) = (target, classes.lowerBound)
+        for first in stride(from: classes.lowerBound, to: classes.upperBound, by: 16) {
+            let count = min(16, classes.upperBound - first)
+            var x = V(repeating: -.infinity)
+            if count == 16 {
+                x = group.load(E.self, row: p.pointer(row: row, class: first, pixel: pixel))
+            } else {
+                for lane in 0..<count {
+                    x[lane] = E.load(p.pointer(row: row, class: first + lane, pixel: pixel))
+                }
+            }
+            x = (x - shift) * factor
+            let weights = V.expOfNegative(x)
+            for lane in 0..<count where x[lane] > E.Real.smallestExponent {
+                last = first + lane
+                let weight = weights[lane].asDouble
+                if rest < weight { return last }
+                rest -= weight
+            }
+        }
+        return last
+    }
+}

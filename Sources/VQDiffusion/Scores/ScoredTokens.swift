@@ -1,0 +1,189 @@
+import CVQDiffusion
+
+/// The tokens and scores of all pixels, gathered before anything is written to the caller's memory.
+///
+/// Lanes are pixels; but where the classes of a pixel are neighbours in memory, and many, lanes are
+/// its classes: nothing need be transposed then.
+struct ScoredTokens<E: FloatingElement>: ~Copyable {
+    typealias Lanes = ScoreLanes<E.Real.Vector>
+
+    let p: LogProbabilities
+    private let uniforms: UnsafePointer<Double>?
+    private let sharpness: E.Real
+    private let segmentRows, segments: Int
+    let tokens: Scratch<Int32>
+    /// Probability, entropy, margin and logsumexp, one after the other.
+    let numbers: Scratch<E.Real>
+    private let good: Scratch<Bool>
+
+    /// - Parameter uniforms: nil when nothing is drawn.
+    init(_ p: LogProbabilities, uniforms: UnsafePointer<Double>?, temperature: Double)
+        throws(ArgumentError)
+    {
+        // Within the normal numbers of the precision, so that no difference becomes 0 times ∞.
+        let (least, greatest) = (E.Real.leastNormalMagnitude, E.Real.greatestFiniteMagnitude)
+        let inverse = max(least.asDouble, min(1 / temperature, greatest.asDouble))
+        let segmentRows = BlockSums<E>.blockRows(classes: p.classes)
+        let count = p.batch * p.pixels
+        let tokens = try Scratch<Int32>(count)
+        let numbers = try Scratch<E.Real>(4 * count)
+        let good = try Scratch<Bool>(count, filledWith: false)
+        (self.p, self.uniforms) = (p, uniforms)
+        sharpness = uniforms == nil ? 0 : E.Real(inverse)
+        self.segmentRows = segmentRows
+        segments = (p.classes + segmentRows - 1) / segmentRows
+        self.tokens = tokens
+        self.numbers = numbers
+        self.good = good
+    }
+
+    /// False when a column has NaN or +∞, or nothing but -∞.
+    var areFinite: Bool {
+        var all = true
+        for at in 0..<p.batch * p.pixels { all = all && good[at] }
+        return all
+    }
+
+    func read(_ parallelism: Parallelism) throws(ArgumentError) {
+        // Of fewer classes, those of sixteen pixels are transposed in less time than the lanes of
+        // one pixel are put together (measured).
+        guard p.classStride == E.size && p.classes >= 1024 else {
+            return try forEachChunk(of: p, parallelism, widest: 256) {
+                (row, chunk) throws(ArgumentError) in try readPixels(chunk, row: row)
+            }
+        }
+        let pixels = p.batch * p.pixels
+        let together = max(1, min(64, (1 << 17) / p.classes))
+        try parallel(
+            tasks: (pixels + together - 1) / together,
+            threads: parallelism.threads(forWork: pixels * p.classes)
+        ) { (task) throws(ArgumentError) in
+            let masses = try Scratch<Double>(segments * 16)
+            let references = try Scratch<E.Real>(segments * 16)
+            let block = try Scratch<E.Real>(blockOfClasses * 16)
+            for at in task * together..<min((task + 1) * together, pixels) {
+                readClasses(
+                    row: at / p.pixels, pixel: at % p.pixels, block: block.pointer,
+                    masses: masses.pointer, references: references.pointer)
+            }
+        }
+    }
+
+    /// Lanes are sixteen neighbouring classes of one pixel.
+    private func readClasses(
+        row: Int, pixel: Int, block: UnsafeMutablePointer<E.Real>,
+        masses: UnsafeMutablePointer<Double>, references: UnsafeMutablePointer<E.Real>
+    ) {
+        typealias V = E.Real.Vector
+        var lanes = Lanes(sharpness: sharpness)
+        let column = p.pointer(row: row, pixel: pixel)
+        for segment in 0..<segments {
+            let end = min(p.classes, (segment + 1) * segmentRows)
+            for first in stride(from: segment * segmentRows, to: end, by: 16 * blockOfClasses) {
+                let whole = min(blockOfClasses, (end &- first) / 16)
+                var source = column + first &* E.size
+                for i in 0..<whole {
+                    vqd_prefetch(source + 4096)  // the hardware does not look beyond a page
+                    E.loadVector(source).store(at: block + i &* 16)
+                    source += 16 &* E.size
+                }
+                var count = whole
+                let left = min(end &- first &- whole &* 16, whole == blockOfClasses ? 0 : 16)
+                if left > 0 {
+                    for lane in 0..<16 {
+                        block[whole &* 16 &+ lane] =
+                            lane < left ? E.load(source + lane &* E.size) : -.infinity
+                    }
+                    count += 1
+                }
+                lanes.add(block, count: count, first: first / 16)
+            }
+            lanes.takeDrawn().store(at: masses + segment &* 16)
+            lanes.reference.store(at: references + segment &* 16)
+        }
+        let sums = lanes.allLanes()
+        var token = sums.argmax
+        if uniforms != nil && sums.isFinite {
+            let largest = V(repeating: E.Real(sums.largest))
+            for segment in 0..<segments {
+                let mass =
+                    DoubleVector(at: masses + segment &* 16)
+                    * lanes.drawnFactor(from: V(at: references + segment &* 16), to: largest)
+                masses[segment] = mass.sumOfLanes
+            }
+            token = draw(row: row, pixel: pixel, sums) { masses[$0] }
+        }
+        finish(row: row, pixel: pixel, token: token, sums)
+    }
+
+    /// Lanes are pixels. Where pixels are neighbours in memory, whole rows of them are read.
+    private func readPixels(_ pixels: Range<Int>, row: Int) throws(ArgumentError) {
+        typealias V = E.Real.Vector
+        let groups = try PixelList.run(pixels).laneGroups(
+            pixelStride: p.pixelStride, elementSize: E.size)
+        let count = (pixels.count + 15) / 16
+        let lanes = try Scratch<Lanes>(count, filledWith: Lanes(sharpness: sharpness))
+        let masses = try Scratch<Double>(count * segments * 16)
+        let references = try Scratch<E.Real>(count * segments * 16)
+        let block = try Scratch<E.Real>(blockOfClasses * 16)
+        let source = p.pointer(row: row)
+        for segment in 0..<segments {
+            let end = min(p.classes, (segment + 1) * segmentRows)
+            forEachBlock(
+                classes: segment * segmentRows..<end, groups: 0..<count,
+                alongPixels: p.pixelStride == E.size
+            ) { first, classes, group in
+                groups.pointer[group].load(
+                    E.self, row: source, classStride: p.classStride, first: first, count: classes,
+                    into: block.pointer)
+                lanes.pointer[group].add(block.pointer, count: classes, first: first)
+            }
+            for group in 0..<count {
+                let at = (group &* segments &+ segment) &* 16
+                lanes.pointer[group].takeDrawn().store(at: masses.pointer + at)
+                lanes.pointer[group].reference.store(at: references.pointer + at)
+            }
+        }
+        for group in 0..<count {
+            let (masses, references) = (
+                masses.pointer + group &* segments &* 16,
+                references.pointer + group &* segments &* 16
+            )
+            if uniforms != nil {
+                for at in stride(from: 0, to: segments &* 16, by: 16) {
+                    let factor = lanes[group].drawnFactor(
+                        from: V(at: references + at), to: lanes[group].largest)
+                    (DoubleVector(at: masses + at) * factor).store(at: masses + at)
+                }
+            }
+            for lane in 0..<min(16, pixels.count &- group &* 16) {
+                let (pixel, sums) = (
+                    pixels.lowerBound &+ group &* 16 &+ lane, lanes[group].lane(lane)
+                )
+                var token = sums.argmax
+                if uniforms != nil && sums.isFinite {
+                    token = draw(row: row, pixel: pixel, sums) { masses[$0 &* 16 &+ lane] }
+                }
+                finish(row: row, pixel: pixel, token: token, sums)
+            }
+        }
+    }
+
+    private func draw(row: Int, pixel: Int, _ sums: ColumnSums, mass: (Int) -> Double) -> Int {
+        ColumnDraw<E>(
+            p: p, row: row, pixel: pixel, largest: sums.largest, sharpness: sharpness,
+            segmentRows: segmentRows
+        ).draw(uniforms![row &* p.pixels &+ pixel], segments: segments, mass: mass)
+    }
+
+    private func finish(row: Int, pixel: Int, token: Int, _ sums: ColumnSums) {
+        let (at, count) = (row &* p.pixels &+ pixel, p.batch &* p.pixels)
+        good[at] = sums.isFinite
+        tokens[at] = Int32(truncatingIfNeeded: token)
+        let x = E.load(p.pointer(row: row, class: token, pixel: pixel)).asDouble
+        numbers[at] = E.Real(sums.probability(of: x))
+        numbers[count &+ at] = E.Real(sums.entropy)
+        numbers[2 &* count &+ at] = E.Real(sums.margin)
+        numbers[3 &* count &+ at] = E.Real(sums.logSumExp)
+    }
+}
