@@ -18,9 +18,15 @@ struct ScoreLanes<V: RealVector> {
     /// Σ e^((x - r) / temperature) since `takeDrawn`.
     private var drawn = DoubleVector(repeating: 0)
     private let sharpness: V.Scalar
+    private let isOneStream: Bool
 
-    /// - Parameter sharpness: 1 / temperature; 0 when nothing is drawn.
-    init(sharpness: V.Scalar) { self.sharpness = sharpness }
+    /// - Parameters:
+    ///   - sharpness: 1 / temperature; 0 when nothing is drawn.
+    ///   - isOneStream: the lanes are read for `allLanes` only. They then share the second largest
+    ///     and r, so that few blocks hold a record.
+    init(sharpness: V.Scalar, isOneStream: Bool) {
+        (self.sharpness, self.isOneStream) = (sharpness, isOneStream)
+    }
 
     /// Reads up to sixteen vectors.
     ///
@@ -73,7 +79,17 @@ struct ScoreLanes<V: RealVector> {
             second = .greater(second, .lesser(largest, x))
             largest.takeGreater(x, index: Int32(truncatingIfNeeded: first &+ i), into: &indices)
         }
-        raiseReference(to: largest)
+        if isOneStream { shareRecords() } else { raiseReference(to: largest) }
+    }
+
+    private mutating func shareRecords() {
+        var (first, next) = (largest[0], second[0])
+        for lane in 1..<16 {
+            next = max(next, min(first, largest[lane]), second[lane])
+            first = max(first, largest[lane])
+        }
+        second = V(repeating: next)
+        raiseReference(to: V(repeating: first))
     }
 
     /// Expresses the sums by a reference that is nowhere lower; lanes where it is the same keep

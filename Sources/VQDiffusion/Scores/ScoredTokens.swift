@@ -10,6 +10,7 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
     let p: LogProbabilities
     private let uniforms: UnsafePointer<Double>?
     private let sharpness: E.Real
+    private let alongClasses: Bool
     private let segmentRows, segments: Int
     let tokens: Scratch<Int32>
     /// Probability, entropy, margin and logsumexp, one after the other.
@@ -23,13 +24,19 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         // Within the normal numbers of the precision, so that no difference becomes 0 times ∞.
         let (least, greatest) = (E.Real.leastNormalMagnitude, E.Real.greatestFiniteMagnitude)
         let inverse = max(least.asDouble, min(1 / temperature, greatest.asDouble))
-        let segmentRows = BlockSums<E>.blockRows(classes: p.classes)
+        // Of fewer classes, those of sixteen pixels are transposed in less time than the lanes of
+        // one pixel are put together.
+        let alongClasses = p.classStride == E.size && p.classes >= 1024
+        let rows = BlockSums<E>.blockRows(classes: p.classes)
+        let whole = 16 * blockOfClasses  // what is read at once along classes
+        let segmentRows = alongClasses ? (rows + whole - 1) / whole * whole : rows
         let count = p.batch * p.pixels
         let tokens = try Scratch<Int32>(count)
         let numbers = try Scratch<E.Real>(4 * count)
         let good = try Scratch<Bool>(count, filledWith: false)
         (self.p, self.uniforms) = (p, uniforms)
         sharpness = uniforms == nil ? 0 : E.Real(inverse)
+        self.alongClasses = alongClasses
         self.segmentRows = segmentRows
         segments = (p.classes + segmentRows - 1) / segmentRows
         self.tokens = tokens
@@ -45,9 +52,7 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
     }
 
     func read(_ parallelism: Parallelism) throws(ArgumentError) {
-        // Of fewer classes, those of sixteen pixels are transposed in less time than the lanes of
-        // one pixel are put together (measured).
-        guard p.classStride == E.size && p.classes >= 1024 else {
+        guard alongClasses else {
             return try forEachChunk(of: p, parallelism, widest: 256) {
                 (row, chunk) throws(ArgumentError) in try readPixels(chunk, row: row)
             }
@@ -75,7 +80,7 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         masses: UnsafeMutablePointer<Double>, references: UnsafeMutablePointer<E.Real>
     ) {
         typealias V = E.Real.Vector
-        var lanes = Lanes(sharpness: sharpness)
+        var lanes = Lanes(sharpness: sharpness, isOneStream: true)
         let column = p.pointer(row: row, pixel: pixel)
         for segment in 0..<segments {
             let end = min(p.classes, (segment + 1) * segmentRows)
@@ -122,7 +127,8 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         let groups = try PixelList.run(pixels).laneGroups(
             pixelStride: p.pixelStride, elementSize: E.size)
         let count = (pixels.count + 15) / 16
-        let lanes = try Scratch<Lanes>(count, filledWith: Lanes(sharpness: sharpness))
+        let lanes = try Scratch<Lanes>(
+            count, filledWith: Lanes(sharpness: sharpness, isOneStream: false))
         let masses = try Scratch<Double>(count * segments * 16)
         let references = try Scratch<E.Real>(count * segments * 16)
         let block = try Scratch<E.Real>(blockOfClasses * 16)
