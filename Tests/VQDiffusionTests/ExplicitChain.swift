@@ -44,8 +44,8 @@ struct ExplicitChain {
         }
     }
 
-    /// Σ_{x_0} q(x_s | x_t, x_0) p(x_0) for every class and the mask, by Bayes. Where no class leads
-    /// to another (β̄_t = 0), a pixel that shows one has kept it, whatever p says.
+    /// Σ_{x_0} q(x_s | x_t, x_0) p(x_0) for every class and the mask, by Bayes. Where no class
+    /// leads to another (β̄_t = 0), a pixel that shows one has kept it, whatever p says.
     func posterior(_ p: [Double], observed: Int, from t: Int, to s: Int) -> [Double] {
         let (toS, toT, step) = (cumulative(s), cumulative(t), transition(s, t))
         if observed < classes && 1 - alphaCumulative[t] - gammaCumulative[t] == 0 {

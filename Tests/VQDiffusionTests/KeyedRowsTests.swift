@@ -13,7 +13,8 @@ struct KeyedRowsTests {
     ///
     ///     p = [[[-((k * 7 + n * 3 + b * 5) % 11) / 4 for n in range(12)] for k in range(5)]
     ///          for b in range(3)]
-    ///     scheduler = VQDiffusionScheduler(6, 20, 0.9, 0.1, 0.02, 0.6, timestep_spacing="trailing")
+    ///     scheduler = VQDiffusionScheduler(
+    ///         6, 20, 0.9, 0.1, 0.02, 0.6, timestep_spacing="trailing")
     ///     scheduler.set_timesteps(4)
     ///     keys = RowKeys(2**63 + 11, [3, 2**64 - 1, 12345678901234567890])
     ///     data = numpy.arange(36).reshape(3, 12) % 5
@@ -36,8 +37,8 @@ struct KeyedRowsTests {
             ])
     }
 
-    /// `scheduler.sample_prior((3, 12), keys)`, then `scheduler.step(p, t, x, keys).prev_sample` for
-    /// each of the timesteps.
+    /// `scheduler.sample_prior((3, 12), keys)`, then `scheduler.step(p, t, x, keys).prev_sample`
+    /// for each of the timesteps.
     @Test(arguments: [false, true]) func chainsAreThoseOfPython(isPlanned: Bool) throws {
         let expected = [
             [

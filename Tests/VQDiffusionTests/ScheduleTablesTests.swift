@@ -15,8 +15,8 @@ struct PaperCase: Sendable {
         (self.made, self.alpha, self.gamma) = (made, alpha, gamma)
     }
 
-    /// `print(*(table.tolist() for table in vqdiffusion.schedules.CALL))` in Python, the call of each
-    /// above it.
+    /// `print(*(table.tolist() for table in vqdiffusion.schedules.CALL))` in Python, the call of
+    /// each above it.
     static let all = [
         // log_linear(5)
         PaperCase(
@@ -130,7 +130,8 @@ struct PaperCase: Sendable {
                 0.09090909090909091, 0.1619633950585886, 0.24294509258788285, 0.36363636363636365,
                 1.0,
             ]),
-        // linear(5, alpha_cum_start=0.9, alpha_cum_end=0.1, gamma_cum_start=0.05, gamma_cum_end=0.8)
+        // linear(5, alpha_cum_start=0.9, alpha_cum_end=0.1, gamma_cum_start=0.05,
+        // gamma_cum_end=0.8)
         PaperCase(
             {
                 try .linear(timesteps: 5, alpha: (0.9, 0.1), gamma: (0.05, 0.8))

@@ -37,8 +37,8 @@ extension ReverseStep {
     /// known.
     ///
     /// - Parameters:
-    ///   - known: (batch, pixels), classes 0 … K - 1 that pixels are given, or -1; nil where nothing
-    ///     is known.
+    ///   - known: (batch, pixels), classes 0 … K - 1 that pixels are given, or -1; nil where
+    ///     nothing is known.
     ///   - p, sample, uniforms, output: as in the method without `known`.
     @export(interface)
     public func sampleGumbelMax(

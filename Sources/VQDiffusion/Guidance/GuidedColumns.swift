@@ -4,8 +4,8 @@ import CVQDiffusion
 /// ℓ = (u + scale (c - u)) / temperature, and -∞ where either is at most `limit`.
 ///
 /// With both of magnitude L = greatest/(4 (1 + |scale|)/temperature) at most, that of ℓ is at most
-/// (1 + 2 |scale|) L / temperature < greatest/2: nothing overflows. At temperatures above 1 + |scale|
-/// L is greatest/4, so that c - u does not.
+/// (1 + 2 |scale|) L / temperature < greatest/2: nothing overflows. At temperatures above 1 +
+/// |scale| L is greatest/4, so that c - u does not.
 struct GuidedColumns<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 

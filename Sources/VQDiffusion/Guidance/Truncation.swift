@@ -38,8 +38,8 @@ public func truncate(
     }
 }
 
-/// - Throws: `ArgumentError` for a rate that is NaN, a floor that is NaN or +∞, a `topK` below 1, or
-///   a temperature outside 1e-6 ... 1e6.
+/// - Throws: `ArgumentError` for a rate that is NaN, a floor that is NaN or +∞, a `topK` below 1,
+///   or a temperature outside 1e-6 ... 1e6.
 func checkTruncation(
     rate: Double, name: StaticString = "rate", floor: Double, topK: Int?, temperature: Double
 ) throws(ArgumentError) {

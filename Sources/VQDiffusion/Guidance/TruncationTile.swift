@@ -356,7 +356,8 @@ struct TruncationList<Real: RealScalar> {
     let indices: UnsafePointer<Int32>
     let elements, masses: UnsafePointer<Real>
 
-    /// The mass of each column's classes above a threshold, or equal to it at an index up to `last`.
+    /// The mass of each column's classes above a threshold, or equal to it at an index up to
+    /// `last`.
     func mass(above threshold: Real.Vector, last: SIMD16<Int32>) -> DoubleVector {
         let zero = Real.Vector(repeating: 0)
         var total = DoubleVector(repeating: 0)

@@ -2,12 +2,12 @@ import CVQDiffusion
 
 /// A noise schedule by its tables, and those of the field's papers.
 ///
-/// What is left of a pixel's probability, 1 - ᾱ - γ̄, is spread evenly over the K classes. The papers
-/// write schedules over a time from 0 to 1, which is u = (t + 1)/T here.
+/// What is left of a pixel's probability, 1 - ᾱ - γ̄, is spread evenly over the K classes. The
+/// papers write schedules over a time from 0 to 1, which is u = (t + 1)/T here.
 ///
-/// Where a paper gives ᾱ alone, `maskShare` is the share m of the lost mass that goes to the mask: γ̄
-/// = m (1 - ᾱ). With m = 1 the chain is absorbing, with m = 0 it is uniform, and every m between is a
-/// Markov chain too. Tables with m = 1 hold ᾱ = 1 - γ̄ as `Double` rounds it.
+/// Where a paper gives ᾱ alone, `maskShare` is the share m of the lost mass that goes to the mask:
+/// γ̄ = m (1 - ᾱ). With m = 1 the chain is absorbing, with m = 0 it is uniform, and every m between
+/// is a Markov chain too. Tables with m = 1 hold ᾱ = 1 - γ̄ as `Double` rounds it.
 public struct ScheduleTables: Equatable, Sendable {
     /// ᾱ_t, the probability that a pixel has not been replaced, for t = 0 … T - 1.
     public let alphaCumulative: [Double]
@@ -40,9 +40,9 @@ public struct ScheduleTables: Equatable, Sendable {
     /// ᾱ = 1 - (1 - ε) u, which ends at ε: the schedule of MDLM (Sahoo et al. 2024, arXiv
     /// 2406.07524). Its name is that of the noise -log ᾱ.
     ///
-    /// With ε = 0 it is ᾱ = 1 - u, the chain whose single steps mask with 1/T, 1/(T - 1) … 1: D3PM's
-    /// for absorbing chains (Austin et al. 2021, arXiv 2107.03006), which it derives from mutual
-    /// information, and the one that LLaDA samples with (Nie et al. 2025, arXiv 2502.09992).
+    /// With ε = 0 it is ᾱ = 1 - u, the chain whose single steps mask with 1/T, 1/(T - 1) … 1:
+    /// D3PM's for absorbing chains (Austin et al. 2021, arXiv 2107.03006), which it derives from
+    /// mutual information, and the one that LLaDA samples with (Nie et al. 2025, arXiv 2502.09992).
     ///
     /// - Parameters:
     ///   - timesteps: T, at least 2.
@@ -60,8 +60,8 @@ public struct ScheduleTables: Equatable, Sendable {
         }
     }
 
-    /// ᾱ = 1 - u^p, so that an absorbing chain masks γ̄ = u^p: the schedule of MD4 (Shi et al. 2024,
-    /// arXiv 2406.04329). Exponents above 1 mask late, those below 1 early.
+    /// ᾱ = 1 - u^p, so that an absorbing chain masks γ̄ = u^p: the schedule of MD4 (Shi et al.
+    /// 2024, arXiv 2406.04329). Exponents above 1 mask late, those below 1 early.
     ///
     /// - Parameters:
     ///   - timesteps: T, at least 2.
@@ -126,7 +126,8 @@ public struct ScheduleTables: Equatable, Sendable {
 
     /// The tables of what is kept and lost at a time, `maskShare` of the lost going to the mask.
     ///
-    /// - Parameter law: from u and 1 - u to ᾱ and 1 - ᾱ, each with all its digits where it is small.
+    /// - Parameter law: from u and 1 - u to ᾱ and 1 - ᾱ, each with all its digits where it is
+    ///   small.
     static func losing(
         _ timesteps: Int, _ maskShare: Double,
         by law: (_ u: Double, _ left: Double) -> (kept: Double, lost: Double)

@@ -1,5 +1,5 @@
-/// Random numbers for batch rows that depend on (seed, id of the row, timestep, draw) alone: however
-/// a job is divided into batches, resumed or tried again, a row gets the same ones.
+/// Random numbers for batch rows that depend on (seed, id of the row, timestep, draw) alone:
+/// however a job is divided into batches, resumed or tried again, a row gets the same ones.
 ///
 /// Methods of `Scheduler` take keys in place of a generator, the same at every step of a chain:
 ///
@@ -20,9 +20,9 @@
 /// `Generator(Philox(key=[seed, ids[i]], counter=[0, t, draw, 0])).random(pixels)`, bit for bit, so
 /// that the Python classes draw the same tokens from the same keys and log-probabilities.
 ///
-/// Two draws at one timestep need two values of `draw`: after `addNoise(to: data, at: [t, …], using:
-/// keys)` a step from t with the same keys repeats the uniforms that x_t was drawn with, and is no
-/// step of the chain.
+/// Two draws at one timestep need two values of `draw`: after `addNoise(to: data, at: [t, …],
+/// using: keys)` a step from t with the same keys repeats the uniforms that x_t was drawn with, and
+/// is no step of the chain.
 public struct RowKeys: Equatable, Sendable {
     public var seed: UInt64
     /// What names each batch row in the whole job. Equal ids get equal numbers.

@@ -8,8 +8,8 @@ import CVQDiffusion
         /// KL(q(x_t | x_0) ‖ prior) at the first timestep, where the prior is what `samplePrior`
         /// draws, plus KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t)) for each step, which at s = -1 is -log
         /// p(x_0 | x_t): eq. 3 of Gu et al. 2021 for any stride. Divided by pixels · log 2 it is
-        /// bits per pixel. It bounds what the chain gives to x_0, so that a single row may lie below
-        /// what the data's own distribution gives.
+        /// bits per pixel. It bounds what the chain gives to x_0, so that a single row may lie
+        /// below what the data's own distribution gives.
         ///
         /// ```swift
         /// let nats = try scheduler.likelihoodBound(
@@ -25,8 +25,9 @@ import CVQDiffusion
         /// - Returns: the bound of each batch row, computed in float64.
         /// - Throws: `ArgumentError` for a class out of range, for what the model returns when its
         ///   shape is another, it holds NaN or +∞ or a column without mass, and when the bound is
-        ///   infinite because the chain starts from masks alone at a timestep where pixels may still
-        ///   show a class; and the model's errors. A generator that is a value is then as it was.
+        ///   infinite because the chain starts from masks alone at a timestep where pixels may
+        ///   still show a class; and the model's errors. A generator that is a value is then as it
+        ///   was.
         public func likelihoodBound(
             of data: ClassGrid, along strides: Strides? = nil,
             using generator: inout some RandomNumberGenerator,
@@ -41,8 +42,8 @@ import CVQDiffusion
             return nats
         }
 
-        /// The bound by the keys of the rows, which draw at each t: each row's is the same whichever
-        /// rows are together.
+        /// The bound by the keys of the rows, which draw at each t: each row's is the same
+        /// whichever rows are together.
         ///
         /// - Parameters:
         ///   - keys: one for each batch row.
@@ -154,8 +155,8 @@ import CVQDiffusion
     }
 
     extension ReverseStep {
-        /// log p(x_s | x_t) of log-probabilities in float64, (batch, K, pixels) for the batch and the
-        /// pixels of the sample, of which there are some.
+        /// log p(x_s | x_t) of log-probabilities in float64, (batch, K, pixels) for the batch and
+        /// the pixels of the sample, of which there are some.
         func logPosterior(of p: [Double], given sample: ClassGrid) throws(ArgumentError) -> [Double]
         {
             let (batch, pixels) = (sample.batch, sample.pixels)

@@ -12,8 +12,8 @@ extension ReverseStep {
     ///   - p: log-probabilities of x_0, (batch, K, pixels).
     ///   - sample: x_t, (batch, pixels), classes 0 … K; not read at s = -1 and may be nil there,
     ///     unless β̄_t = 0.
-    ///   - known: (batch, pixels), classes 0 … K - 1 that pixels are given, or -1; nil where nothing
-    ///     is known.
+    ///   - known: (batch, pixels), classes 0 … K - 1 that pixels are given, or -1; nil where
+    ///     nothing is known.
     ///   - uniforms: one for each pixel, in [0, 1), of 53 bits: the smallest probabilities of a
     ///     default schedule are 1e-10.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
@@ -38,8 +38,8 @@ extension ReverseStep {
     ///
     /// - Parameters:
     ///   - sample: as in `sampleInverseCDF`.
-    ///   - known: (batch, pixels), classes 0 … K - 1 that pixels are given, or -1; nil where nothing
-    ///     is known.
+    ///   - known: (batch, pixels), classes 0 … K - 1 that pixels are given, or -1; nil where
+    ///     nothing is known.
     ///   - uniforms: one for each pixel, in [0, 1); their shape is that of the grid.
     ///   - needed: (batch, pixels), a byte each: 1 where the column is needed, else 0. Untouched
     ///     when an error is thrown.
@@ -69,7 +69,8 @@ extension ReverseStep {
     /// - Parameters:
     ///   - columns: log-probabilities of x_0 for the M needed pixels, row after row, as a tensor
     ///     (1, K, M). All are read.
-    ///   - sample, known, uniforms: those of the plan; the shape of the uniforms is that of the grid.
+    ///   - sample, known, uniforms: those of the plan; the shape of the uniforms is that of the
+    ///     grid.
     ///   - output: x_s, (batch, pixels) `Int64`. Untouched when an error is thrown.
     /// - Throws: `ArgumentError` for shapes that disagree, another number of columns than are
     ///   needed, a class out of range, and NaN, +∞ or no mass in a column.

@@ -14,8 +14,8 @@ struct StepDecision: ~Copyable {
     /// How many columns are needed.
     var count: Int { pixels > 0 ? starts[batch] : 0 }
 
-    /// - Parameter known: (batch, pixels), classes 0 … K - 1 that pixels are given, or -1; nil where
-    ///   nothing is known.
+    /// - Parameter known: (batch, pixels), classes 0 … K - 1 that pixels are given, or -1; nil
+    ///   where nothing is known.
     /// - Throws: `ArgumentError` for shapes that disagree, a class or a uniform out of range, a
     ///   masked pixel where the schedule masks nothing.
     init(
