@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ._chain import Chain
 from .arguments import as_grid, as_tensor
 from .checks import check_classes
+from .forward_process import ForwardProcess
 from .generators import GeneratorLike, States, as_generators, remember
 from .row_keys import RowKeys
 from .transitions import Transitions
@@ -19,7 +20,7 @@ from .transitions import Transitions
 Table = npt.NDArray[np.float64]
 
 
-class LikelihoodBound(Transitions):
+class LikelihoodBound(Transitions, ForwardProcess):
     """The method of a scheduler that judges a model."""
 
     def likelihood_bound(

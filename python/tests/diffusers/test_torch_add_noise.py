@@ -7,7 +7,7 @@ import vqdiffusion
 from diffusers_case import Ours, generator, law_of, random_classes
 from schedule_of import schedule_of
 from vqdiffusion import _native
-from vqdiffusion.torch import transitions as module
+from vqdiffusion.torch import forward_process as module
 from vqdiffusion.torch import formulas as torch_formulas
 
 K, N, T = 12, 50, 20

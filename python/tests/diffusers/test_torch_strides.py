@@ -9,7 +9,14 @@ import torch
 import vqdiffusion
 from diffusers_case import Ours, Reference, generator, random_classes, random_log_p, same_cells
 
-from vqdiffusion.torch import VQDiffusionScheduler, native_step, planned, steps, transitions
+from vqdiffusion.torch import (
+    VQDiffusionScheduler,
+    forward_process,
+    native_step,
+    planned,
+    steps,
+    transitions,
+)
 
 K, N, T = 5, 40, 12
 LEFT = np.linspace(1, 0.03, T + 1)[1:]
@@ -31,7 +38,7 @@ def arguments(name):
 def way(request, monkeypatch):
     """Which of the two computes."""
     if request.param == "torch":
-        for module in (native_step, planned, steps, transitions):
+        for module in (forward_process, native_step, planned, steps, transitions):
             for name in ("numpy_view", "numpy_view_of"):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, lambda *args: None)

@@ -11,11 +11,12 @@ from torch import Generator, Tensor
 from ..bound import prior_term
 from ..row_keys import RowKeys
 from .arguments import as_generators, as_grid, as_log_probabilities, check_grid
+from .forward_process import ForwardProcess
 from .noise import States, remember
 from .transitions import Transitions
 
 
-class LikelihoodBound(Transitions):
+class LikelihoodBound(Transitions, ForwardProcess):
     """The method of a scheduler that judges a model."""
 
     def likelihood_bound(
