@@ -72,3 +72,37 @@ def test_bounds_that_are_none(rng):
         scheduler.likelihood_bound(lambda x_t, t: 1 / 0, x_0, rng)
     assert rng.bit_generator.state == state
     assert scheduler.likelihood_bound(lambda x_t, t: flat, x_0, rng).shape == (2,)
+
+
+@pytest.mark.parametrize(
+    "timesteps, message",
+    [
+        ([99, 50, 3], "from 99 one leads to 98, and timesteps has 50"),
+        ([1], "from 1 one leads to 0"),
+    ],
+)
+def test_no_bound_along_timesteps_that_steps_do_not_follow(rng, timesteps, message):
+    scheduler = VQDiffusionScheduler(4)
+    scheduler.set_timesteps(timesteps=timesteps)
+    state = rng.bit_generator.state
+    with pytest.raises(ValueError, match=message):
+        scheduler.likelihood_bound(lambda x_t, t: np.zeros((2, 3, 5)), np.zeros((2, 5), int), rng)
+    assert rng.bit_generator.state == state
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 5), (2, 3, 1), (2, 3, 10)])
+def test_a_model_must_return_what_fits_at_the_last_step_too(rng, shape):
+    scheduler = VQDiffusionScheduler(4, timestep_spacing="trailing")
+    scheduler.set_timesteps(1)
+    with pytest.raises(ValueError, match="^what model returns must have shape .2, 3, 5., not "):
+        scheduler.likelihood_bound(lambda x_t, t: np.zeros(shape), np.zeros((2, 5), int), rng)
+
+
+def test_a_posterior_of_the_paper_s_chain_need_not_know_of_strides():
+    class Old(VQDiffusionScheduler):
+        def q_posterior(self, log_p_x_0, x_t, t):
+            return super().q_posterior(log_p_x_0, x_t, t)
+
+    model, x_0 = lambda x_t, t: np.zeros((2, 3, 5)), np.zeros((2, 5), int)
+    found = Old(4).likelihood_bound(model, x_0, 3)
+    assert np.array_equal(found, VQDiffusionScheduler(4).likelihood_bound(model, x_0, 3))

@@ -56,7 +56,9 @@ class LikelihoodBound(Transitions, ForwardProcess):
         ------
         TypeError, ValueError
             As in `add_noise` and `q_posterior`; ValueError also where the bound is infinite because
-            the chain starts from masks at a timestep where pixels may still show a class.
+            the chain starts from masks at a timestep where pixels may still show a class, and where
+            `timesteps` are no chain: a step does not lead to the next of them, or not the last one
+            to clean data, which can be with the spacing "reference" alone.
         """
         chain = self._chain
         clean = as_grid(x_0, "x_0")
@@ -67,6 +69,7 @@ class LikelihoodBound(Transitions, ForwardProcess):
                 f"x_0 must hold classes from 0 to {chain.num_classes - 1}, not {clean.min()} to "
                 f"{clean.max()}"
             )
+        steps = steps_to_clean_data(chain)
         total = np.full(len(clean), clean.shape[1] * prior_term(chain))
         # A seed stands for one generator, not for the same noise at every timestep.
         each = (
@@ -77,11 +80,12 @@ class LikelihoodBound(Transitions, ForwardProcess):
         try:
             if not isinstance(each, RowKeys):
                 remember(each, states)
-            for t in chain.timesteps.tolist():
+            for t, s in steps:
                 x_t = self.add_noise(clean, t, each)
                 log_p = as_tensor(model(x_t, t), "what model returns").astype(np.float64)
                 check_classes(log_p, chain.num_classes, "what model returns")
-                total += self._step_term(log_p, clean, x_t, t, chain.previous(t))
+                check_returned(log_p.shape, clean.shape, chain.num_classes)
+                total += self._step_term(log_p, clean, x_t, t, s)
             return total
         except BaseException:
             list(put_back)
@@ -100,13 +104,39 @@ class LikelihoodBound(Transitions, ForwardProcess):
         classes = np.arange(log_p.shape[1])[:, None]
         with np.errstate(divide="ignore"):
             onehot = np.log((classes == clean[:, None]).astype(np.float64))
-        truth, guess = (
-            self.q_posterior(one, x_t, t, previous_timestep=s) for one in (onehot, log_p)
-        )
+        # Overrides for the paper's chain need not know of strides.
+        stride = {} if s == t - 1 else {"previous_timestep": s}
+        truth, guess = (self.q_posterior(one, x_t, t, **stride) for one in (onehot, log_p))
         q = np.exp(truth)
         with np.errstate(invalid="ignore"):  # 0 log 0
             row = np.where(q > 0, q * (truth - guess), 0).sum((1, 2))
         return row
+
+
+def steps_to_clean_data(chain: Chain) -> list[tuple[int, int]]:
+    """The timesteps, each with the next one; -1 after the last.
+
+    Raises ValueError where steps lead elsewhere.
+    """
+    timesteps = chain.timesteps.tolist()
+    steps = list(zip(timesteps, [*timesteps[1:], -1], strict=True))
+    for t, s in steps:
+        if chain.previous(t) != s:
+            after = f"timesteps has {s} after it" if s >= 0 else "it is the last of timesteps"
+            raise ValueError(
+                "likelihood_bound needs timesteps whose steps lead from each to the next and from "
+                f"the last to -1, but from {t} one leads to {chain.previous(t)}, and {after}: make "
+                "the scheduler with another timestep_spacing than 'reference'"
+            )
+    return steps
+
+
+def check_returned(shape: tuple[int, ...], grid: tuple[int, ...], classes: int) -> None:
+    """Refuses a model's output of another batch or other pixels than the grid's."""
+    if (*shape[:1], *shape[2:]) != tuple(grid):
+        raise ValueError(
+            f"what model returns must have shape {(grid[0], classes, grid[1])}, not {tuple(shape)}"
+        )
 
 
 def prior_term(chain: Chain) -> float:

@@ -245,3 +245,44 @@ def test_the_noisy_end_and_the_bound(name):
     with pytest.raises(ValueError, match="^x_0 must hold classes from 0 to 4, not 5$"):
         ours.likelihood_bound(lambda x_t, t: flat, x_0 + 1, used)
     assert torch.equal(used.get_state(), before)
+
+
+def test_no_bound_where_steps_lead_elsewhere_or_a_model_returns_what_does_not_fit():
+    ours, x_0, used = (
+        VQDiffusionScheduler(K + 1),
+        torch.zeros(2, N, dtype=torch.int64),
+        generator(3),
+    )
+    before = used.get_state()
+    ours.set_timesteps(timesteps=[99, 50, 3])
+    with pytest.raises(ValueError, match="from 99 one leads to 98, and timesteps has 50 after it"):
+        ours.likelihood_bound(lambda x_t, t: torch.zeros(2, K, N), x_0, used)
+    ours.set_timesteps(1)
+    for shape in ((1, K, N), (2, K, 1)):
+        with pytest.raises(ValueError, match="^what model returns must have shape .2, 5, 40., not"):
+            ours.likelihood_bound(lambda x_t, t, shape=shape: torch.zeros(shape), x_0, used)
+    assert torch.equal(used.get_state(), before)
+
+
+def test_posteriors_of_the_paper_s_chain_need_not_know_of_strides():
+    class Old(VQDiffusionScheduler):
+        def q_posterior(self, log_p_x_0, x_t, t):
+            return super().q_posterior(log_p_x_0, x_t, t)
+
+    class OldPart(VQDiffusionScheduler):
+        def apply_cumulative_transitions(self, q, t):
+            return super().apply_cumulative_transitions(q, t)
+
+    def bound(kind):
+        x_0 = torch.zeros(2, N, dtype=torch.int64)
+        return kind(K + 1).likelihood_bound(lambda x_t, t: torch.zeros(2, K, N), x_0, generator(3))
+
+    assert torch.equal(bound(Old), bound(VQDiffusionScheduler))
+    torch.testing.assert_close(bound(OldPart), bound(VQDiffusionScheduler), rtol=1e-4, atol=1e-4)
+
+
+def test_samples_of_the_noisy_end_see_edits_in_place():
+    ours = VQDiffusionScheduler(K + 1)
+    ours.log_cumprod_ct[-2] = np.log(0.5)
+    share = (ours.sample_prior((100, 100), generator(1)) == K).double().mean().item()
+    assert abs(share - 0.5) <= 5 * 0.005

@@ -8,7 +8,7 @@ from itertools import starmap
 import torch
 from torch import Generator, Tensor
 
-from ..bound import prior_term
+from ..bound import check_returned, prior_term, steps_to_clean_data
 from ..row_keys import RowKeys
 from .arguments import as_generators, as_grid, as_log_probabilities, check_grid
 from .forward_process import ForwardProcess
@@ -46,22 +46,23 @@ class LikelihoodBound(Transitions, ForwardProcess):
         Raises
         ------
         TypeError, ValueError
-            As in `add_noise` and `q_posterior`; ValueError also where the bound is infinite because
-            the chain starts from masks at a timestep where pixels may still show a class.
+            As in `vqdiffusion.VQDiffusionScheduler.likelihood_bound`.
         """
         chain, clean = self._chain, as_grid(x_0, "x_0").long()
         check_grid(clean, "x_0", chain.num_classes - 1)
         source = as_generators(generator, len(clean), 0)
+        steps = steps_to_clean_data(chain)
         prior = clean.shape[1] * prior_term(chain)
         total = torch.full((len(clean),), prior, dtype=torch.float64, device=clean.device)
         states: States = []
         put_back = starmap(Generator.set_state, states)
         try:
             remember(source, clean.device, states)
-            for t in chain.timesteps.tolist():
+            for t, s in steps:
                 x_t = self.add_noise(clean, t, generator)
                 log_p = as_log_probabilities(model(x_t, t), "what model returns", chain.num_classes)
-                total = total + self._step_term(log_p, clean, x_t, t, chain.previous(t))
+                check_returned(log_p.shape, clean.shape, chain.num_classes)
+                total = total + self._step_term(log_p, clean, x_t, t, s)
             return total
         except BaseException:
             list(put_back)
@@ -75,8 +76,8 @@ class LikelihoodBound(Transitions, ForwardProcess):
             # Where nothing is replaced by another class, what is shown is what was.
             return nats.masked_fill(self._chain.shows_clean(x_t, t), 0).sum(1)
         onehot = torch.full_like(log_p, -torch.inf).scatter(1, clean.unsqueeze(1), 0)
-        truth, guess = (
-            self.q_posterior(one, x_t, t, previous_timestep=s) for one in (onehot, log_p)
-        )
+        # Overrides for the paper's chain need not know of strides.
+        stride = {} if s == t - 1 else {"previous_timestep": s}
+        truth, guess = (self.q_posterior(one, x_t, t, **stride) for one in (onehot, log_p))
         q = truth.exp()
         return torch.where(q > 0, q * (truth - guess), 0).sum((1, 2))

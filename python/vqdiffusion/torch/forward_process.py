@@ -129,6 +129,7 @@ class ForwardProcess(HasTables):
             remember(generator, device, states)
             u = pixel_uniforms(batch, pixels, generator, device)
             # The last of the tables, whoever has set them.
+            self._follow_tables()
             gamma = self._law.logs[-1, 5].to(u).exp()
             unmasked = (u - gamma) * (self.mask_class / (1 - gamma).clamp(min=1e-300))
             classes = unmasked.clamp(0, self.mask_class - 1).long()
