@@ -355,3 +355,16 @@ def test_arguments_of_a_guided_step_with_an_override(made, case, arguments, erro
 def test_nothing_to_draw(made, method, shape):
     log_p, sample = np.zeros((shape[0], CLASSES, shape[1]), np.float32), np.zeros(shape, int)
     assert made(method).step(log_p, 40, sample).prev_sample.shape == shape
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_guided_step_passes_on_only_what_is_used(case, method):
+    class Old(Posterior):
+        def step(self, model_output, timestep, sample, generator=None, return_dict=True):
+            return super().step(model_output, timestep, sample, generator, return_dict)
+
+    found, expected = (
+        one(CLASSES + 1, sampling_method=method).guided_step(*case[:2], 40, case[2], 5).prev_sample
+        for one in (Old, Posterior)
+    )
+    np.testing.assert_array_equal(found, expected)

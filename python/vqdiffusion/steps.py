@@ -287,7 +287,10 @@ class ReverseSteps(Transitions):
         warn_of_probabilities(cond, "log_p_cond")
         if s >= 0 and posterior_is_overridden(self):
             log_p = overrides.guided(cond, *guidance)
-            given: dict[str, Any] = {"previous_timestep": s, "return_dict": return_dict}
+            # Overrides of `step` need not know what is not used.
+            given: dict[str, Any] = {"return_dict": return_dict}
+            if previous_timestep is not None:
+                given["previous_timestep"] = s
             if known is not None:
                 given["known"] = known
             return self.step(log_p, t, sample, generator, **given)  # type: ignore[no-any-return]

@@ -387,3 +387,15 @@ def test_an_override_of_an_absorbing_chain_may_mask_again(method):
     assert (scheduler.step(log_p, 5, x_t).prev_sample == 8).all()
     last = scheduler.step(log_p, 0, x_t).prev_sample
     assert torch.equal(last[x_t < 8], x_t[x_t < 8]) and (last < 8).all()
+
+
+def test_a_guided_step_passes_on_only_what_is_used(override, case):
+    class Old(override(Ours)):
+        def step(self, model_output, timestep, sample, generator=None, return_dict=True):
+            return super().step(model_output, timestep, sample, generator, return_dict)
+
+    given = case[0], case[0], 7, case[1]
+    found, expected = (
+        one(K + 1, T).guided_step(*given, generator(1)) for one in (Old, Old.mro()[1])
+    )
+    assert torch.equal(found.prev_sample, expected.prev_sample)

@@ -305,7 +305,9 @@ class ReverseSteps(Transitions):
         t = as_timesteps(timestep, "timestep", 0, self._chain.num_timesteps - 1, rows)
         s = leads_to(self._chain, t, previous_timestep)
         # Overrides of `step` need not know what is not used.
-        given = {"previous_timestep": previous_timestep}
+        given = {}
+        if previous_timestep is not None:
+            given["previous_timestep"] = previous_timestep
         if known is not None:
             given["known"] = known
         scale = as_float(guidance_scale, "guidance_scale")
