@@ -74,7 +74,7 @@ def bits_per_pixel(chain, denoiser, scans, digits, generator):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     parser.add_argument("--picture", metavar="FILE.svg", help="needs matplotlib")
     arguments = parser.parse_args()

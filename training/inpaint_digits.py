@@ -23,7 +23,7 @@ UPPER = 32  # pixels, the first four rows of eight
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--times", type=int, default=10, metavar="N", help="default: %(default)s")
     parser.add_argument("--steps", type=int, default=25, metavar="N", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")

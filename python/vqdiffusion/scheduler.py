@@ -68,9 +68,9 @@ class VQDiffusionScheduler(ReverseSteps, PlannedSteps, LikelihoodBound, Training
         log ᾱ_t, log β̄_t and log γ̄_t; the last entries are those of clean data, t = -1: 0, -inf
         and -inf.
     timesteps : numpy.ndarray of int64
-        The timesteps of the chain, falling to 0.
+        The timesteps that the chain visits, falling.
     num_inference_steps : int or None
-        What `set_timesteps` was given.
+        How many `set_timesteps` chose.
 
     Raises
     ------

@@ -22,7 +22,7 @@ class VQDiffusionScheduler(SchedulerBase, SchedulerMixin, ConfigMixin):
     Parameters
     ----------
     num_vec_classes, num_train_timesteps, alpha_cum_start, alpha_cum_end, gamma_cum_start, \
-gamma_cum_end
+gamma_cum_end, timestep_spacing, alphas_cumprod, gammas_cumprod
         As in `vqdiffusion.VQDiffusionScheduler`.
     sampling_method : {"gumbel", "inverse_cdf"}
         "gumbel" draws what diffusers' class does. "inverse_cdf" is exact for the rarest classes,

@@ -23,7 +23,7 @@ class VQDiffusionScheduler(SchedulerBase, Configurable):
     Parameters
     ----------
     num_vec_classes, num_train_timesteps, alpha_cum_start, alpha_cum_end, gamma_cum_start, \
-gamma_cum_end, sampling_method
+gamma_cum_end, sampling_method, timestep_spacing, alphas_cumprod, gammas_cumprod
         As in `vqdiffusion.VQDiffusionScheduler`, whose configuration files this class reads and
         writes. "gumbel" draws one uniform of torch's default dtype per class and pixel.
 
@@ -40,7 +40,7 @@ gamma_cum_end, sampling_method
         are carried over. torch.compile sees edits in place after the next call outside of it; those
         through `.data` or a NumPy view are seen by the next `set_timesteps`.
     timesteps : torch.Tensor of int64
-        The timesteps of the chain, falling to 0.
+        The timesteps that the chain visits, falling.
 
     Raises
     ------
