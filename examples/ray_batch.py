@@ -174,6 +174,11 @@ def main(arguments=None):
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--shuffle", type=int, metavar="SEED", help="draw the shards in any order")
     given = parser.parse_args(arguments)
+    for name, most in (("rows", None), ("rows_per_shard", None), ("steps", 100), ("workers", None)):
+        value = getattr(given, name)
+        if value < 1 or most is not None and value > most:
+            limits = "at least 1" if most is None else f"from 1 to {most}"
+            parser.error(f"--{name.replace('_', '-')} must be {limits}, not {value}")
     names = "rows", "rows_per_shard", "seed", "steps"
     remember_job(given.folder, {name: getattr(given, name) for name in names})
     start_ray(given.workers)

@@ -68,6 +68,13 @@ def test_bounds_that_are_none(rng):
         scheduler.likelihood_bound(lambda x_t, t: flat, x_0 + [0, 0, 0, 0, 3], rng)
     with pytest.raises(ValueError, match="^what model returns must have K = 3 classes, not 4"):
         scheduler.likelihood_bound(lambda x_t, t: np.zeros((2, 4, 5)), x_0, rng)
+    for number in (np.nan, -np.inf):  # at the last step alone
+
+        def model(x_t, t, number=number):
+            return np.full((2, 3, 5), number if t == 0 else 0.0)
+
+        with pytest.raises(ValueError, match="^what model returns must "):
+            scheduler.likelihood_bound(model, x_0, rng)
     with pytest.raises(ZeroDivisionError):
         scheduler.likelihood_bound(lambda x_t, t: 1 / 0, x_0, rng)
     assert rng.bit_generator.state == state

@@ -152,9 +152,9 @@ def test_keys_of_another_number_are_refused(method):
 
 def test_keys_are_refused_where_they_do_not_fit():
     s, x, x_t, keys = scheduler(), model_output(), sample(), RowKeys(1, range(B))
-    with pytest.raises(TypeError, match="^generator must be None, an int.*RowKeys$"):
+    with pytest.raises(TypeError, match="^generator must not be RowKeys in a list"):
         s.step(x, 5, x_t, [keys] * B)
-    with pytest.raises(TypeError, match="^generator must be None, an int.*RowKeys$"):
+    with pytest.raises(TypeError, match="^generator must not be RowKeys in a list"):
         vqdiffusion.gumbel_noised(x, keys)  # at no timestep
     with pytest.raises(ValueError, match="^generator must be None where a plan is given"):
         s.step(x, 5, x_t, keys, plan=s.plan(5, x_t, keys))

@@ -99,7 +99,12 @@ class Chain:
             start, end = config["gamma_cum_start"], config["gamma_cum_end"]
             gamma = gamma_schedules(steps, start, end)[1][:steps]
         classes, method = config["num_vec_classes"] - 1, config["sampling_method"]
-        return cls(classes, alpha, gamma, method, config["timestep_spacing"])
+        try:
+            return cls(classes, alpha, gamma, method, config["timestep_spacing"])
+        except ValueError as error:
+            if config["alphas_cumprod"] is None:
+                raise
+            raise ValueError(_of_tables(str(error))) from None
 
     def visiting(self, num_inference_steps: Any, timesteps: Any) -> Chain:
         """The chain along other timesteps: by number, spread by `timestep_spacing`, or by list.
@@ -119,10 +124,12 @@ class Chain:
 
     def _checked(self, timesteps: Array) -> npt.NDArray[np.int64]:
         last = self.num_timesteps - 1
+        if timesteps.ndim != 1 or not len(timesteps):
+            raise ValueError(
+                f"timesteps must be a list of at least one timestep, not of shape {timesteps.shape}"
+            )
         if timesteps.dtype.kind not in "iu":
             raise TypeError(f"timesteps must hold integers, not {timesteps.dtype}")
-        if timesteps.ndim != 1 or not len(timesteps):
-            raise ValueError(f"timesteps must have one axis, not shape {timesteps.shape}")
         low, high = int(timesteps.min()), int(timesteps.max())
         if low < 0 or high > last:
             raise ValueError(f"timesteps must be from 0 to {last}, not {low} to {high}")
@@ -160,7 +167,10 @@ class Chain:
         Raises TypeError or ValueError where the one given is not below t, or t is not visited.
         """
         if given is not None:
-            return as_int(given, "previous_timestep", -1, t - 1)
+            to = as_int(given, "previous_timestep", -1, self.num_timesteps - 1)
+            if to >= t:
+                raise ValueError(f"previous_timestep must be below the timestep, {t}, not {to}")
+            return to
         if self._previous is None:
             return t - 1
         s = self._previous.get(t)
@@ -302,3 +312,14 @@ class Chain:
         of_class = (uniforms - gamma) * (self.num_classes / (1 - gamma)) if gamma < 1 else uniforms
         classes = np.clip(of_class, 0, self.num_classes - 1).astype(np.int64)
         return np.where(uniforms < gamma, self.num_classes, classes)
+
+
+def _of_tables(message: str) -> str:
+    """What the native module says of its arguments, in the constructor's names."""
+    for native, name in (
+        ("alpha_cumulative", "alphas_cumprod"),
+        ("gamma_cumulative", "gammas_cumprod"),
+        ("schedule:", "alphas_cumprod and gammas_cumprod:"),
+    ):
+        message = message.replace(native, name)
+    return message

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import overrides
 from ._chain import Chain
 from .arguments import as_grid, as_tensor
-from .checks import check_classes
+from .checks import check_classes, warn_of_probabilities
 from .forward_process import ForwardProcess
 from .generators import GeneratorLike, States, as_generators, remember
 from .row_keys import RowKeys
@@ -85,6 +86,8 @@ class LikelihoodBound(Transitions, ForwardProcess):
                 log_p = as_tensor(model(x_t, t), "what model returns").astype(np.float64)
                 check_classes(log_p, chain.num_classes, "what model returns")
                 check_returned(log_p.shape, clean.shape, chain.num_classes)
+                overrides.check_columns(log_p, "what model returns")
+                warn_of_probabilities(log_p, "what model returns")
                 total += self._step_term(log_p, clean, x_t, t, s)
             return total
         except BaseException:

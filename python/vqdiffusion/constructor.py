@@ -45,7 +45,7 @@ def checked_arguments(
         ("sampling_method", sampling_method, SAMPLING_METHODS),
         ("timestep_spacing", timestep_spacing, SPACINGS),
     ):
-        if value not in allowed:
+        if not isinstance(value, str) or value not in allowed:
             raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
     classes = as_int(num_vec_classes, "num_vec_classes", 2, MOST_CLASSES + 1)
     has_tables = alphas_cumprod is not None or gammas_cumprod is not None
@@ -90,6 +90,6 @@ def _length(alphas: tuple[float, ...], gammas: tuple[float, ...], given: int) ->
     if given not in (len(alphas), _DEFAULT_TIMESTEPS):
         raise ValueError(
             "num_train_timesteps must be the length of alphas_cumprod beside it, "
-            f"{len(alphas)}, not {given}"
+            f"{len(alphas)}, or left out, not {given}"
         )
     return len(alphas)

@@ -69,11 +69,16 @@ def _as_generator(generator: OneGenerator) -> Generator:
             number = as_digits(int(generator))
             raise ValueError(f"generator as a seed must not be negative, not {number}")
         return default_rng(int(generator))
+    if isinstance(generator, RowKeys):
+        raise TypeError(
+            "generator must not be RowKeys in a list, as one holds all rows, nor where there is no "
+            "timestep to draw at"
+        )
     kind = type(generator)
     raise TypeError(
         "generator must be None, an int, a SeedSequence, BitGenerator, Generator or RandomState of "
-        "numpy.random, "
-        f"or a list with one of these for each batch row, not {kind.__module__}.{kind.__qualname__}"
+        "numpy.random, a list with one of these for each batch row, "
+        f"or RowKeys, not {kind.__module__}.{kind.__qualname__}"
     )
 
 

@@ -33,7 +33,7 @@ def posterior(
     stride = {} if s == t - 1 else {"previous_timestep": s}
     returned = scheduler.q_posterior(x, grid, t, **stride)
     log_p = _returned(returned, "q_posterior", (batch, classes + 1, pixels))
-    _check_columns(log_p, "what q_posterior returns")
+    check_columns(log_p, "what q_posterior returns")
     return log_p
 
 
@@ -106,7 +106,7 @@ def posterior_from_parts(
 def _as_log_p(value: npt.ArrayLike, name: str, classes: int) -> npt.NDArray[Any]:
     array = as_tensor(value, name)
     check_classes(array, classes, name)
-    _check_columns(array, name)
+    check_columns(array, name)
     return array
 
 
@@ -130,7 +130,7 @@ def _returned(value: Any, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]
     return array
 
 
-def _check_columns(array: npt.NDArray[Any], name: str) -> None:
+def check_columns(array: npt.NDArray[Any], name: str) -> None:
     """Refuses what is not floating, NaN, +inf and columns of nothing but -inf."""
     with _naming(model_output=name):
         _native.check_model_output(array, threads._num_threads)

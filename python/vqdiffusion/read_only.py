@@ -15,7 +15,7 @@ ATTRIBUTES = {
         for name in ("num_embed", "mask_class")
     },
     **{
-        name: "call set_timesteps(num_inference_steps)"
+        name: "call set_timesteps(num_inference_steps) or set_timesteps(timesteps=...)"
         for name in ("timesteps", "num_inference_steps")
     },
     "config": "make another scheduler with from_config(config, key=value)",

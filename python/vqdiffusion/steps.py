@@ -97,7 +97,7 @@ class ReverseSteps(Transitions):
             batch of that row alone with generator i would. "inverse_cdf" draws B * N float64
             uniforms, "gumbel" B * (K + 1) * N float32 ones (at s = -1 B * K * N), in memory order.
             RowKeys, one for each batch row, give a row numbers that depend on nothing but its id
-            and the timestep.
+            and the timestep; "gumbel" then stores its uniforms, as large as the model output.
         return_dict : bool
             Whether to return an object rather than a tuple of one array.
         previous_timestep : int, optional

@@ -192,3 +192,10 @@ def test_assigned_tables_have_single_transitions_only():
     assert (found != expected).float().mean() < 0.01
     with pytest.raises(ValueError, match="^from_timestep must be -1 or t - 1 where the tables"):
         ours.add_noise(x, 9, generator(1), from_timestep=7)
+
+
+def test_compiled_without_a_break():
+    ours, x_0 = Ours(K + 1, T), random_classes(3, K, N)
+    compiled = torch.compile(lambda x, g: ours.add_noise(x, 7, g), fullgraph=True, backend="eager")
+    x_t = compiled(x_0, None)
+    assert x_t.shape == x_0.shape and (x_t == K).any() and not torch.equal(x_t, x_0)

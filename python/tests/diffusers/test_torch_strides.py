@@ -131,7 +131,9 @@ def test_timesteps_and_where_they_lead(cls):
     before = used.get_state()
     with pytest.raises(ValueError, match="^timestep must be one .* such as 90 or 3, not 50"):
         scheduler.step(log_p, 50, x, used)
-    with pytest.raises(ValueError, match="^previous_timestep must be from -1 to 49, not 50$"):
+    with pytest.raises(
+        ValueError, match="^previous_timestep must be below the timestep, 50, not 50$"
+    ):
         scheduler.step(log_p, 50, x, used, previous_timestep=50)
     with pytest.raises(ValueError, match="^previous_timestep must be one where timestep is one"):
         scheduler.step(log_p, 50, x, used, previous_timestep=[3, 4])
@@ -286,3 +288,33 @@ def test_samples_of_the_noisy_end_see_edits_in_place():
     ours.log_cumprod_ct[-2] = np.log(0.5)
     share = (ours.sample_prior((100, 100), generator(1)) == K).double().mean().item()
     assert abs(share - 0.5) <= 5 * 0.005
+
+
+def test_bounds_that_are_none():
+    ours = VQDiffusionScheduler(K + 1, T)
+    x_0 = torch.zeros(2, N, dtype=torch.int64)
+    for number in (torch.nan, -torch.inf):
+        used = generator(1)
+        before = used.get_state()
+
+        def model(x_t, t, number=number):
+            return torch.full((2, K, N), number if t == 0 else 0.0)
+
+        with pytest.raises(ValueError, match="^what model returns must not hold NaN"):
+            ours.likelihood_bound(model, x_0, used)
+        assert torch.equal(used.get_state(), before)
+    ours.log_cumprod_ct = ours.log_cumprod_ct - 0.1
+    with pytest.raises(ValueError, match="^likelihood_bound needs the tables of the constructor"):
+        ours.likelihood_bound(lambda x_t, t: torch.zeros(2, K, N), x_0)
+
+
+def test_single_steps_of_an_override_may_be_named():
+    class Theirs(VQDiffusionScheduler):
+        def apply_cumulative_transitions(self, q, t):
+            return super().apply_cumulative_transitions(q, t)
+
+    ours, log_p, x = Theirs(K + 1, T), random_log_p(2, K, N), random_classes(2, K, N)
+    expected = ours.q_posterior(log_p, x, 7)
+    assert torch.equal(ours.q_posterior(log_p, x, 7, previous_timestep=6), expected)
+    with pytest.raises(ValueError, match="^steps of several timesteps are not defined where"):
+        ours.q_posterior(log_p, x, 7, previous_timestep=5)

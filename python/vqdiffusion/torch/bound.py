@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from ..bound import check_returned, prior_term, steps_to_clean_data
 from ..row_keys import RowKeys
-from .arguments import as_generators, as_grid, as_log_probabilities, check_grid
+from .arguments import as_generators, as_grid, as_log_probabilities, check_drawable, check_grid
 from .forward_process import ForwardProcess
 from .noise import States, remember
 from .transitions import Transitions
@@ -52,6 +52,11 @@ class LikelihoodBound(Transitions, ForwardProcess):
         check_grid(clean, "x_0", chain.num_classes - 1)
         source = as_generators(generator, len(clean), 0)
         steps = steps_to_clean_data(chain)
+        if not self._follow_tables():
+            raise ValueError(
+                "likelihood_bound needs the tables of the constructor, not assigned ones: make a "
+                "scheduler with alphas_cumprod and gammas_cumprod"
+            )
         prior = clean.shape[1] * prior_term(chain)
         total = torch.full((len(clean),), prior, dtype=torch.float64, device=clean.device)
         states: States = []
@@ -62,6 +67,8 @@ class LikelihoodBound(Transitions, ForwardProcess):
                 x_t = self.add_noise(clean, t, generator)
                 log_p = as_log_probabilities(model(x_t, t), "what model returns", chain.num_classes)
                 check_returned(log_p.shape, clean.shape, chain.num_classes)
+                total_p = log_p.detach().logsumexp(1, keepdim=True)
+                check_drawable(total_p, None, "what model returns")
                 total = total + self._step_term(log_p, clean, x_t, t, s)
             return total
         except BaseException:

@@ -14,7 +14,7 @@ from . import formulas
 from .arguments import as_generators, as_grid, as_timesteps, by_row, check_grid
 from .noise import States, pixel_uniforms, remember
 from .tables import HasTables
-from .view import numpy_view
+from .view import numpy_view, traced
 
 
 class ForwardProcess(HasTables):
@@ -73,7 +73,8 @@ class ForwardProcess(HasTables):
         states: States = []
         put_back = starmap(Generator.set_state, states)
         try:
-            remember(generator, x_s.device, states)
+            if not traced():
+                remember(generator, x_s.device, states)
             u = pixel_uniforms(batch, pixels, generator, x_s.device)
             noise = None if shown is None else numpy_view(u, "uniforms")
             if noise is None or shown is None:
@@ -126,7 +127,8 @@ class ForwardProcess(HasTables):
         states: States = []
         put_back = starmap(Generator.set_state, states)
         try:
-            remember(generator, device, states)
+            if not traced():
+                remember(generator, device, states)
             u = pixel_uniforms(batch, pixels, generator, device)
             # The last of the tables, whoever has set them.
             self._follow_tables()

@@ -68,14 +68,21 @@ def uniforms(
     keys a number too. Keys give float32 unless float64 is asked for.
     """
     if isinstance(generator, KeysAt):
-        drawn = generator.uniforms(shape, np.float64 if dtype is torch.float64 else np.float32)
-        return torch.from_numpy(drawn).to(device)
+        return _of_keys(generator, shape, device, dtype)
     if is_compiling():  # torch cannot compile locks
         return _drawn(shape, generator, device, dtype, rows)
     with lock:
         out = _drawn(shape, generator, device, dtype, rows)
         next(draws)
     return out
+
+
+@torch.compiler.disable  # the core draws
+def _of_keys(
+    keys: KeysAt, shape: tuple[int, ...], device: torch.device | str, dtype: torch.dtype | None
+) -> Tensor:
+    drawn = keys.uniforms(shape, np.float64 if dtype is torch.float64 else np.float32)
+    return torch.from_numpy(drawn).to(device)
 
 
 def _drawn(

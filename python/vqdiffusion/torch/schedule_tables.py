@@ -181,6 +181,7 @@ class ScheduleTables:
         steps = zip(zip(t, s), self._strides(t, s))
         return replace(self, strides=dict(steps))
 
+    @torch.compiler.disable  # the core computes what no table holds
     def _strides(self, t: Any, s: Any) -> list[Step]:
         if self.schedule is None:
             raise ValueError(
@@ -244,6 +245,7 @@ def _flag(flags: tuple[bool, ...], t: int | Tensor) -> bool | Tensor:
     return flags[t]
 
 
+@torch.compiler.disable  # as above
 def _noise_from(
     schedule: Schedule, t: int | list[int], s: int, like: Tensor
 ) -> tuple[Tensor, Tensor]:

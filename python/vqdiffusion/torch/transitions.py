@@ -83,12 +83,14 @@ class Transitions(HasTables):
             As in `step`.
         """
         if self._overrides_transitions():
-            if previous_timestep is not None:
-                raise ValueError(
-                    "previous_timestep must be None where the single steps that the posterior is "
-                    "composed of are overridden"
-                )
             at = t if traced() else as_timesteps(t, "t", 0, self._chain.num_timesteps - 1)
+            if previous_timestep is not None and not traced():
+                s = leads_to(self._chain, at, previous_timestep)
+                if s != self._leads_to(at, None):
+                    raise ValueError(
+                        "steps of several timesteps are not defined where the single steps that "
+                        f"the posterior is composed of are overridden: from {at} to {s}"
+                    )
             log_p_x_0 = as_log_probabilities(log_p_x_0, "log_p_x_0", self.mask_class)
             x_t = as_grid_of(log_p_x_0, x_t, "x_t")
             check_grid(x_t, "x_t", self.mask_class)
