@@ -36,7 +36,9 @@ class LikelihoodBound(Transitions, ForwardProcess):
         KL(q(x_t | x_0) ‖ prior) at the first timestep, where the prior is what `sample_prior`
         draws, plus KL(q(x_s | x_t, x_0) ‖ p(x_s | x_t)) at each timestep, which at s = -1 is
         -log p(x_0 | x_t): eq. 3 of arXiv 2111.14822 for any stride. It bounds what the chain gives
-        to x_0, so that a single row may lie below what the data's own distribution gives.
+        to x_0, so that a single row may lie below what the data's own distribution gives. With the
+        spacing "reference" `set_timesteps(n)` is the end of the chain, T - n timesteps too late for
+        a start from masks: its bound is much larger than that of n "trailing" ones.
 
         Parameters
         ----------

@@ -42,7 +42,8 @@ class VQDiffusionScheduler(ReverseSteps, PlannedSteps, LikelihoodBound, Training
     alpha_cum_start, alpha_cum_end : float
         ᾱ, the probability that a pixel has kept its class, at t = 0 and at t = T - 1.
     gamma_cum_start, gamma_cum_end : float
-        γ̄, the probability that a pixel is masked, at t = 0 and at t = T - 1.
+        γ̄, the probability that a pixel is masked, at t = 0 and at t = T - 1. By default a millionth
+        of the pixels at most is ever replaced by another class: the chain is nearly absorbing.
     sampling_method : {"inverse_cdf", "gumbel"}
         How `step` draws. "inverse_cdf" inverts the cumulative distribution at one 53-bit uniform
         per pixel: exact for the rarest classes, and it reads only the columns of the model output
@@ -53,8 +54,8 @@ class VQDiffusionScheduler(ReverseSteps, PlannedSteps, LikelihoodBound, Training
         Where steps lead, see `set_timesteps`. "trailing" is for fewer calls of the model.
     alphas_cumprod, gammas_cumprod : array of T floats each
         ᾱ_t and γ̄_t of any schedule, such as those of `vqdiffusion.schedules`, instead of the four
-        numbers above, which are then not looked at. `num_train_timesteps` is their length. They
-        are written to configuration files as lists, and come back bit for bit.
+        numbers above, which are then not looked at. `num_train_timesteps` is their length, and
+        another one than that or its default an error. They are written to configuration files as lists, and come back bit for bit.
 
     Attributes
     ----------

@@ -97,7 +97,10 @@ class TrainingLoss:
         -------
         VQDiffusionLossOutput
             `loss` is the sum of (L_t + auxiliary)/probability over rows and pixels, divided by
-            B * N; of `per_row` and `gradient` see there. Each column of the gradient sums to zero.
+            B * N: without the auxiliary term an estimate of `likelihood_bound`, less its prior
+            term, in nats per pixel. Where pixels are replaced, however rarely, a model that knows
+            nothing begins far above log K. Of `per_row` and `gradient` see there. Each column of
+            the gradient sums to zero.
             Where a model gives x_0 no probability the loss may be infinite; the gradient is finite.
 
         Raises

@@ -41,7 +41,8 @@ class LikelihoodBound(Transitions, ForwardProcess):
         Returns
         -------
         torch.Tensor of float64, shape (B,)
-            Nats for each row; divided by N log 2, bits per pixel. Differentiable.
+            Nats for each row; divided by N log 2, bits per pixel. Differentiable: outside of
+            `torch.no_grad()` it keeps the graphs of all timesteps.
 
         Raises
         ------
