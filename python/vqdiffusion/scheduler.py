@@ -54,8 +54,9 @@ class VQDiffusionScheduler(ReverseSteps, PlannedSteps, LikelihoodBound, Training
         Where steps lead, see `set_timesteps`. "trailing" is for fewer calls of the model.
     alphas_cumprod, gammas_cumprod : array of T floats each
         ᾱ_t and γ̄_t of any schedule, such as those of `vqdiffusion.schedules`, instead of the four
-        numbers above, which are then not looked at. `num_train_timesteps` is their length, and
-        another one than that or its default an error. They are written to configuration files as lists, and come back bit for bit.
+        numbers above, which are then not looked at. `num_train_timesteps` becomes their length;
+        given beside them it has to be that, but for its default, which counts as not given. They
+        are written to configuration files as lists, and come back bit for bit.
 
     Attributes
     ----------
