@@ -26,7 +26,7 @@ from setuptools.errors import CompileError, PlatformError
 SWIFT_NEEDED = (6, 3)  # @export(interface), and `@implementation @_cdecl`
 EMBEDDED = ["-Xswiftc", "-enable-experimental-feature", "-Xswiftc", "Embedded", "-Xswiftc", "-wmo"]
 FMA = ["-Xswiftc", "-DVQD_FMA"]
-# For CPUs from before 2013: a library that is a seventh smaller, for a sixth of gumbel's time there.
+# For CPUs from before 2013: a library a seventh smaller, for a sixth of gumbel's time there.
 SMALL = ["-Xswiftc", "-Osize"]
 LEVELS = {  # machine -> CPU level -> what `swift build` gets for it
     "x86_64": {
