@@ -92,6 +92,14 @@ def test_forward_process():
     np.testing.assert_array_equal(found, expected)
 
 
+def test_the_noisy_end_draws_at_a_timestep_of_its_own():
+    s = VQDiffusionScheduler(K + 1, gamma_cum_end=0.5)
+    found = s.sample_prior((B, N), RowKeys(1, range(B)))
+    u = row_uniforms(1, range(B), 100, 0, N)
+    np.testing.assert_array_equal(found == K, u < 0.5)
+    np.testing.assert_array_equal(found[u >= 0.5], ((u[u >= 0.5] - 0.5) * 2 * K).astype(int))
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_overridden_posterior_draws_at_the_same_timestep(method):
     class Subclass(VQDiffusionScheduler):

@@ -208,7 +208,8 @@ def test_steps_that_lead_nowhere(rng):
         with pytest.raises(ValueError, match="^timestep must be one .* such as 59 or 49, not 53;"):
             call(53)
         for s in (53, 99, -2):
-            with pytest.raises(ValueError, match=f"^previous_timestep must be .*, not {s}$"):
+            limit = "from -1 to 99" if s < 0 else "below the timestep, 53"
+            with pytest.raises(ValueError, match=f"^previous_timestep must be {limit}, not {s}$"):
                 call(53, previous_timestep=s)
         with pytest.raises(TypeError, match="^previous_timestep must be an integer"):
             call(53, previous_timestep=1.5)
@@ -292,7 +293,7 @@ def test_add_noise_from_a_timestep(rng):
         same = rng.integers(0, classes + 1, (2, 50))
         np.testing.assert_array_equal(scheduler.add_noise(same, 7, rng, from_timestep=7), same)
     state = rng.bit_generator.state
-    with pytest.raises(ValueError, match="^timesteps must be at least from_timestep, 8, not 3$"):
+    with pytest.raises(ValueError, match="^timesteps must be in 8 .* not 3$"):
         scheduler.add_noise(same, [9, 3], rng, from_timestep=8)
     with pytest.raises(ValueError, match="^from_timestep must be from -1 to 11, not 12$"):
         scheduler.add_noise(same, 7, rng, from_timestep=12)
