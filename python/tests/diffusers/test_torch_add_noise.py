@@ -194,6 +194,7 @@ def test_assigned_tables_have_single_transitions_only():
         ours.add_noise(x, 9, generator(1), from_timestep=7)
 
 
+@pytest.mark.skipif(torch.__version__ < "2.4", reason="torch 2.3 compiles no iterators")
 def test_compiled_without_a_break():
     ours, x_0 = Ours(K + 1, T), random_classes(3, K, N)
     compiled = torch.compile(lambda x, g: ours.add_noise(x, 7, g), fullgraph=True, backend="eager")

@@ -160,6 +160,9 @@ def test_vmap(method):
         assert (tokens.numpy() != expected).mean() < 1e-3
 
 
+@pytest.mark.skipif(
+    torch.__version__ < "2.4", reason="to its compiler every method is overridden"
+)  # and an overridden posterior draws other tokens of the same law
 @pytest.mark.filterwarnings("ignore:.*Dynamo does not know how to trace:UserWarning")
 @pytest.mark.parametrize("method", METHODS)
 def test_compiled(method):

@@ -92,8 +92,8 @@ class TrainingLoss(HasTables):
         own; overridden methods are not called.
 
         On the CPU the native module computes the gradient together with the loss, and it is all of
-        the size of the logits that is kept. Elsewhere, and under vmap and torch.compile, torch
-        formulas take twice the memory of the logits beside them.
+        the size of the logits that is kept. Elsewhere, and under vmap and torch.compile (of torch
+        2.4 and newer), torch formulas take twice the memory of the logits beside them.
 
         Parameters
         ----------
