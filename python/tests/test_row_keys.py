@@ -252,3 +252,16 @@ def test_bad_rows_are_refused(rows, error, match):
 def test_bad_arguments_of_uniforms_are_refused(arguments, error, match):
     with pytest.raises(error, match=match):
         RowKeys(1, [1, 2]).uniforms(*arguments)
+
+
+def test_native_ids_and_timesteps_of_any_stride():
+    ids, t = np.arange(24, dtype=np.uint64) * 7, np.arange(24)
+    for lay in (slice(None, None, 3), slice(None, None, -3), slice(5, 13)):
+        expected, found = np.empty((8, 21)), np.empty((8, 21))
+        _native.row_uniforms(3, ids[lay].copy(), t[lay].copy(), 2, expected)
+        _native.row_uniforms(3, ids[lay], t[lay], 2, found)
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(expected, row_uniforms(3, ids[lay], t[lay], 2, 21))
+    repeated = np.broadcast_to(np.uint64(9), 8), np.broadcast_to(np.int64(4), 8)
+    _native.row_uniforms(3, *repeated, 2, found)
+    np.testing.assert_array_equal(found, row_uniforms(3, repeated[0], 4, 2, 21))
