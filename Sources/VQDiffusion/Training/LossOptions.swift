@@ -56,6 +56,11 @@ public struct GradientTensor {
         (batchStride, classStride, pixelStride) = strides
     }
 
+    /// Larger than a second-level cache.
+    var isLarge: Bool {
+        shape.lengths[0] &* shape.lengths[1] &* shape.lengths[2] >= 1 << 20
+    }
+
     /// Asks for large pages where all of the memory is about to be written and contiguous.
     func expectWrites(elementSize: Int) {
         let (batch, classes, pixels) = (shape.lengths[0], shape.lengths[1], shape.lengths[2])

@@ -153,7 +153,7 @@ struct LossTile {
     ) {
         let (hasSlope, classes) = (pixels.rows[row].hasDivergence, classes)
         let isNarrowed = Real.self == Double.self && pixels.logits.elementType != .float64
-        let target = gradient.pointer(row: row)
+        let (target, isStreamed) = (gradient.pointer(row: row), gradient.isLarge)
         forEachBlock(
             classes: 0..<classes, groups: 0..<groupCount,
             alongPixels: abs(gradient.classStride) >= abs(gradient.pixelStride)
@@ -173,13 +173,14 @@ struct LossTile {
                 }
                 group.pointee.gradient.store(
                     narrow, row: target, classStride: gradient.classStride, first: first,
-                    count: count)
+                    count: count, isStreamed: isStreamed)
             } else {
                 group.pointee.gradient.store(
                     block, row: target, classStride: gradient.classStride, first: first,
-                    count: count)
+                    count: count, isStreamed: isStreamed)
             }
         }
+        if isStreamed { vqd_streamed() }
     }
 
     /// Writes the gradients of the classes that have formulas of their own.

@@ -114,4 +114,7 @@ struct DoubleVector: RealVector {
     func storeUnaligned(_ p: UnsafeMutableRawPointer) {
         p.storeBytes(of: lanes, as: SIMD16<Double>.self)
     }
+
+    @inline(__always)
+    func stream(_ p: UnsafeMutableRawPointer) { vqd_stream_double(lanes, p) }
 }

@@ -114,4 +114,7 @@ struct FloatVector: RealVector {
     func storeUnaligned(_ p: UnsafeMutableRawPointer) {
         p.storeBytes(of: lanes, as: SIMD16<Float>.self)
     }
+
+    @inline(__always)
+    func stream(_ p: UnsafeMutableRawPointer) { vqd_stream_float(lanes, p) }
 }

@@ -58,6 +58,8 @@ protocol RealVector {
 
     static func loadUnaligned(_ p: UnsafeRawPointer) -> Self
     func storeUnaligned(_ p: UnsafeMutableRawPointer)
+    /// Stores past the caches, to a multiple of this vector's size; see `vqd_streamed`.
+    func stream(_ p: UnsafeMutableRawPointer)
 }
 
 extension RealVector {
