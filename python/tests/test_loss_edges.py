@@ -103,3 +103,26 @@ def test_any_integer_type(dtype):
     expected = call(scheduler, z, x_0, x_t, PAIRS)
     result = call(scheduler, z, x_0.astype(dtype), x_t.astype(dtype)[:, ::-1][:, ::-1], PAIRS)
     assert result.loss == expected.loss
+
+
+@pytest.mark.parametrize("layout", ["outer", "inner"])
+@pytest.mark.parametrize("pixels", [8192, 8197])  # rows of whole vectors, and others
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gradients_larger_than_the_caches(dtype, pixels, layout):
+    """They are stored in another way, and are those of the pixels by themselves."""
+    classes = 131  # over 2**20 elements
+    scheduler = VQDiffusionScheduler(classes + 1)
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(1, classes, pixels)).astype(dtype)
+    if layout == "inner":
+        z = np.ascontiguousarray(z.swapaxes(1, 2)).swapaxes(1, 2)
+    x_0 = rng.integers(classes, size=(1, pixels))
+    x_t = scheduler.add_noise(x_0, 60, rng)
+    whole = scheduler.loss(z, x_0, x_t, 60).gradient
+    assert whole.strides[1:] == z.strides[1:]
+    for start in range(0, pixels, 2048):
+        part = np.s_[..., start : start + 2048]
+        alone = scheduler.loss(z[part], x_0[part], x_t[part], 60).gradient
+        np.testing.assert_allclose(
+            whole[part] * (pixels / alone.shape[2]), alone, rtol=1e-6, atol=0
+        )
