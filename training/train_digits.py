@@ -2,9 +2,9 @@
 
     python training/train_digits.py --out python/vqdiffusion/demo/digits.npz
 
-The noise is this package's own: x_t comes from VQDiffusionScheduler.add_noise. The model learns
-p(x_0 | x_t, digit) by cross-entropy; one digit in ten is replaced by the null label, so that the
-same model also knows p(x_0 | x_t), which guidance needs.
+Noise and loss are this package's own: VQDiffusionScheduler.add_noise and .loss. The model learns
+p(x_0 | x_t, digit); one digit in ten is replaced by the null label, so that the same model also
+knows p(x_0 | x_t), which guidance needs. A TimestepSampler chooses the timesteps.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from vqdiffusion import VQDiffusionScheduler
 from vqdiffusion.demo import DigitDenoiser
+from vqdiffusion.torch import TimestepSampler, VQDiffusionScheduler
 
 CLASSES, PIXELS, TIMESTEPS = (
     DigitDenoiser.num_classes,
@@ -30,7 +30,7 @@ NULL_LABEL = DigitDenoiser.null_label
 
 WIDTH, LAYERS, HEADS = 64, 4, 2
 BATCH, LEARNING_RATE, WARM_UP, WEIGHT_DECAY, AVERAGING = 64, 2e-3, 200, 0.05, 0.999
-LABEL_DROPOUT = 0.1
+LABEL_DROPOUT, AUXILIARY_WEIGHT = 0.1, 5e-4
 
 
 class Denoiser(nn.Module):
@@ -95,20 +95,12 @@ def rms_norm(h):
     return F.rms_norm(h, h.shape[-1:], eps=1e-6)
 
 
-def noised(scheduler, x_0, labels, generator):
-    """A batch for `loss_of`: every row of x_0 at a random timestep."""
-    t = generator.integers(TIMESTEPS, size=len(x_0))
-    return tuple(map(torch.from_numpy, (x_0, scheduler.add_noise(x_0, t, generator), t, labels)))
-
-
-def loss_of(model, gamma_cumulative, x_0, x_t, t, labels):
-    """Cross-entropy per pixel. A masked pixel weighs 1/γ̄_t, as in the variational bound, so that
-    images with few masks count as much as those with many; the weight is bounded, since at the
-    first timesteps hardly a pixel is masked.
-    """
-    cross_entropy = F.cross_entropy(model(x_t, t, labels).mT, x_0, reduction="none")
-    weight = 1 / gamma_cumulative[t].clamp(min=0.1)[:, None]
-    return torch.where(x_t == CLASSES, weight * cross_entropy, cross_entropy).mean()
+def mean_loss(scheduler, model, scans, digits, generator):
+    """The variational bound per pixel in nats, of timesteps that are as probable as each other."""
+    t = torch.randint(TIMESTEPS, (len(scans),), generator=generator)
+    x_t = scheduler.add_noise(scans, t, generator)
+    with torch.no_grad():
+        return scheduler.loss(model(x_t, t, digits).mT, scans, x_t, t).loss.item()
 
 
 def main():
@@ -118,19 +110,18 @@ def main():
         "--iterations", type=int, default=4000, metavar="N", help="default: %(default)s"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    parser.add_argument("--uniform", action="store_true", help="draw every timestep equally often")
     arguments = parser.parse_args()
 
     torch.set_num_threads(
         1
     )  # the same sums, so the same weights, on any number of cores; more gain little here
     torch.manual_seed(arguments.seed)
-    generator = np.random.default_rng(arguments.seed)
+    generator = torch.Generator().manual_seed(arguments.seed)
     scheduler = VQDiffusionScheduler(CLASSES + 1, TIMESTEPS)
-    gamma_cumulative = torch.from_numpy(np.exp(scheduler.log_cumprod_ct))
-    x_train, y_train, x_held_out, y_held_out = load_scans()
-    held_out = noised(
-        scheduler, x_held_out.repeat(3, axis=0), y_held_out.repeat(3), np.random.default_rng(1)
-    )
+    sampler = TimestepSampler(TIMESTEPS)
+    x_train, y_train, x_held_out, y_held_out = map(torch.from_numpy, load_scans())
+    held_out = x_held_out.repeat(3, 1), y_held_out.repeat(3)
 
     model = Denoiser()
     averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGING))
@@ -147,21 +138,32 @@ def main():
     print(f"{parameters} parameters, {len(x_train)} training scans, {len(x_held_out)} held out")
     losses, start = [], time.perf_counter()
     for iteration in range(1, arguments.iterations + 1):
-        rows = generator.integers(len(x_train), size=BATCH)
-        labels = np.where(generator.random(BATCH) < LABEL_DROPOUT, NULL_LABEL, y_train[rows])
-        loss = loss_of(
-            model, gamma_cumulative, *noised(scheduler, x_train[rows], labels, generator)
+        rows = torch.randint(len(x_train), (BATCH,), generator=generator)
+        is_dropped = torch.rand(BATCH, generator=generator) < LABEL_DROPOUT
+        labels, x_0 = torch.where(is_dropped, NULL_LABEL, y_train[rows]), x_train[rows]
+        t, probability = sampler.sample(BATCH, generator)
+        x_t = scheduler.add_noise(x_0, t, generator)
+        result = scheduler.loss(
+            model(x_t, t, labels).mT,
+            x_0,
+            x_t,
+            t,
+            probability=probability,
+            auxiliary_weight=AUXILIARY_WEIGHT,
         )
+        if not arguments.uniform:
+            sampler.update(t, result.per_row)
         optimizer.zero_grad()
-        loss.backward()
+        result.loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         rate.step()
         averaged.update_parameters(model)
-        losses.append(loss.item())
+        losses.append(result.loss.item())
         if iteration % 250 == 0 or iteration == arguments.iterations:
-            with torch.no_grad():
-                held_out_loss = loss_of(averaged, gamma_cumulative, *held_out).item()
+            held_out_loss = mean_loss(
+                scheduler, averaged, *held_out, torch.Generator().manual_seed(1)
+            )
             progress = f"iteration {iteration:5} {time.perf_counter() - start:5.0f} s"
             print(
                 f"{progress}, loss {np.mean(losses):.4f}, of held-out scans {held_out_loss:.4f}",

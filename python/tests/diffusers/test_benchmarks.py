@@ -30,6 +30,17 @@ def test_quick_run(tmp_path):
     assert table[0].startswith("| ms | diffusers |") and len(table) == 2 + 6
 
 
+def test_quick_run_of_the_loss():
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", BENCHMARKS / "loss.py", "--quick"],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    rows = [line for line in result.stdout.splitlines() if line.startswith(("| (2", "| (3"))]
+    assert len(rows) == 2 * 2 * 6  # shapes, layouts, contestants
+
+
 @pytest.fixture
 def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
