@@ -93,10 +93,12 @@ public func vqd_schedule_logs(
 @implementation @_cdecl("vqd_step_coefficients")
 public func vqd_step_coefficients(
     _ schedule: UnsafePointer<vqd_schedule>!, _ timestep: Int64, _ previous_timestep: Int64,
-    _ out: UnsafeMutablePointer<vqd_coefficients>!, _ context: UnsafeMutablePointer<vqd_context>!
+    _ remask: Double, _ out: UnsafeMutablePointer<vqd_coefficients>!,
+    _ context: UnsafeMutablePointer<vqd_context>!
 ) -> vqd_status {
     call(context) { (_) throws(ArgumentError) in
-        let step = try reverseStep(schedule, from: timestep, to: previous_timestep)
+        let step = try reverseStep(schedule, from: timestep, to: previous_timestep).remasking(
+            remask)
         guard let out else { throw ArgumentError("out", .missing) }
         let (masked, unmasked) = (step.coefficients.masked, step.coefficients.unmasked)
         out.pointee = vqd_coefficients(
@@ -110,6 +112,7 @@ public func vqd_step_coefficients(
             other_weight: step.coefficients.otherWeight, own_weight: step.coefficients.ownWeight,
             signal: unmasked.signal, level: unmasked.level,
             own_signal: unmasked.ownSignal, own_level: unmasked.ownLevel, mask: unmasked.mask,
-            uniform_share: step.coefficients.uniformShare, settled: step.coefficients.settled)
+            uniform_share: step.coefficients.uniformShare, settled: step.coefficients.settled,
+            own_mask: unmasked.ownMask, remask: step.coefficients.remask)
     }
 }

@@ -12,10 +12,17 @@ public func vqd_step(
     _ prev_sample: UnsafePointer<vqd_tensor>!, _ context: UnsafeMutablePointer<vqd_context>!
 ) -> vqd_status {
     call(context) { (parallelism) throws(ArgumentError) in
-        let step = try reverseStep(schedule, from: timestep, to: previous_timestep)
+        let step = try reverseStep(schedule, from: timestep, to: previous_timestep).remasking(
+            options?.pointee.remask ?? 0)
         guard let draw = draw?.pointee else { throw ArgumentError("draw", .missing) }
         let guidance = options?.pointee.guidance?.pointee
         let known = try knownTokens(options?.pointee.known)
+        if let unmask = options?.pointee.unmask?.pointee {
+            try refuseRemask(options.pointee)
+            return try reveal(
+                step, model_output, guidance, sample, known, draw, unmask, tokens(prev_sample),
+                parallelism)
+        }
         switch vqd_draw_method(rawValue: UInt32(bitPattern: draw.method)) {
         case VQD_GUMBEL:
             if let guidance {
@@ -56,26 +63,35 @@ public func vqd_step(
 @implementation @_cdecl("vqd_plan")
 public func vqd_plan(
     _ schedule: UnsafePointer<vqd_schedule>!, _ timestep: Int64, _ previous_timestep: Int64,
-    _ sample: UnsafePointer<vqd_tensor>!, _ known: UnsafePointer<vqd_tensor>!,
+    _ sample: UnsafePointer<vqd_tensor>!, _ options: UnsafePointer<vqd_step_options>!,
     _ uniforms: UnsafePointer<vqd_tensor>!, _ needed: UnsafePointer<vqd_tensor>!,
     _ context: UnsafeMutablePointer<vqd_context>!
 ) -> vqd_status {
     call(context) { (_) throws(ArgumentError) in
-        let step = try reverseStep(schedule, from: timestep, to: previous_timestep)
-        try step.planInverseCDF(
-            given: observed(sample, step), known: knownTokens(known),
-            uniforms: Tensor(uniforms, rank: 2, "uniforms").uniformGrid(),
-            into: Tensor(needed, rank: 2, "needed").output(VQD_BOOL8))
+        let step = try reverseStep(schedule, from: timestep, to: previous_timestep).remasking(
+            options?.pointee.remask ?? 0)
+        let known = try knownTokens(options?.pointee.known)
+        let uniforms = try Tensor(uniforms, rank: 2, "uniforms").uniformGrid()
+        let needed = try Tensor(needed, rank: 2, "needed").output(VQD_BOOL8)
+        if let unmask = options?.pointee.unmask?.pointee {
+            try refuseRemask(options.pointee)
+            try step.planReveal(
+                given: Tensor(sample, rank: 2, "sample").classIndices(), known: known,
+                uniforms: uniforms, by: unmaskOptions(unmask), into: needed)
+        } else {
+            try step.planInverseCDF(
+                given: observed(sample, step), known: known, uniforms: uniforms, into: needed)
+        }
     }
 }
 
-private func plain(_ modelOutput: UnsafePointer<vqd_tensor>?) throws(ArgumentError)
+func plain(_ modelOutput: UnsafePointer<vqd_tensor>?) throws(ArgumentError)
     -> LogProbabilities
 {
     try Tensor(modelOutput, rank: 3, "model_output").logProbabilities()
 }
 
-private func guided(_ modelOutput: UnsafePointer<vqd_tensor>?, by guidance: vqd_guidance)
+func guided(_ modelOutput: UnsafePointer<vqd_tensor>?, by guidance: vqd_guidance)
     throws(ArgumentError) -> GuidedModelOutput
 {
     GuidedModelOutput(
@@ -119,7 +135,7 @@ private func classUniforms(_ draw: vqd_draw) throws(ArgumentError) -> UniformSou
 }
 
 /// The uniforms of a draw that takes one for each pixel.
-private func pixelUniforms(_ draw: vqd_draw) throws(ArgumentError) -> UniformGrid {
+func pixelUniforms(_ draw: vqd_draw) throws(ArgumentError) -> UniformGrid {
     try refuseOtherSources(draw, where: "the method is VQD_INVERSE_CDF")
     return try Tensor(draw.uniforms, rank: 2, "uniforms").uniformGrid()
 }

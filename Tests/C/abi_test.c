@@ -99,6 +99,7 @@ int main(void) {
     test_absorbing();
     test_rows();
     test_scores();
+    test_unmask();
     test_huge();
     test_misuse();
     printf("%d passed, %d failed\n", passed, failed);

@@ -48,6 +48,7 @@ void test_loss(void);
 void test_absorbing(void);
 void test_rows(void);
 void test_scores(void);
+void test_unmask(void);
 void test_huge(void);
 void test_misuse(void);
 

@@ -63,7 +63,7 @@ static void test_planned(void) {
     for (int i = 0; i < B * N; i++)
         if (is_known(i))
             holes[i / N][1][i % N] = NAN;
-    CHECK(vqd_plan(&schedule, 0, -1, NULL, &given, &u, &flags, NULL) == VQD_OK);
+    CHECK(vqd_plan(&schedule, 0, -1, NULL, &with, &u, &flags, NULL) == VQD_OK);
     int64_t count = 0, column = 0;
     for (int i = 0; i < B * N; i++) {
         CHECK((&needed[0][0])[i] == !is_known(i));
@@ -105,8 +105,9 @@ static void check_refused(const vqd_tensor *given, vqd_status wanted, const char
         CHECK(vqd_step(&schedule, 3, 2, &p, &x, draws[i / 2], &options, &to, &report) == wanted);
         CHECK(strcmp(report.message, message) == 0);
     }
+    const vqd_step_options planned = {.known = given};
     vqd_context report = {0};
-    CHECK(vqd_plan(&schedule, 3, 2, &x, given, &u, &flags, &report) == wanted);
+    CHECK(vqd_plan(&schedule, 3, 2, &x, &planned, &u, &flags, &report) == wanted);
     CHECK(strcmp(report.message, message) == 0);
     CHECK(memcmp(drawn, before, sizeof drawn) == 0);
     CHECK(memcmp(needed, unwritten, sizeof needed) == 0);

@@ -138,11 +138,12 @@ static void test_numbers(void) {
            "alpha");
     vqd_coefficients coefficients;
     memset(&coefficients, 0x5a, sizeof coefficients);
-    EXPECT(vqd_step_coefficients(&schedule, 3, 2, NULL, &report), VQD_VALUE_ERROR, "out");
-    EXPECT(vqd_step_coefficients(NULL, 3, 2, &coefficients, &report), VQD_VALUE_ERROR, "schedule");
-    EXPECT(vqd_step_coefficients(&schedule, T, 2, &coefficients, &report), VQD_VALUE_ERROR,
+    EXPECT(vqd_step_coefficients(&schedule, 3, 2, 0, NULL, &report), VQD_VALUE_ERROR, "out");
+    EXPECT(vqd_step_coefficients(NULL, 3, 2, 0, &coefficients, &report), VQD_VALUE_ERROR,
+           "schedule");
+    EXPECT(vqd_step_coefficients(&schedule, T, 2, 0, &coefficients, &report), VQD_VALUE_ERROR,
            "timestep");
-    EXPECT(vqd_step_coefficients(&schedule, 3, 3, &coefficients, &report), VQD_VALUE_ERROR,
+    EXPECT(vqd_step_coefficients(&schedule, 3, 3, 0, &coefficients, &report), VQD_VALUE_ERROR,
            "previous_timestep");
     CHECK(untouched_bytes(&coefficients, sizeof coefficients));
     double *t = cumulative_table;

@@ -41,7 +41,7 @@ static void check_absorbing(void) {
     const double alpha[2] = {1, 0.25}, gamma[2] = {0, 0.75};
     const vqd_schedule absorbing = {K, 2, alpha, gamma};
     vqd_coefficients step;
-    CHECK(vqd_step_coefficients(&absorbing, 1, 0, &step, NULL) == VQD_OK);
+    CHECK(vqd_step_coefficients(&absorbing, 1, 0, 0, &step, NULL) == VQD_OK);
     CHECK(step.own_level == 1 && step.own_signal == 0 && step.signal == 0 && step.level == 0);
     CHECK(step.other_weight == 1 && step.own_weight == 1 && step.mask == 0 && step.settled == 1);
     CHECK(step.masked_signal == 1 && step.masked_level == 0 && step.masked_mask == 0);
@@ -85,7 +85,7 @@ void test_schedules(void) {
             vqd_coefficients step;
             double q[K + 1][K + 1];
             matrix(s, t, q);
-            CHECK(vqd_step_coefficients(&schedule, t, s, &step, &context) == VQD_OK);
+            CHECK(vqd_step_coefficients(&schedule, t, s, 0, &step, &context) == VQD_OK);
             CHECK(near(step.alpha + step.beta, q[0][0], 1e-14));
             CHECK(near(step.beta, q[0][1], 1e-14) && near(step.gamma, q[0][MASK], 1e-14));
             check_posterior(&step, t, s);

@@ -10,7 +10,7 @@
 #include "vqdiffusion.h"
 
 enum {
-    MAX_BUFFERS = 12, /* loss has most */
+    MAX_BUFFERS = 13, /* a guided step that reveals has most */
     ANY_LENGTH = -1,  /* of a table */
     RAISED = -1,      /* in place of a vqd_status: an exception is set */
 };

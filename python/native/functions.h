@@ -22,16 +22,18 @@
     FUNCTION(schedule_logs, 9, 9, \
              SCHEDULE "log_alpha, log_beta, log_gamma, log_alpha_cumulative, " \
                       "log_beta_cumulative, log_gamma_cumulative") \
-    FUNCTION(step_coefficients, 6, 6, SCHEDULE "timesteps, previous_timesteps, out") \
+    FUNCTION(step_coefficients, 6, 7, SCHEDULE "timesteps, previous_timesteps, out, remask=0.0") \
     FUNCTION(q_posterior, 8, 9, SCHEDULE "t, s, log_p_x_0, x_t, out, num_threads=0") \
     FUNCTION(log_transition_rows, 8, 9, \
              SCHEDULE "t, cumulative, x_t, log_onehot_x_t, out, num_threads=0") \
     FUNCTION(apply_cumulative_transitions, 6, 7, SCHEDULE "t, q, out, num_threads=0") \
     FUNCTION(index_to_log_onehot, 3, 4, "x, num_classes, out, num_threads=0") \
-    FUNCTION(step, 10, 13, \
+    FUNCTION(step, 10, 15, \
              SCHEDULE "t, s, model_output, sample, method, noise, prev_sample, guidance=None, " \
-                      "known=None, num_threads=0") \
-    FUNCTION(plan, 8, 10, SCHEDULE "t, s, sample, uniforms, needed, known=None, num_threads=0") \
+                      "known=None, remask=0.0, unmask=None, num_threads=0") \
+    FUNCTION(plan, 8, 12, \
+             SCHEDULE "t, s, sample, uniforms, needed, known=None, remask=0.0, unmask=None, " \
+                      "num_threads=0") \
     FUNCTION(check_model_output, 1, 2, "model_output, num_threads=0") \
     FUNCTION(add_noise, 8, 9, \
              SCHEDULE "from_timestep, original_samples, timesteps, uniforms, out, num_threads=0") \

@@ -1,6 +1,8 @@
 /* The functions that draw. */
 #include "functions.h"
 
+#include <string.h>
+
 static const array_argument model_output_argument = {"model_output", FLOATING,
                                                      "(batch, classes, pixels)"};
 static const array_argument log_p_cond_argument = {"log_p_cond", FLOATING,
@@ -58,6 +60,72 @@ static bool take_known(call *self, vqd_tensor *storage, const vqd_tensor **known
     return self->left == 0 || take_optional_input(self, &known_argument, storage, known);
 }
 
+/* The optional argument unmask: None, or a tuple of what vqd_unmask consists of. NULL in
+ * options->unmask for None. The two results are of a step alone. */
+static bool take_unmask(call *self, vqd_unmask *unmask, vqd_tensor tensors[5],
+                        vqd_step_options *options) {
+    static const array_argument inputs[] = {{"count", "int64", "(batch,)"},
+                                            {"positions", "bool", "(pixels,) or (batch, pixels)"},
+                                            {"order_uniforms", "float64", "(batch, pixels)"}};
+    static const array_argument revealed = {"revealed", "bool", "(batch, pixels)"},
+                                scores = {"scores", "float64", "(batch, pixels)"};
+    enum { ITEMS = 10 };
+    PyObject *items[ITEMS];
+    if (self->left == 0)
+        return true;
+    PyObject *const *next = self->next + 1;
+    PyObject *tuple = *self->next;
+    const Py_ssize_t left = self->left - 1;
+    if (tuple == Py_None) {
+        self->next = next;
+        self->left = left;
+        return true;
+    }
+    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != ITEMS) {
+        PyErr_SetString(PyExc_TypeError,
+                        "unmask must be None or a tuple (order, rule, bound, temperature, "
+                        "prior_weight, count, positions, order_uniforms, revealed, scores)");
+        return false;
+    }
+    for (Py_ssize_t index = 0; index < ITEMS; index++)
+        items[index] = PyTuple_GetItem(tuple, index);
+    const bool has_results = items[8] != Py_None;
+    self->next = items;
+    self->left = ITEMS;
+    int64_t order, rule;
+    memset(unmask, 0, sizeof *unmask);
+    if (!take_int64(self, "order", &order) || !take_int64(self, "rule", &rule)
+        || !take_double(self, "bound", &unmask->bound)
+        || !take_double(self, "temperature", &unmask->temperature)
+        || !take_double(self, "prior_weight", &unmask->prior_weight)
+        || !take_optional_input(self, &inputs[0], &tensors[0], &unmask->count)
+        || !take_optional_input(self, &inputs[1], &tensors[1], &unmask->positions)
+        || !take_optional_input(self, &inputs[2], &tensors[2], &unmask->order_uniforms))
+        return false;
+    if (has_results) {
+        if (!take_output(self, &revealed, &tensors[3]) || !take_output(self, &scores, &tensors[4]))
+            return false;
+        unmask->revealed = &tensors[3];
+        unmask->scores = &tensors[4];
+    }
+    unmask->order = (int32_t)order;
+    unmask->rule = (int32_t)rule;
+    options->unmask = unmask;
+    self->next = next;
+    self->left = left;
+    return true;
+}
+
+/* The optional arguments known, remask, unmask and num_threads. */
+static bool take_options(call *self, vqd_tensor *known, vqd_unmask *unmask, vqd_tensor tensors[5],
+                         vqd_step_options *options) {
+    options->remask = 0;
+    options->unmask = NULL;
+    return take_known(self, known, &options->known)
+           && (self->left == 0 || take_double(self, "remask", &options->remask))
+           && take_unmask(self, unmask, tensors, options) && take_num_threads(self);
+}
+
 int native_step(call *self) {
     enum { GUIDANCE = 10 }; /* this argument decides on the name of the model output */
     const bool guided = self->left > GUIDANCE && self->next[GUIDANCE] != Py_None;
@@ -67,6 +135,8 @@ int native_step(call *self) {
     const vqd_tensor *sample_or_null;
     vqd_draw draw;
     vqd_guidance guidance;
+    vqd_unmask unmask;
+    vqd_tensor tensors[5];
     vqd_step_options options;
     if (!take_schedule(self, &schedule) || !take_int64(self, "t", &t) || !take_int64(self, "s", &s)
         || !take_input(self, guided ? &log_p_cond_argument : &model_output_argument, &model_output)
@@ -74,7 +144,7 @@ int native_step(call *self) {
         || !take_draw(self, &uniforms, &draw)
         || !take_output(self, &prev_sample_argument, &prev_sample)
         || !take_guidance(self, &log_p_uncond, &guidance, &options.guidance)
-        || !take_known(self, &known, &options.known) || !take_num_threads(self))
+        || !take_options(self, &known, &unmask, tensors, &options))
         return RAISED;
     RETURN_WITHOUT_GIL(vqd_step(&schedule, t, s, &model_output, sample_or_null, &draw, &options,
                                 &prev_sample, &self->context));
@@ -85,15 +155,18 @@ int native_plan(call *self) {
     vqd_schedule schedule;
     int64_t t, s;
     vqd_tensor sample, uniforms, needed, known;
-    const vqd_tensor *sample_or_null, *known_or_null;
+    const vqd_tensor *sample_or_null;
+    vqd_unmask unmask;
+    vqd_tensor tensors[5];
+    vqd_step_options options = {.guidance = NULL};
     if (!take_schedule(self, &schedule) || !take_int64(self, "t", &t) || !take_int64(self, "s", &s)
         || !take_optional_input(self, &sample_argument, &sample, &sample_or_null)
         || !take_input(self, &pixel_uniforms_argument, &uniforms)
         || !take_output(self, &needed_argument, &needed)
-        || !take_known(self, &known, &known_or_null) || !take_num_threads(self))
+        || !take_options(self, &known, &unmask, tensors, &options))
         return RAISED;
-    RETURN_WITHOUT_GIL(vqd_plan(&schedule, t, s, sample_or_null, known_or_null, &uniforms, &needed,
-                                &self->context));
+    RETURN_WITHOUT_GIL(
+        vqd_plan(&schedule, t, s, sample_or_null, &options, &uniforms, &needed, &self->context));
 }
 
 int native_check_model_output(call *self) {

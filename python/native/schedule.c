@@ -79,7 +79,9 @@ int native_schedule_logs(call *self) {
     FIELD(own_level) \
     FIELD(mask) \
     FIELD(uniform_share) \
-    FIELD(settled)
+    FIELD(settled) \
+    FIELD(own_mask) \
+    FIELD(remask)
 
 #define INDEX(field) INDEX_##field,
 enum { COEFFICIENTS(INDEX) NUM_COEFFICIENTS };
@@ -124,13 +126,13 @@ static bool take_coefficients(call *self, int64_t rows, char **out) {
 
 /* Every step is computed twice, as nothing is written where one fails. */
 static vqd_status fill_coefficients(const vqd_schedule *schedule, const int64_t *timesteps,
-                                    const int64_t *previous_timesteps, int64_t count, char *out,
-                                    vqd_context *context) {
+                                    const int64_t *previous_timesteps, int64_t count, double remask,
+                                    char *out, vqd_context *context) {
     vqd_coefficients row;
     for (int writing = 0; writing <= 1; writing++)
         for (int64_t i = 0; i < count; i++) {
-            const vqd_status status =
-                vqd_step_coefficients(schedule, timesteps[i], previous_timesteps[i], &row, context);
+            const vqd_status status = vqd_step_coefficients(
+                schedule, timesteps[i], previous_timesteps[i], remask, &row, context);
             if (status != VQD_OK)
                 return status;
             if (writing)
@@ -143,12 +145,14 @@ int native_step_coefficients(call *self) {
     vqd_schedule schedule;
     const int64_t *timesteps, *previous_timesteps;
     int64_t count;
+    double remask = 0;
     char *out = NULL;
     if (!take_schedule(self, &schedule)
         || !take_timesteps(self, "timesteps", ANY_LENGTH, &timesteps, &count)
         || !take_timesteps(self, "previous_timesteps", count, &previous_timesteps, &count)
-        || !take_coefficients(self, count, &out))
+        || !take_coefficients(self, count, &out)
+        || (self->left > 0 && !take_double(self, "remask", &remask)))
         return RAISED;
-    RETURN_WITHOUT_GIL(
-        fill_coefficients(&schedule, timesteps, previous_timesteps, count, out, &self->context));
+    RETURN_WITHOUT_GIL(fill_coefficients(&schedule, timesteps, previous_timesteps, count, remask,
+                                         out, &self->context));
 }

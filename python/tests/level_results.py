@@ -58,43 +58,70 @@ def results(kind, num_threads):
     def grid(dtype=np.int64):
         return np.empty((B, N), dtype)
 
+    none = 0.0, None  # remask and unmask
     calls = {
         "q_posterior": (*step, log_p, x, rows(K + 1)),
         "log_transition_rows": (*SCHEDULE, T_NOW, True, x, onehot, rows(K)),
         "apply_cumulative_transitions": (*SCHEDULE, T_NOW, log_p, rows(K + 1)),
-        "step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), None, None),
-        "step_inverse_cdf": (*step, *cdf, grid(), None, None),
-        "plan": (*step, x, of_pixels, grid(bool), None),
+        "step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), None, None, *none),
+        "step_inverse_cdf": (*step, *cdf, grid(), None, None, *none),
+        "plan": (*step, x, of_pixels, grid(bool), None, *none),
         "add_noise": (*SCHEDULE, 2, x, np.arange(B) + 5, of_pixels, grid()),
         "gumbel_noised": (log_p, of_classes[:, 1:], rows(K)),
         "token_scores": (log_p, of_pixels, 0.7, grid(), *(grid(wide) for _ in range(4))),
         "guide": (log_p[:, ::-1], log_p, 3.0, rows(K)),
         "truncate": (log_p, 0.86, -70.0, rows(K), 0, 1.0),
         "truncate to 40": (log_p, 0.86, -70.0, rows(K), 40, 0.8),
-        "guided_step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), guided, known),
-        "guided_step_inverse_cdf": (*step, *cdf, grid(), guided, known),
+        "guided_step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), guided, known, *none),
+        "guided_step_inverse_cdf": (*step, *cdf, grid(), guided, known, *none),
     }
     found = {}
     for name, arguments in calls.items():
         run(name, *arguments, num_threads)
-        is_third = "step" in name or "truncate" in name
-        found[name] = arguments[-3 if is_third else -2 if name == "plan" else -1]
+        place = {"plan": -4, "truncate": -3, "truncate to 40": -3}
+        found[name] = arguments[-5 if "step" in name else place.get(name, -1)]
     found["token_scores, entropy"] = calls["token_scores"][-3]
     found["token_scores, token"] = calls["token_scores"][3]
     clean = grid()
     _native.step(
-        *SCHEDULE, 0, -1, log_p, None, "gumbel", of_classes[:, :-1], clean, None, None, num_threads
+        *SCHEDULE,
+        0,
+        -1,
+        log_p,
+        None,
+        "gumbel",
+        of_classes[:, :-1],
+        clean,
+        None,
+        None,
+        0.0,
+        None,
+        num_threads,
     )
     found["step_gumbel at 0"] = clean
     clean = grid()
     _native.step(
-        *SCHEDULE, 0, -1, log_p, None, "inverse_cdf", of_pixels, clean, None, None, num_threads
+        *SCHEDULE,
+        0,
+        -1,
+        log_p,
+        None,
+        "inverse_cdf",
+        of_pixels,
+        clean,
+        None,
+        None,
+        0.0,
+        None,
+        num_threads,
     )
     found["step_inverse_cdf at 0"] = clean
     needed = found["plan"]
     completed = grid()
     columns = log_p.transpose(0, 2, 1)[needed].T
-    _native.step(*step, columns, x, "inverse_cdf", of_pixels, completed, None, None, num_threads)
+    _native.step(
+        *step, columns, x, "inverse_cdf", of_pixels, completed, None, None, 0.0, None, num_threads
+    )
     found["complete_inverse_cdf"] = completed
     return found
 

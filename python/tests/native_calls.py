@@ -129,6 +129,8 @@ def arguments(function, seed=0):
         "margin": junk(B, N),
         "logsumexp": junk(B, N),
         "num_threads": 1,
+        "remask": 0.0,
+        "unmask": None,
     }
     uniforms = {name: (B, K + 1, N) for name in ("step_gumbel", "guided_step_gumbel")}
     shape = {**uniforms, "gumbel_noised": (B, K, N)}.get(function, (B, N))
@@ -177,7 +179,7 @@ def positional(function, named):
     if function not in STEPS:
         return list(named.values())
     of_step = named | {"method": "gumbel" if function.endswith("gumbel") else "inverse_cdf"}
-    of_step |= {"noise": named["uniforms"], "guidance": None}
+    of_step |= {"noise": named["uniforms"], "guidance": None, "remask": 0.0, "unmask": None}
     if "log_p_cond" in named:
         uncond, of_step["model_output"], *numbers = (named[name] for name in GUIDED)
         of_step["guidance"] = (uncond, *numbers)

@@ -42,6 +42,8 @@ SIGNATURES = {
         "return_dict": True,
         "*previous_timestep": None,
         "*known": None,
+        "*unmask": None,
+        "*remask": 0.0,
         "*plan": None,
         "*check_finite": False,
     },
@@ -59,6 +61,8 @@ SIGNATURES = {
         "*temperature": 1.0,
         "*previous_timestep": None,
         "*known": None,
+        "*unmask": None,
+        "*remask": 0.0,
         "*return_dict": True,
     },
     VQDiffusionScheduler.plan: {
@@ -68,6 +72,8 @@ SIGNATURES = {
         "generator": None,
         "*previous_timestep": None,
         "*known": None,
+        "*unmask": None,
+        "*remask": 0.0,
     },
     VQDiffusionScheduler.q_posterior: {
         "self": REQUIRED,
@@ -145,7 +151,7 @@ SIGNATURES = {
         "return_commit_hash": False,
         "**kwargs": REQUIRED,
     },
-    VQDiffusionSchedulerOutput: {"prev_sample": REQUIRED},
+    VQDiffusionSchedulerOutput: {"prev_sample": REQUIRED, "revealed": None, "scores": None},
     vqdiffusion.alpha_schedules: {
         "num_diffusion_timesteps": REQUIRED,
         "alpha_cum_start": 0.99999,
@@ -182,6 +188,7 @@ def test_names():
         "StepPlan",
         "TimestepSampler",
         "TokenScores",
+        "Unmask",
         "VQDiffusionLossOutput",
         "VQDiffusionScheduler",
         "VQDiffusionSchedulerOutput",

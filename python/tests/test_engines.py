@@ -29,8 +29,24 @@ def draw(log_p, t, sample, engine, alpha=ALPHA, gamma=GAMMA, threads=1):
     ours, given = np.empty((2, batch, pixels), np.int64)
     schedule = classes, alpha, gamma
     engine = engine.copy()
-    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", engine, ours, None, None, threads)
-    _native.step(*schedule, t, t - 1, log_p, sample, "gumbel", uniforms, given, None, None, threads)
+    _native.step(
+        *schedule, t, t - 1, log_p, sample, "gumbel", engine, ours, None, None, 0.0, None, threads
+    )
+    _native.step(
+        *schedule,
+        t,
+        t - 1,
+        log_p,
+        sample,
+        "gumbel",
+        uniforms,
+        given,
+        None,
+        None,
+        0.0,
+        None,
+        threads,
+    )
     np.testing.assert_array_equal(
         engine, np.append(twin.state["state"]["key"], twin.state["state"]["pos"])
     )
@@ -356,7 +372,8 @@ if sys.argv[1] != "all":
     resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]) * 2**20,) * 2)
 schedule = [table(100)[1][:100] for table in (alpha_schedules, gamma_schedules)]
 try:
-    _native.step(classes, *schedule, 50, 49, log_p, sample, "gumbel", engine, out, None, None, 1)
+    options = None, None, 0.0, None, 1
+    _native.step(classes, *schedule, 50, 49, log_p, sample, "gumbel", engine, out, *options)
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(line for line in status if line.startswith("VmPeak"))
     print((1024 * int(peak.split()[1]) - used) >> 20, *out[0, ::1000], *engine[::100])

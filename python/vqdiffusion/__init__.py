@@ -14,6 +14,7 @@ from .step_plan import StepPlan
 from .threads import get_num_threads, set_num_threads
 from .timestep_sampler import TimestepSampler
 from .training import VQDiffusionLossOutput
+from .unmask import Unmask
 
 __version__: str = _native.version()
 
@@ -22,6 +23,7 @@ __all__ = [
     "StepPlan",
     "TimestepSampler",
     "TokenScores",
+    "Unmask",
     "VQDiffusionLossOutput",
     "VQDiffusionScheduler",
     "VQDiffusionSchedulerOutput",

@@ -216,11 +216,14 @@ class Chain:
         prev_sample: Array,
         guidance: Guidance | None = None,
         known: Array | None = None,
+        remask: float = 0.0,
+        unmask: tuple[Any, ...] | None = None,
     ) -> None:
         """Draw x_s from p(x_s | x_t), eq. 11; at s = -1 that is the model output itself.
 
         `noise` is what the sampling method takes. With `guidance`, `model_output` is the
-        conditional one. `known` holds the classes that pixels are given, and -1.
+        conditional one. `known` holds the classes that pixels are given, and -1. `unmask` is what
+        the native module takes; `noise` is then one uniform for each pixel.
         """
         _native.step(
             *self.schedule,
@@ -228,11 +231,13 @@ class Chain:
             s,
             model_output,
             sample,
-            self.sampling_method,
+            self.sampling_method if unmask is None else "inverse_cdf",
             noise,
             prev_sample,
             guidance,
             known,
+            remask,
+            unmask,
             threads._num_threads,
         )
 
@@ -244,10 +249,22 @@ class Chain:
         uniforms: Array,
         needed: Array,
         known: Array | None = None,
+        remask: float = 0.0,
+        unmask: tuple[Any, ...] | None = None,
     ) -> None:
         """Find the columns of the model output that `step` needs with these uniforms."""
-        number = threads._num_threads
-        _native.plan(*self.schedule, t, s, sample, uniforms, needed, known, number)
+        _native.plan(
+            *self.schedule,
+            t,
+            s,
+            sample,
+            uniforms,
+            needed,
+            known,
+            remask,
+            unmask,
+            threads._num_threads,
+        )
 
     def q_posterior(self, t: int, s: int, log_p_x_0: Array, x_t: Array, out: Array) -> None:
         """log p(x_s | x_t), eq. 11."""

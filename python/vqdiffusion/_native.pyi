@@ -58,6 +58,7 @@ def step_coefficients(
     timesteps: Buffer,
     previous_timesteps: Buffer,
     out: Buffer,
+    remask: float = 0.0,
     /,
 ) -> None:
     """One row of `out` (float64, (M, len(step_coefficient_names))) for each step, from timesteps[m]
@@ -116,6 +117,8 @@ def step(
     | tuple[Buffer | None, float, float, float, int, float]
     | None = None,
     known: Buffer | None = None,
+    remask: float = 0.0,
+    unmask: tuple[Any, ...] | None = None,
     num_threads: int = 0,
     /,
 ) -> None:
@@ -130,6 +133,9 @@ def step(
     `guidance` is (log_p_uncond, guidance_scale, truncation_rate, floor), perhaps with top_k (0 for
     any number) and temperature behind; errors then call `model_output` log_p_cond. `known` is of
     any integer type: the classes that pixels are given, and -1 for the others.
+
+    `unmask` is (order, rule, bound, temperature, prior_weight, count, positions, order_uniforms,
+    revealed, scores) of vqd_unmask; arrays may be None, the two results only together.
     """
 
 def plan(
@@ -142,6 +148,8 @@ def plan(
     uniforms: Buffer,
     needed: Buffer,
     known: Buffer | None = None,
+    remask: float = 0.0,
+    unmask: tuple[Any, ...] | None = None,
     num_threads: int = 0,
     /,
 ) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import starmap
-from typing import SupportsIndex
+from typing import SupportsFloat, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,12 @@ from . import _native, threads
 from .arguments import as_array, as_grid, as_int, as_known, sample_of_step
 from .checks import check_classes
 from .generators import GeneratorLike, States, draw_uniforms
+from .output import VQDiffusionSchedulerOutput
+from .revealing import draw_both, reveal_given
 from .row_keys import at_timesteps
 from .step_plan import StepPlan
 from .transitions import Transitions, posterior_is_overridden
+from .unmask import Unmask, as_unmask
 
 
 class PlannedSteps(Transitions):
@@ -28,6 +31,8 @@ class PlannedSteps(Transitions):
         *,
         previous_timestep: SupportsIndex | None = None,
         known: npt.ArrayLike | None = None,
+        unmask: Unmask | None = None,
+        remask: SupportsFloat = 0.0,
     ) -> StepPlan:
         """Draw the random numbers of the coming step and tell which pixels it needs the model
         output of.
@@ -52,6 +57,10 @@ class PlannedSteps(Transitions):
             As in `step`.
         known : array of any integer dtype, shape (B, N), optional
             As in `step`, which then takes it from the plan. Known pixels are not needed.
+        unmask, remask
+            As in `step`, which then takes them from the plan. By "random", without `threshold`,
+            `entropy_bound` and `prior_weight`, only the pixels that will be revealed are needed;
+            otherwise all that may be.
 
         Returns
         -------
@@ -66,12 +75,13 @@ class PlannedSteps(Transitions):
             As in `step`; ValueError also with "gumbel" and with overrides, which need every pixel.
         """
         chain = self._chain
-        if chain.is_gumbel:
+        how, sigma = as_unmask(unmask, remask)
+        if chain.is_gumbel and how is None:
             raise ValueError(
                 "plan needs sampling_method 'inverse_cdf': 'gumbel' reads the model output of "
                 "every pixel"
             )
-        if posterior_is_overridden(self):
+        if posterior_is_overridden(self) and how is None:
             raise ValueError("plan needs the scheduler's own posterior: overrides see all pixels")
         t = as_int(timestep, "timestep", 0, chain.num_timesteps - 1)
         s = chain.previous(t, previous_timestep)
@@ -84,12 +94,18 @@ class PlannedSteps(Transitions):
         states: States = []
         put_back = starmap(setattr, states)
         try:
-            u = draw_uniforms(at_timesteps(generator, t), grid.shape, states)
-            chain.plan(t, s, sample_of_step(chain, grid, t, s), u, needed, tokens)
+            source, order = at_timesteps(generator, t), None
+            if how is None:
+                u = draw_uniforms(source, grid.shape, states)
+                chain.plan(t, s, sample_of_step(chain, grid, t, s), u, needed, tokens, sigma)
+            else:
+                u, order = draw_both(source, grid.shape, how, states)
+                given = how._native(grid.shape, order)
+                chain.plan(t, s, grid, u, needed, tokens, unmask=given)
             kept = grid.copy()
             for array in (needed, kept, u):
                 array.flags.writeable = False
-            return StepPlan(needed, t, s, kept, u, chain, tokens)
+            return StepPlan(needed, t, s, kept, u, chain, tokens, how, sigma, order)
         except BaseException:
             list(put_back)
             raise
@@ -105,16 +121,20 @@ def planned_step(
     known: npt.ArrayLike | None,
     plan: StepPlan,
     check_finite: bool,
-) -> npt.NDArray[np.int64]:
+    unmask: Unmask | None,
+    remask: float,
+) -> VQDiffusionSchedulerOutput:
     """`step` where a plan is given."""
     chain = scheduler._chain
-    if chain.is_gumbel:
+    if chain.is_gumbel and plan.unmask is None:
         raise ValueError(
             "plan must be None with sampling_method 'gumbel', which draws other random numbers"
         )
-    if posterior_is_overridden(scheduler):
+    if posterior_is_overridden(scheduler) and plan.unmask is None:
         raise ValueError("plan must be None where the scheduler's posterior is overridden")
-    grid = sample_of_step(chain, plan.sample, t, s)
+    if (unmask is not None and unmask is not plan.unmask) or remask not in (0, plan.remask):
+        raise ValueError("unmask and remask must be those of the plan, or not given")
+    grid = plan.sample if plan.unmask else sample_of_step(chain, plan.sample, t, s)
     plan.check(
         chain,
         t,
@@ -134,6 +154,9 @@ def planned_step(
     check_classes(x, chain.num_classes, "model_output")
     if check_finite and x.ndim == 3:
         _native.check_model_output(x, threads._num_threads)
+    if plan.unmask is not None:
+        uniforms = plan.uniforms, plan._order_uniforms
+        return reveal_given(chain, t, s, x, grid, *uniforms, None, plan.known, plan.unmask)
     prev_sample = np.empty((batch, pixels), np.int64)
-    chain.step(t, s, x, grid, plan.uniforms, prev_sample, known=plan.known)
-    return prev_sample
+    chain.step(t, s, x, grid, plan.uniforms, prev_sample, known=plan.known, remask=plan.remask)
+    return VQDiffusionSchedulerOutput(prev_sample)

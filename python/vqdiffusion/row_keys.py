@@ -23,7 +23,8 @@ class RowKeys:
 
     Row i's uniforms at timestep t are, bit for bit, those of
     `numpy.random.Generator(Philox(key=[seed, ids[i]], counter=[0, t, draw, 0])).random(N)`, for
-    "gumbel" `.random((K + 1, N), dtype=numpy.float32)`.
+    "gumbel" `.random((K + 1, N), dtype=numpy.float32)`. With `unmask` they are `.random((2, N))`,
+    the first half for the classes, as without, the second for the order.
 
     It is passed in place of a generator, the same at every step of a chain, and has no state::
 

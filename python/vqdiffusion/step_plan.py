@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._chain import Chain
+from .unmask import Unmask
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,8 @@ class StepPlan:
         What the step draws with.
     known : array of an integer dtype, shape (B, N), or None
         A copy of the known tokens.
+    unmask : Unmask or None
+    remask : float
     """
 
     needed: Any
@@ -41,6 +44,9 @@ class StepPlan:
     uniforms: Any = field(repr=False)
     _chain: Chain = field(repr=False)
     known: Any = field(default=None, repr=False)
+    unmask: Unmask | None = None
+    remask: float = 0.0
+    _order_uniforms: Any = field(default=None, repr=False)
 
     def check(
         self,

@@ -15,10 +15,12 @@ from .checks import check_classes, warn_of_probabilities
 from .generators import GeneratorLike, States, draw_noise, draw_uniforms
 from .output import VQDiffusionSchedulerOutput
 from .planned import planned_step
+from .revealing import reveal
 from .row_keys import at_timesteps
 from .step_plan import StepPlan
 from .transitions import Transitions, posterior_is_overridden
 from .truncation import as_truncation
+from .unmask import Unmask, as_unmask
 
 
 class ReverseSteps(Transitions):
@@ -35,6 +37,8 @@ class ReverseSteps(Transitions):
         *,
         previous_timestep: SupportsIndex | None = None,
         known: npt.ArrayLike | None = None,
+        unmask: Unmask | None = None,
+        remask: SupportsFloat = 0.0,
         plan: StepPlan | None = None,
         check_finite: bool = False,
     ) -> VQDiffusionSchedulerOutput: ...
@@ -49,6 +53,8 @@ class ReverseSteps(Transitions):
         return_dict: Literal[False],
         previous_timestep: SupportsIndex | None = None,
         known: npt.ArrayLike | None = None,
+        unmask: Unmask | None = None,
+        remask: SupportsFloat = 0.0,
         plan: StepPlan | None = None,
         check_finite: bool = False,
     ) -> tuple[npt.NDArray[np.int64]]: ...
@@ -62,6 +68,8 @@ class ReverseSteps(Transitions):
         *,
         previous_timestep: SupportsIndex | None = None,
         known: npt.ArrayLike | None = None,
+        unmask: Unmask | None = None,
+        remask: SupportsFloat = 0.0,
         plan: StepPlan | None = None,
         check_finite: bool = False,
     ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
@@ -109,6 +117,19 @@ class ReverseSteps(Transitions):
             without. Pass it at every step, and set the known pixels in the sample that the chain
             begins with: the model then sees them clean all the way. To noise them to the level of
             the step, as is done with images, spoils the samples.
+        unmask : Unmask, optional
+            Reveal some masked pixels by their order, and leave all others as they are, in place of
+            a step of the chain; see there. The classes are drawn by inversion at one float64
+            uniform for each pixel, B * N of them, whatever the sampling method: those that an
+            "inverse_cdf" step draws. Where the order has noise, B * N further uniforms follow (of a
+            list, N and N of each generator); RowKeys draw `random((2, N))` for each row. Only
+            columns of masked pixels are read, and an overridden posterior plays no part.
+        remask : float
+            σ, with which a pixel that shows a class is masked again whatever the model says (ReMDM,
+            for any schedule); else it follows the posterior. So many more of the masked ones are
+            revealed that the marginals at s stay those of the forward process. From 0 to
+            min(1, γ̄_s/(1 - γ̄_t)), which is 0 at s = -1. At 0 the step is what it is without, bit
+            for bit.
         plan : StepPlan, optional
             What `plan` has returned for this timestep and sample. The step then draws no random
             numbers and gives what it would have given with the generator that the plan was made
@@ -120,8 +141,9 @@ class ReverseSteps(Transitions):
 
         Returns
         -------
-        VQDiffusionSchedulerOutput, or a tuple of its one field
-            `prev_sample`, int64, shape (B, N): a new array.
+        VQDiffusionSchedulerOutput, or a tuple of its first field
+            `prev_sample`, int64, shape (B, N): a new array. With `unmask` also `revealed` and
+            `scores`.
 
         Raises
         ------
@@ -134,8 +156,9 @@ class ReverseSteps(Transitions):
             read of `model_output` holds NaN or +inf or a column of nothing but -inf, a list of
             generators has the wrong length, or `plan` is given with a generator or was made for
             another step; if `sample` is None at s = -1 where it is read; if `known` holds the mask,
-            or another one than the plan. After any error the generators are in the state in which
-            they came.
+            or another one than the plan; if `remask` is above its largest, which the message names,
+            or not 0 with `unmask` or an overridden posterior. After any error the generators are
+            in the state in which they came.
         RuntimeError
             If a signal handler or a finalizer draws from a generator that the interrupted call is
             drawing from.
@@ -156,24 +179,31 @@ class ReverseSteps(Transitions):
         chain = self._chain
         t = as_int(timestep, "timestep", 0, chain.num_timesteps - 1)
         s = chain.previous(t, previous_timestep)
+        how, sigma = as_unmask(unmask, remask)
         if plan is not None:
-            prev_sample = planned_step(
-                self, model_output, t, s, sample, generator, known, plan, check_finite
+            out = planned_step(
+                self, model_output, t, s, sample, generator, known, plan, check_finite, how, sigma
             )
-            return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
+            return out if return_dict else (out.prev_sample,)
         generator = at_timesteps(generator, t)
         x = as_tensor(model_output, "model_output")
         check_classes(x, chain.num_classes, "model_output")
         warn_of_probabilities(x, "model_output")
         tokens = as_known(known, (x.shape[0], x.shape[2]))
+        if how is not None:
+            if check_finite:
+                _native.check_model_output(x, threads._num_threads)
+            out = reveal(chain, t, s, x, sample, generator, None, tokens, how)
+            return out if return_dict else (out.prev_sample,)
         if s >= 0 and posterior_is_overridden(self):
+            _check_no_remask(sigma)
             overrides.check_known(tokens, chain.num_classes)
             x = overrides.posterior(self, x, t, s, sample)
             chain, t, s = chain.drawing_as_given(x.shape[1]), 0, -1
         if check_finite and not chain.is_gumbel:
             _native.check_model_output(x, threads._num_threads)
         grid = sample_of_step(chain, sample, t, s)
-        return _draw(chain, t, s, x, grid, generator, None, tokens, return_dict)
+        return _draw(chain, t, s, x, grid, generator, None, tokens, sigma, return_dict)
 
     @overload
     def guided_step(
@@ -191,6 +221,8 @@ class ReverseSteps(Transitions):
         temperature: SupportsFloat = 1.0,
         previous_timestep: SupportsIndex | None = None,
         known: npt.ArrayLike | None = None,
+        unmask: Unmask | None = None,
+        remask: SupportsFloat = 0.0,
         return_dict: Literal[True] = True,
     ) -> VQDiffusionSchedulerOutput: ...
     @overload
@@ -209,6 +241,8 @@ class ReverseSteps(Transitions):
         temperature: SupportsFloat = 1.0,
         previous_timestep: SupportsIndex | None = None,
         known: npt.ArrayLike | None = None,
+        unmask: Unmask | None = None,
+        remask: SupportsFloat = 0.0,
         return_dict: Literal[False],
     ) -> tuple[npt.NDArray[np.int64]]: ...
     def guided_step(
@@ -226,6 +260,8 @@ class ReverseSteps(Transitions):
         temperature: SupportsFloat = 1.0,
         previous_timestep: SupportsIndex | None = None,
         known: npt.ArrayLike | None = None,
+        unmask: Unmask | None = None,
+        remask: SupportsFloat = 0.0,
         return_dict: bool = True,
     ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
         """Draw x_s from a model's output with and without its condition: guidance, truncation
@@ -249,7 +285,7 @@ class ReverseSteps(Transitions):
             normalised before.
         log_p_cond : array of the same dtype and shape
             Those with the condition.
-        timestep, sample, generator, previous_timestep, known, return_dict
+        timestep, sample, generator, previous_timestep, known, unmask, remask, return_dict
             As in `step`.
         guidance_scale : float
             As `scale` in `guide`; not looked at without `log_p_uncond`.
@@ -285,7 +321,14 @@ class ReverseSteps(Transitions):
         truncation = as_truncation(truncation_rate, floor, top_k, temperature, "truncation_rate")
         guidance = uncond, scale, *truncation
         warn_of_probabilities(cond, "log_p_cond")
+        how, sigma = as_unmask(unmask, remask)
+        tokens = as_known(known, (cond.shape[0], cond.shape[2]))
+        if how is not None:
+            generator = at_timesteps(generator, t)
+            out = reveal(chain, t, s, cond, sample, generator, guidance, tokens, how)
+            return out if return_dict else (out.prev_sample,)
         if s >= 0 and posterior_is_overridden(self):
+            _check_no_remask(sigma)
             log_p = overrides.guided(cond, *guidance)
             # Overrides of `step` need not know what is not used.
             given: dict[str, Any] = {"return_dict": return_dict}
@@ -296,8 +339,14 @@ class ReverseSteps(Transitions):
             return self.step(log_p, t, sample, generator, **given)  # type: ignore[no-any-return]
         grid = sample_of_step(chain, sample, t, s)
         generator = at_timesteps(generator, t)
-        tokens = as_known(known, (cond.shape[0], cond.shape[2]))
-        return _draw(chain, t, s, cond, grid, generator, guidance, tokens, return_dict)
+        return _draw(chain, t, s, cond, grid, generator, guidance, tokens, sigma, return_dict)
+
+
+def _check_no_remask(remask: float) -> None:
+    if remask != 0:
+        raise ValueError(
+            f"remask must be 0 where the scheduler's posterior is overridden, not {remask:g}"
+        )
 
 
 def _draw(
@@ -309,6 +358,7 @@ def _draw(
     generator: GeneratorLike,
     guidance: Guidance | None,
     known: Array | None,
+    remask: float,
     return_dict: bool,
 ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
     """Draws and wraps the result; `grid` is None where the step does not read the sample."""
@@ -320,7 +370,7 @@ def _draw(
         given = guidance
         if guidance is not None and guidance[0] is not None:
             given = guidance[0][rows], *guidance[1:]
-        chain.step(t, s, x[rows], x_t, source, prev_sample[rows], given, tokens)
+        chain.step(t, s, x[rows], x_t, source, prev_sample[rows], given, tokens, remask)
 
     states: States = []
     put_back = starmap(setattr, states)
@@ -330,7 +380,7 @@ def _draw(
             draw_noise(generator, noise_shape, draw, states)
         else:
             u = draw_uniforms(generator, prev_sample.shape, states)
-            chain.step(t, s, x, grid, u, prev_sample, guidance, known)
+            chain.step(t, s, x, grid, u, prev_sample, guidance, known, remask)
         return VQDiffusionSchedulerOutput(prev_sample) if return_dict else (prev_sample,)
     except BaseException:
         list(put_back)

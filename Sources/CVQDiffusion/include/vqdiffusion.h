@@ -140,24 +140,30 @@ typedef struct vqd_coefficients {
      * S = other_weight Σ_{k≠i} p_k + own_weight p_i:
      *   class k   signal p_k + level S
      *   class i   own_signal p_i + own_level S
-     *   the mask  mask S, from log 0 := log 1e-30
-     * Where β̄_t = 0 the pixel is carried over: S = P and own_level = 1, all else is 0. */
+     *   the mask  own_mask p_i + mask S: remask P where that is above 0, else from
+     *             log 0 := log 1e-30
+     * Where β̄_t = 0 the pixel is carried over unless it is masked again: S = P,
+     * own_level = 1 - remask and mask = remask, all else is 0. */
     double other_weight, own_weight;
     double signal, level, own_signal, own_level, mask;
 
     /* What a uniform u in [0, 1) decides before p is known. A masked pixel stays masked where
      * u < masked_mask; else v = (u - masked_mask) / (1 - masked_mask) is uniform again, and where
-     * v < uniform_share the class is floor(K v / uniform_share). A pixel that shows a class keeps
-     * it where u < settled. */
+     * v < uniform_share the class is floor(K v / uniform_share). A pixel that shows a class is
+     * masked where u < remask, and keeps it where u - remask < settled. */
     double uniform_share, settled;
+
+    /* What remasking adds; 0 without. */
+    double own_mask, remask;
 } vqd_coefficients;
 
 /* The coefficients of one step.
  * timestep           t, 0 … T-1
  * previous_timestep  s, -1 … t-1
+ * remask             of vqd_step_options
  * out                written unless the call fails */
 vqd_status vqd_step_coefficients(const vqd_schedule *schedule, int64_t timestep,
-                                 int64_t previous_timestep, vqd_coefficients *out,
+                                 int64_t previous_timestep, double remask, vqd_coefficients *out,
                                  vqd_context *context);
 
 /* ---- Posterior ------------------------------------------------------------------------------- */
@@ -247,12 +253,67 @@ typedef struct vqd_guidance {
     double temperature;     /* of vqd_truncate; 0 stands for 1 */
 } vqd_guidance;
 
+/* What the pixels to reveal are chosen by: the largest keys, of equal ones the lower index. With p
+ * the distribution of a pixel, p_1 and p_2 the largest of it, H its entropy in nats: */
+typedef enum vqd_order {
+    VQD_RANDOM = 1,     /* 0 */
+    VQD_PURITY = 2,     /* log p_1, less the largest of the row */
+    VQD_MARGIN = 3,     /* log(p_1 - p_2) */
+    VQD_ENTROPY = 4,    /* -H */
+    VQD_CONFIDENCE = 5, /* log p of the token drawn: biased, whatever the number of steps */
+} vqd_order;
+
+/* How many pixels of a row are revealed. */
+typedef enum vqd_unmask_rule {
+    /* M - floor(M γ̄_s / γ̄_t + 1/2) of M that may be, all at s = -1; or what `count` says */
+    VQD_DUE = 0,
+    /* those with p_1, under VQD_CONFIDENCE p of the token, above `bound`; the one with the largest
+     * key where there is none */
+    VQD_THRESHOLD = 1,
+    /* those of lowest entropy as long as their sum less the largest is at most `bound`, at least
+     * one */
+    VQD_ENTROPY_BOUND = 2,
+} vqd_unmask_rule;
+
+/* A step that reveals some masked pixels of each row: of p_k, the model output or what guidance
+ * and truncation make of it, a class is drawn there, and every other pixel stays as it is. Only
+ * columns of masked pixels are read. */
+typedef struct vqd_unmask {
+    int32_t order; /* a vqd_order */
+    int32_t rule;  /* a vqd_unmask_rule */
+    double bound;  /* of the rule: from 0 to 1, or for VQD_ENTROPY_BOUND finite and at least 0 */
+    /* finite and at least 0: so many times Gumbel noise is added to the keys. VQD_RANDOM has it
+     * always, and then this plays no part */
+    double temperature;
+    /* r, finite and at least 0: classes are drawn from p^(1 + r q), normalised, where q is p_1 over
+     * the largest of the row's masked pixels (purity prior, Tang et al. 2022) */
+    double prior_weight;
+    /* (B,) int64, at least 0: how many to reveal in each row under VQD_DUE; all where there are
+     * fewer. NULL: as the schedule says */
+    const vqd_tensor *count;
+    /* (B, N) or (N,) VQD_BOOL8: the pixels that may be revealed, if masked; NULL: all */
+    const vqd_tensor *positions;
+    /* (B, N) float64 in [0, 1): the noise of the order; not looked at where there is none */
+    const vqd_tensor *order_uniforms;
+    /* Results of vqd_step, either of which may be NULL: (B, N) VQD_BOOL8, the pixels revealed; and
+     * (B, N) float64, keys without noise, NaN at the pixels whose columns are not read */
+    const vqd_tensor *revealed, *scores;
+} vqd_unmask;
+
 /* What a step may do beside drawing. All zero: nothing. */
 typedef struct vqd_step_options {
     const vqd_guidance *guidance; /* NULL: the model output is drawn from as it is */
     /* (B, N) any integer type: the class 0 … K-1 that a pixel is given, or -1; NULL: nothing is
      * known */
     const vqd_tensor *known;
+    /* σ, with which a pixel that shows a class at t is masked again, whatever the model says; else
+     * it follows the posterior, and so many more of the masked ones are revealed that the marginals
+     * at s stay those of the forward process. From 0 to min(1, γ̄_s / (1 - γ̄_t)) */
+    double remask;
+    /* NULL: a step of the chain. Else the method is VQD_INVERSE_CDF, remask is 0 and `sample` is
+     * always read. vqd_plan then needs every pixel that may be revealed; with VQD_RANDOM, VQD_DUE
+     * and no prior_weight only those that are */
+    const vqd_unmask *unmask;
 } vqd_step_options;
 
 /* One reverse step x_t -> x_s, for any s < t; s = t - 1 is the paper's.
@@ -288,12 +349,12 @@ vqd_status vqd_step(const vqd_schedule *schedule, int64_t timestep, int64_t prev
  * middle of a default chain; at s = -1 all, or where β̄_t = 0 the masked ones).
  * timestep, previous_timestep, sample
  *           as in vqd_step
- * known     as in vqd_step_options, and that of the step; may be NULL
+ * options   those of the step, whose guidance plays no part; may be NULL
  * uniforms  (B, N) float64 in [0, 1), those that the step will draw with
  * needed    (B, N) VQD_BOOL8: a byte of 1 where the column is needed, else of 0 */
 vqd_status vqd_plan(const vqd_schedule *schedule, int64_t timestep, int64_t previous_timestep,
-                    const vqd_tensor *sample, const vqd_tensor *known, const vqd_tensor *uniforms,
-                    const vqd_tensor *needed, vqd_context *context);
+                    const vqd_tensor *sample, const vqd_step_options *options,
+                    const vqd_tensor *uniforms, const vqd_tensor *needed, vqd_context *context);
 
 /* Reads all of a model output, as a step by VQD_INVERSE_CDF does not.
  * model_output  (B, K, N) floating

@@ -72,6 +72,17 @@ public struct GuidedModelOutput {
             parallelism)
     }
 
+    /// The guided and truncated log-probabilities of some pixels, (1, K, count).
+    func prepared(for selection: borrowing PixelSelection, parallelism: Parallelism)
+        throws(ArgumentError) -> PreparedModelOutput
+    {
+        let rows = try selection.rows()
+        return try prepared(
+            batch: 1, columns: selection.count,
+            selection: (UnsafePointer(rows.pointer), UnsafePointer(selection.list.pointer)),
+            parallelism)
+    }
+
     /// Writes the guided and truncated log-probabilities of all pixels, (batch, K, pixels).
     func write(into output: OutputTensor, parallelism: Parallelism) throws(ArgumentError) {
         let result = try prepared(parallelism: parallelism)

@@ -6,7 +6,7 @@
 ///
 ///     class k          signal p_k + level S
 ///     its own class i  ownSignal p_i + ownLevel S
-///     the mask         mask S
+///     the mask         ownMask p_i + mask S
 ///
 /// and is not normalised: it sums to Σ p.
 public struct PosteriorFactors: Sendable {
@@ -14,6 +14,8 @@ public struct PosteriorFactors: Sendable {
     public var ownSignal = 0.0
     public var ownLevel = 0.0
     public var mask: Double
+    /// 0 unless pixels are masked again.
+    public var ownMask = 0.0
 
     /// The model output as it is.
     static var direct: PosteriorFactors { PosteriorFactors(signal: 1, level: 0, mask: 0) }
@@ -45,5 +47,32 @@ public struct PosteriorFactors: Sendable {
             ownSignal: transition.keep * earlier.alpha / now.keep,
             ownLevel: transition.keep * earlier.beta,
             mask: impossible * earlier.gamma)
+    }
+
+    /// These factors of masked pixels where those that show a class are masked again with
+    /// probability σ: so many fewer stay masked that the marginal at s remains.
+    func whereOthersRemask(_ sigma: Double, _ now: Marginal, _ earlier: Marginal)
+        -> PosteriorFactors
+    {
+        guard sigma > 0 else { return self }
+        // 0 where all is masked at t.
+        let moved = sigma * (1 - now.gamma) / now.gamma
+        var factors = self
+        factors.mask = max(0, mask - moved)
+        guard moved > 0 else { return factors }
+        factors.signal += moved / (1 - earlier.gamma) * earlier.alpha
+        factors.level += moved / (1 - earlier.gamma) * earlier.beta
+        return factors
+    }
+
+    /// These factors of pixels that show a class where they are masked again with probability σ,
+    /// whatever the model says: σ Σ p, by the class that is shown and S.
+    func remasking(_ sigma: Double, _ now: Marginal) -> PosteriorFactors {
+        guard sigma > 0 else { return self }
+        let rest = 1 - sigma
+        return PosteriorFactors(
+            signal: rest * signal, level: rest * level, ownSignal: rest * ownSignal,
+            ownLevel: rest * ownLevel, mask: now.beta > 0 ? sigma * now.beta : sigma,
+            ownMask: now.beta > 0 ? sigma * now.alpha / now.keep : 0)
     }
 }

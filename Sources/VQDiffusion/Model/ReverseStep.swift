@@ -15,7 +15,7 @@ public struct ReverseStep: Sendable {
     /// The transition s → t.
     public let transition: Transition
     /// What the posterior, and every draw from it, are made of.
-    public let coefficients: StepCoefficients
+    public private(set) var coefficients: StepCoefficients
 
     init(
         timestep: Int, previousTimestep: Int, classes: Int, now: Marginal, earlier: Marginal
@@ -27,6 +27,32 @@ public struct ReverseStep: Sendable {
         self.earlier = earlier
         transition = Transition(from: earlier, to: now)
         coefficients = StepCoefficients(now, earlier, transition, classes: classes)
+    }
+
+    /// min(1, γ̄_s/(1 - γ̄_t)), the largest probability with which pixels that show a class can be
+    /// masked again: no masked pixel stays masked then.
+    public var largestRemask: Double {
+        let shown = 1 - now.gamma
+        return earlier.gamma < shown ? earlier.gamma / shown : 1
+    }
+
+    /// The same step with the probability σ that a pixel that shows a class is masked again (ReMDM,
+    /// Wang et al. 2025, for any schedule): else it follows the posterior. A masked pixel stays
+    /// masked with (γ̄_s - σ (1 - γ̄_t))/γ̄_t, so that the marginals at s stay those of the forward
+    /// process. At 0 it is this step, bit for bit.
+    ///
+    /// - Throws: `ArgumentError` unless σ is from 0 to `largestRemask`.
+    public func remasking(_ sigma: Double, name: StaticString = "remask") throws(ArgumentError)
+        -> ReverseStep
+    {
+        guard sigma >= 0 && sigma <= largestRemask else {
+            throw ArgumentError(
+                name, .remaskTooLarge(sigma, largest: largestRemask, timestep: previousTimestep))
+        }
+        var step = self
+        step.coefficients = StepCoefficients(
+            now, earlier, transition, classes: classes, remask: sigma)
+        return step
     }
 
     /// The index of the mask class.

@@ -8,24 +8,33 @@ public struct StepCoefficients: Sendable {
     public let otherWeight, ownWeight: Double
     /// K β̄_s/(1 - γ̄_s): the share of the uniform part among what unmasked pixels show at s.
     public let uniformShare: Double
-    /// (α + β) β̄_s/β̄_t, with which a pixel that shows a class keeps it at the least, whatever the
-    /// model says; 1 where β̄_t = 0.
+    /// (1 - σ) (α + β) β̄_s/β̄_t, with which a pixel that shows a class keeps it at the least,
+    /// whatever the model says; 1 - σ where β̄_t = 0.
     public let settled: Double
+    /// σ, with which a pixel that shows a class is masked again, whatever the model says.
+    public let remask: Double
 
-    init(_ now: Marginal, _ earlier: Marginal, _ transition: Transition, classes: Int) {
-        masked = .masked(now, earlier, transition)
-        unmasked = .unmasked(now, earlier, transition)
+    /// - Parameter remask: from 0 to `largestRemask`.
+    init(
+        _ now: Marginal, _ earlier: Marginal, _ transition: Transition, classes: Int,
+        remask: Double = 0
+    ) {
+        masked = PosteriorFactors.masked(now, earlier, transition).whereOthersRemask(
+            remask, now, earlier)
+        unmasked = PosteriorFactors.unmasked(now, earlier, transition).remasking(remask, now)
+        self.remask = remask
         uniformShare =
             earlier.beta > 0 ? Double(classes) * earlier.beta / (1 - earlier.gamma) : 0
         guard now.beta > 0 else {
-            (otherWeight, ownWeight, settled) = (1, 1, 1)
+            (otherWeight, ownWeight, settled) = (1, 1, 1 - remask)
             return
         }
         (otherWeight, ownWeight) = (1 / now.beta, 1 / now.keep)
-        settled = transition.keep * earlier.beta / now.beta
+        settled = (1 - remask) * (transition.keep * earlier.beta / now.beta)
     }
 
-    /// γ̄_s/γ̄_t: a masked pixel stays masked with this probability, whatever the model says.
+    /// γ̄_s/γ̄_t, less where pixels are masked again: a masked pixel stays masked with this
+    /// probability, whatever the model says.
     var stay: Double { masked.mask }
 }
 

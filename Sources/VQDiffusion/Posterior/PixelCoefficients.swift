@@ -20,7 +20,7 @@ struct PixelCoefficients {
 
 /// The logarithms of `PosteriorFactors`, taken once for all pixels of a kind.
 struct LogPosteriorFactors {
-    private let signal, level, ownSignal, ownLevel, mask: Double
+    private let signal, level, ownSignal, ownLevel, mask, ownMask: Double
     private let isLinear: Bool
 
     /// - Parameter isLinear: the formula has no second part.
@@ -30,6 +30,7 @@ struct LogPosteriorFactors {
         ownSignal = vqd_log(factors.ownSignal)
         ownLevel = vqd_log(factors.ownLevel)
         mask = vqd_log(factors.mask)
+        ownMask = vqd_log(factors.ownMask)
         self.isLinear = isLinear
     }
 
@@ -42,15 +43,16 @@ struct LogPosteriorFactors {
         let own =
             ownSignal > -.infinity
             ? logAddExp(ownSignal + x, ownLevel + logMass) : ownLevel + logMass
+        let mask =
+            ownMask > -.infinity ? logAddExp(ownMask + x, mask + logMass) : mask + logMass
         guard !isLinear else {
-            return PixelCoefficients(
-                signal: signal, level: 0, logRatio: 0, own: own, mask: mask + logMass)
+            return PixelCoefficients(signal: signal, level: 0, logRatio: 0, own: own, mask: mask)
         }
         let level = level + logMass
         return PixelCoefficients(
             signal: signal, level: level,
             logRatio: signal > -.infinity ? signal - level : -.infinity, own: own,
-            mask: mask + logMass)
+            mask: mask)
     }
 }
 

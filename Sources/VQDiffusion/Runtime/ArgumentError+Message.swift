@@ -132,6 +132,13 @@ extension ArgumentError {
             text.write(timestep)
             text.write(", where the schedule masks nothing, but is at ")
             text.write(Shape(row, pixel), brackets: true)
+        case .remaskTooLarge(let value, let largest, let timestep):
+            text.write(" must be a probability from 0 to ")
+            text.write(largest)
+            text.write(", the largest that keeps the share of masked pixels at timestep ")
+            text.write(timestep)
+            text.write(", not ")
+            text.write(value)
         case .outOfMemory(let bytes):
             text.write(": no memory for ")
             text.write(bytes)

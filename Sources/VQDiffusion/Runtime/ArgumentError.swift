@@ -71,8 +71,23 @@ public struct ArgumentError: Error {
         case columnWithoutMass(column: Int)
         /// A pixel is masked at a timestep at which the schedule masks nothing.
         case maskUnreachable(timestep: Int, row: Int, pixel: Int)
+        /// A probability of masking pixels again that is negative, NaN or above the largest that a
+        /// step to a timestep can have.
+        case remaskTooLarge(Double, largest: Double, timestep: Int)
         /// Scratch memory could not be had.
         case outOfMemory(bytes: Int)
+    }
+}
+
+extension ArgumentError {
+    /// The same error of single columns, which are the pixels of one batch row.
+    func ofColumns(_ name: StaticString) -> ArgumentError {
+        switch problem {
+        case .notFinite(_, let index, let column):
+            ArgumentError(name, .columnNotFinite(class: index, column: column))
+        case .noMass(_, let column): ArgumentError(name, .columnWithoutMass(column: column))
+        default: self
+        }
     }
 }
 

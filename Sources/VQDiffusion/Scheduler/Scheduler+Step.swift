@@ -11,16 +11,19 @@ extension Scheduler {
     ///   - known: the classes of the pixels that are to stay, such as the given part of a picture,
     ///     and -1 for the others; nil where nothing is known. Known pixels show their class in the
     ///     result, and their columns are not read.
+    ///   - remask: σ, with which pixels that show a class are masked again; see
+    ///     `ReverseStep.remasking`.
     /// - Throws: `ArgumentError` for shapes that disagree, a timestep or a class out of range, NaN
     ///   or +∞ or a column without mass in what is read. A generator that is a value is then as it
     ///   was.
     public func step(
         _ modelOutput: LogProbabilityTensor, at t: Int, to s: Int? = nil, from sample: ClassGrid,
-        known: ClassGrid? = nil, using generator: inout some RandomNumberGenerator
+        known: ClassGrid? = nil, remask: Double = 0,
+        using generator: inout some RandomNumberGenerator
     ) throws(ArgumentError) -> ClassGrid {
         var drawing = generator
         let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &drawing)
-        let result = try step(modelOutput, at: t, to: s, from: sample, known: known, uniforms)
+        let result = try step(modelOutput, at: t, to: s, from: sample, known, remask, uniforms)
         generator = drawing
         return result
     }
@@ -29,21 +32,21 @@ extension Scheduler {
     ///
     /// - Parameters:
     ///   - keys: one for each batch row; they draw at the timestep t.
-    ///   - modelOutput, t, s, sample, known: as with a generator.
+    ///   - modelOutput, t, s, sample, known, remask: as with a generator.
     /// - Throws: as with a generator; also when there is another number of keys.
     public func step(
         _ modelOutput: LogProbabilityTensor, at t: Int, to s: Int? = nil, from sample: ClassGrid,
-        known: ClassGrid? = nil, using keys: RowKeys
+        known: ClassGrid? = nil, remask: Double = 0, using keys: RowKeys
     ) throws(ArgumentError) -> ClassGrid {
         let uniforms = try uniforms(for: sample, using: keys, at: t)
-        return try step(modelOutput, at: t, to: s, from: sample, known: known, uniforms)
+        return try step(modelOutput, at: t, to: s, from: sample, known, remask, uniforms)
     }
 
     private func step(
         _ modelOutput: LogProbabilityTensor, at t: Int, to s: Int?, from sample: ClassGrid,
-        known: ClassGrid?, _ uniforms: Uniforms
+        _ known: ClassGrid?, _ remask: Double, _ uniforms: Uniforms
     ) throws(ArgumentError) -> ClassGrid {
-        try draw(at: t, to: s ?? t &- 1, from: sample, known, uniforms) {
+        try draw(at: t, to: s ?? t &- 1, from: sample, known, remask, uniforms) {
             (step, sample, known, uniforms, output) throws(ArgumentError) in
             try modelOutput.withView(name: "modelOutput") { (p) throws(ArgumentError) in
                 try step.sampleInverseCDF(
@@ -64,7 +67,7 @@ extension Scheduler {
         throws(ArgumentError) -> ClassGrid
     {
         try draw(
-            at: plan.timestep, to: plan.earlier, from: plan.sample, plan.known, plan.uniforms
+            at: plan.timestep, to: plan.earlier, from: plan.sample, plan.known, 0, plan.uniforms
         ) { (step, sample, known, uniforms, output) throws(ArgumentError) in
             try columns.withView(name: "columns") { (p) throws(ArgumentError) in
                 try step.completeInverseCDF(
@@ -84,13 +87,15 @@ extension Scheduler {
 
     /// A new grid that `body` has written, from the views that it needs.
     private func draw(
-        at t: Int, to s: Int, from sample: ClassGrid, _ known: ClassGrid?, _ uniforms: Uniforms,
+        at t: Int, to s: Int, from sample: ClassGrid, _ known: ClassGrid?, _ remask: Double,
+        _ uniforms: Uniforms,
         _ body: (ReverseStep, ClassIndices, ClassIndices?, UniformGrid, OutputTensor)
             throws(ArgumentError) -> Void
     ) throws(ArgumentError) -> ClassGrid {
         var result = sample
         try withViews(at: t, to: s, sample, known, uniforms) {
             (step, sample, known, uniforms) throws(ArgumentError) in
+            let step = try step.remasking(remask)
             try result.fill { (output) throws(ArgumentError) in
                 try body(step, sample, known, uniforms, output)
             }

@@ -38,19 +38,10 @@ struct ColumnDraw<E: FloatingElement> {
         typealias V = E.Real.Vector
         let group = LaneGroup(
             PixelList.run(0..<16), from: 0, pixelStride: p.classStride, elementSize: E.size)
-        let (shift, factor) = (V(repeating: E.Real(largest)), V(repeating: sharpness))
         var (rest, last) = (target, classes.lowerBound)
         for first in stride(from: classes.lowerBound, to: classes.upperBound, by: 16) {
             let count = min(16, classes.upperBound - first)
-            var x = V(repeating: -.infinity)
-            if count == 16 {
-                x = group.load(E.self, row: p.pointer(row: row, class: first, pixel: pixel))
-            } else {
-                for lane in 0..<count {
-                    x[lane] = E.load(p.pointer(row: row, class: first + lane, pixel: pixel))
-                }
-            }
-            x = (x - shift) * factor
+            let x = sharpened(first, count, group)
             let weights = V.expOfNegative(x)
             for lane in 0..<count where x[lane] > E.Real.smallestExponent {
                 last = first + lane
@@ -60,5 +51,36 @@ struct ColumnDraw<E: FloatingElement> {
             }
         }
         return last
+    }
+
+    /// Draws from the whole column by one uniform in [0, 1), in two reads of it.
+    func draw(_ u: Double) -> Int {
+        let group = LaneGroup(
+            PixelList.run(0..<16), from: 0, pixelStride: p.classStride, elementSize: E.size)
+        var total = 0.0
+        for first in stride(from: 0, to: p.classes, by: 16) {
+            let count = min(16, p.classes - first)
+            let x = sharpened(first, count, group)
+            let weights = E.Real.Vector.expOfNegative(x)
+            for lane in 0..<count where x[lane] > E.Real.smallestExponent {
+                total += weights[lane].asDouble
+            }
+        }
+        return invert(u * total, classes: 0..<p.classes)
+    }
+
+    /// (x - largest) / temperature of up to sixteen classes, -∞ beyond them.
+    @inline(__always)
+    private func sharpened(_ first: Int, _ count: Int, _ group: LaneGroup) -> E.Real.Vector {
+        typealias V = E.Real.Vector
+        var x = V(repeating: -.infinity)
+        if count == 16 {
+            x = group.load(E.self, row: p.pointer(row: row, class: first, pixel: pixel))
+        } else {
+            for lane in 0..<count {
+                x[lane] = E.load(p.pointer(row: row, class: first + lane, pixel: pixel))
+            }
+        }
+        return (x - V(repeating: E.Real(largest))) * V(repeating: sharpness)
     }
 }

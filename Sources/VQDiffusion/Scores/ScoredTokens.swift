@@ -13,9 +13,11 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
     private let alongClasses: Bool
     private let segmentRows, segments: Int
     let tokens: Scratch<Int32>
-    /// Probability, entropy, margin and logsumexp, one after the other.
+    /// Probability, entropy, margin and logsumexp, one after the other; then the largest logit, and
+    /// its probability.
     let numbers: Scratch<E.Real>
-    private let good: Scratch<Bool>
+    /// False at a column with NaN or +∞, or nothing but -∞.
+    let good: Scratch<Bool>
 
     /// - Parameter uniforms: nil when nothing is drawn.
     init(_ p: LogProbabilities, uniforms: UnsafePointer<Double>?, temperature: Double)
@@ -32,7 +34,7 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         let segmentRows = alongClasses ? (rows + whole - 1) / whole * whole : rows
         let count = p.batch * p.pixels
         let tokens = try Scratch<Int32>(count)
-        let numbers = try Scratch<E.Real>(4 * count)
+        let numbers = try Scratch<E.Real>(6 * count)
         let good = try Scratch<Bool>(count, filledWith: false)
         (self.p, self.uniforms) = (p, uniforms)
         sharpness = uniforms == nil ? 0 : E.Real(inverse)
@@ -51,10 +53,32 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         return all
     }
 
+    /// Reads the columns of some pixels alone.
+    func read(_ selection: borrowing PixelSelection, _ parallelism: Parallelism)
+        throws(ArgumentError)
+    {
+        let (list, starts) = (selection.list.pointer, selection.starts.pointer)
+        let chunk = 256
+        let perRow = (selection.pixels + chunk - 1) / chunk
+        try parallel(
+            tasks: selection.batch * perRow,
+            threads: parallelism.threads(forWork: selection.count * p.classes)
+        ) { (task) throws(ArgumentError) in
+            let row = task / perRow
+            let first = starts[row] + task % perRow * chunk
+            let columns = PixelList.selection(
+                list + first, count: min(starts[row + 1] - first, chunk))
+            guard columns.count > 0 else { return }
+            try alongClasses
+                ? readClasses(of: columns, row: row) : readPixels(columns, row: row)
+        }
+    }
+
+    /// Reads all columns.
     func read(_ parallelism: Parallelism) throws(ArgumentError) {
         guard alongClasses else {
             return try forEachChunk(of: p, parallelism, widest: 256) {
-                (row, chunk) throws(ArgumentError) in try readPixels(chunk, row: row)
+                (row, chunk) throws(ArgumentError) in try readPixels(.run(chunk), row: row)
             }
         }
         let pixels = p.batch * p.pixels
@@ -71,6 +95,17 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
                     row: at / p.pixels, pixel: at % p.pixels, block: block.pointer,
                     masses: masses.pointer, references: references.pointer)
             }
+        }
+    }
+
+    private func readClasses(of columns: PixelList, row: Int) throws(ArgumentError) {
+        let masses = try Scratch<Double>(segments * 16)
+        let references = try Scratch<E.Real>(segments * 16)
+        let block = try Scratch<E.Real>(blockOfClasses * 16)
+        for c in 0..<columns.count {
+            readClasses(
+                row: row, pixel: columns[c], block: block.pointer, masses: masses.pointer,
+                references: references.pointer)
         }
     }
 
@@ -122,9 +157,9 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
     }
 
     /// Lanes are pixels. Where pixels are neighbours in memory, whole rows of them are read.
-    private func readPixels(_ pixels: Range<Int>, row: Int) throws(ArgumentError) {
+    private func readPixels(_ pixels: PixelList, row: Int) throws(ArgumentError) {
         typealias V = E.Real.Vector
-        let groups = try PixelList.run(pixels).laneGroups(
+        let groups = try pixels.laneGroups(
             pixelStride: p.pixelStride, elementSize: E.size)
         let count = (pixels.count + 15) / 16
         let lanes = try Scratch<Lanes>(
@@ -163,9 +198,7 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
                 }
             }
             for lane in 0..<min(16, pixels.count &- group &* 16) {
-                let (pixel, sums) = (
-                    pixels.lowerBound &+ group &* 16 &+ lane, lanes[group].lane(lane)
-                )
+                let (pixel, sums) = (pixels[group &* 16 &+ lane], lanes[group].lane(lane))
                 var token = sums.argmax
                 if uniforms != nil && sums.isFinite {
                     token = draw(row: row, pixel: pixel, sums) { masses[$0 &* 16 &+ lane] }
@@ -191,5 +224,7 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         numbers[count &+ at] = E.Real(sums.entropy)
         numbers[2 &* count &+ at] = E.Real(sums.margin)
         numbers[3 &* count &+ at] = E.Real(sums.logSumExp)
+        numbers[4 &* count &+ at] = E.Real(sums.largest)
+        numbers[5 &* count &+ at] = E.Real(1 / sums.mass)
     }
 }

@@ -59,7 +59,9 @@ struct ShortlistRace {
         let contests = try Scratch<Contest>(
             pixels, filledWith: Contest(floor: vqd_exp(Double(ShortlistRace.floor))))
         for i in 0..<parts.count { enter(parts[i], masses.pointer, contests.pointer) }
-        if !step.drawsModelOutput { enterMask(masses.pointer, contests.pointer) }
+        if !step.drawsModelOutput {
+            enterMask(observedLogs.pointer, masses.pointer, contests.pointer)
+        }
         var count = 0
         for n in 0..<pixels {
             if let winner = contests[n].winner {
@@ -146,14 +148,17 @@ struct ShortlistRace {
     }
 
     private func enterMask(
-        _ masses: UnsafePointer<Bracket>, _ contests: UnsafeMutablePointer<Contest>
+        _ observedLogs: UnsafePointer<Float>, _ masses: UnsafePointer<Bracket>,
+        _ contests: UnsafeMutablePointer<Contest>
     ) {
         for first in stride(from: 0, to: pixels, by: 16) {
             let arrivals = FloatNoise.arrivalTime(
                 V(repeating: 1) - V(at: parts.last.maskComplements + first))
             for n in first..<min(first + 16, pixels) {
+                let factors = kinds[observed[n]].factors
+                let own = factors.ownMask > 0 ? vqd_exp(Double(observedLogs[n])) : 0
                 contests[n].enter(
-                    step.maskClass, signal: 0, level: kinds[observed[n]].factors.mask,
+                    step.maskClass, signal: factors.ownMask * own, level: factors.mask,
                     arrival: arrivals[n - first].asDouble, mass: masses[n])
             }
         }

@@ -12,7 +12,8 @@ extension ReverseStep {
     ///
     /// A masked pixel stays masked with probability γ̄_s/γ̄_t whatever the model says, and takes a
     /// class of the uniform part β̄_s with a probability that needs no column either; an unmasked
-    /// one keeps its class with at least (α + β) β̄_s/β̄_t.
+    /// one is masked again with probability σ, and keeps its class with at least
+    /// (1 - σ) (α + β) β̄_s/β̄_t.
     @inline(__always)
     func draw(_ u: Double, observed: Int32) -> Draw {
         if observed == maskClass {
@@ -24,7 +25,9 @@ extension ReverseStep {
             }
             return .needsColumn
         }
-        return u < coefficients.settled ? .settled(observed) : .needsColumn
+        let rest = u - coefficients.remask
+        if rest < 0 { return .settled(maskClass) }
+        return rest < coefficients.settled || isAbsorbing ? .settled(observed) : .needsColumn
     }
 
     /// For a masked pixel that u unmasks: u rescaled to [0, 1), and the share of the uniform part
@@ -46,8 +49,9 @@ extension ReverseStep {
             let (v, uniform) = unmasking(u)
             return column.invert((v - uniform) / (1 - uniform) * column.others)
         }
-        // With p normalised: S. The uniform then covers, in this order, the observed class, the
-        // uniform part of the others, and their part by the model.
+        // With p normalised: S. The uniform then covers, in this order, the mask, the observed
+        // class, the uniform part of the others, and their part by the model.
+        let u = u - coefficients.remask
         let total = column.others + column.observedMass
         let observedShare = column.observedMass / total
         let others = column.others / total

@@ -93,13 +93,7 @@ extension ReverseStep {
         do throws(ArgumentError) {
             try complete(decision, from: columns, gathered: true, into: output, parallelism)
         } catch {
-            switch error.problem {
-            case .notFinite(_, let index, let column):
-                throw ArgumentError(columns.name, .columnNotFinite(class: index, column: column))
-            case .noMass(_, let column):
-                throw ArgumentError(columns.name, .columnWithoutMass(column: column))
-            default: throw error
-            }
+            throw error.ofColumns(columns.name)
         }
     }
 
