@@ -132,8 +132,7 @@ def planned_step(
         )
     if posterior_is_overridden(scheduler) and plan.unmask is None:
         raise ValueError("plan must be None where the scheduler's posterior is overridden")
-    if (unmask is not None and unmask is not plan.unmask) or remask not in (0, plan.remask):
-        raise ValueError("unmask and remask must be those of the plan, or not given")
+    plan.options(unmask, remask)
     grid = plan.sample if plan.unmask else sample_of_step(chain, plan.sample, t, s)
     plan.check(
         chain,

@@ -48,6 +48,12 @@ class StepPlan:
     remask: float = 0.0
     _order_uniforms: Any = field(default=None, repr=False)
 
+    def options(self, unmask: Unmask | None, remask: float) -> tuple[Unmask | None, float]:
+        """`unmask` and `remask` of the plan; refuses those of a step that are others."""
+        if (unmask is not None and unmask is not self.unmask) or remask not in (0, self.remask):
+            raise ValueError("unmask and remask must be those of the plan, or not given")
+        return self.unmask, self.remask
+
     def check(
         self,
         chain: Chain,

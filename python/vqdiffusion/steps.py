@@ -20,7 +20,7 @@ from .row_keys import at_timesteps
 from .step_plan import StepPlan
 from .transitions import Transitions, posterior_is_overridden
 from .truncation import as_truncation
-from .unmask import Unmask, as_unmask
+from .unmask import Unmask, as_unmask, check_no_remask
 
 
 class ReverseSteps(Transitions):
@@ -196,7 +196,7 @@ class ReverseSteps(Transitions):
             out = reveal(chain, t, s, x, sample, generator, None, tokens, how)
             return out if return_dict else (out.prev_sample,)
         if s >= 0 and posterior_is_overridden(self):
-            _check_no_remask(sigma)
+            check_no_remask(sigma)
             overrides.check_known(tokens, chain.num_classes)
             x = overrides.posterior(self, x, t, s, sample)
             chain, t, s = chain.drawing_as_given(x.shape[1]), 0, -1
@@ -328,7 +328,7 @@ class ReverseSteps(Transitions):
             out = reveal(chain, t, s, cond, sample, generator, guidance, tokens, how)
             return out if return_dict else (out.prev_sample,)
         if s >= 0 and posterior_is_overridden(self):
-            _check_no_remask(sigma)
+            check_no_remask(sigma)
             log_p = overrides.guided(cond, *guidance)
             # Overrides of `step` need not know what is not used.
             given: dict[str, Any] = {"return_dict": return_dict}
@@ -340,13 +340,6 @@ class ReverseSteps(Transitions):
         grid = sample_of_step(chain, sample, t, s)
         generator = at_timesteps(generator, t)
         return _draw(chain, t, s, cond, grid, generator, guidance, tokens, sigma, return_dict)
-
-
-def _check_no_remask(remask: float) -> None:
-    if remask != 0:
-        raise ValueError(
-            f"remask must be 0 where the scheduler's posterior is overridden, not {remask:g}"
-        )
 
 
 def _draw(

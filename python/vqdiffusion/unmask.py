@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any, SupportsFloat, SupportsIndex
 
@@ -62,6 +63,9 @@ class Unmask:
     positions : array of bool, shape (N,) or (B, N), optional
         Only there pixels are revealed and counted, for one block after the other.
 
+    `count` and `positions` are copied. They may be torch tensors; those that NumPy cannot read, as
+    on an accelerator, are for the classes on tensors alone.
+
     Raises
     ------
     TypeError, ValueError
@@ -110,6 +114,35 @@ class Unmask:
     def _has_noise(self) -> bool:
         return self.by == "random" or self.temperature != 0
 
+    @property
+    def _chooses_first(self) -> bool:
+        """Whether the pixels are chosen before anything is read."""
+        has_rule = self.threshold is not None or self.entropy_bound is not None
+        return self.by == "random" and self.prior_weight == 0 and not has_rule
+
+    @property
+    def _has_tensors(self) -> bool:
+        """Whether NumPy cannot read all of it."""
+        return any(
+            one is not None and not isinstance(one, np.ndarray)
+            for one in (self.count, self.positions)
+        )
+
+    def _check_shapes(self, shape: tuple[int, int]) -> None:
+        """Refuses what does not go with a grid of this shape."""
+        batch, pixels = shape
+        positions: Any = self.positions
+        if positions is not None and tuple(positions.shape) not in ((pixels,), shape):
+            raise ValueError(
+                f"positions must have shape ({pixels},) or {shape}, not {tuple(positions.shape)}"
+            )
+        count: Any = self.count
+        if count is not None and tuple(count.shape) not in ((), (batch,)):
+            raise ValueError(
+                f"count must be one integer or have one for each of {batch} rows, not shape "
+                f"{tuple(count.shape)}"
+            )
+
     def _native(
         self,
         shape: tuple[int, int],
@@ -118,20 +151,13 @@ class Unmask:
         scores: npt.NDArray[np.float64] | None = None,
     ) -> tuple[Any, ...]:
         """What the native module takes, for a grid of this shape."""
-        batch, pixels = shape
-        positions: Any = self.positions
-        if positions is not None and positions.shape not in ((pixels,), shape):
-            raise ValueError(
-                f"positions must have shape ({pixels},) or {shape}, not {positions.shape}"
-            )
-        count: Any = self.count
+        self._check_shapes(shape)
+        positions, count = (
+            None if value is None else as_array(value, name)
+            for value, name in ((self.positions, "positions"), (self.count, "count"))
+        )
         if count is not None:
-            if count.shape not in ((), (batch,)):
-                raise ValueError(
-                    f"count must be one integer or have one for each of {batch} rows, not shape "
-                    f"{count.shape}"
-                )
-            count = np.broadcast_to(count, (batch,))
+            count = np.broadcast_to(count, shape[:1])
         rule: int = _DUE
         bound: Any = 0.0
         if self.threshold is not None:
@@ -165,6 +191,14 @@ def as_unmask(unmask: Any, remask: SupportsFloat) -> tuple[Unmask | None, float]
     return unmask, sigma
 
 
+def check_no_remask(remask: float) -> None:
+    """Refuses to mask pixels again in a step that draws from an override."""
+    if remask != 0:
+        raise ValueError(
+            f"remask must be 0 where the scheduler's posterior is overridden, not {remask:g}"
+        )
+
+
 def _not_negative(value: SupportsFloat, name: str) -> float:
     number = as_float(value, name)
     if not 0 <= number < math.inf:
@@ -172,14 +206,16 @@ def _not_negative(value: SupportsFloat, name: str) -> float:
     return number
 
 
-def _as_count(value: Any) -> npt.NDArray[np.int64]:
-    array = as_array(value, "count") if hasattr(value, "__len__") else None
-    if array is None or array.ndim == 0:
+def _as_count(value: Any) -> Any:
+    array = _readable(value, "count") if hasattr(value, "__len__") else None
+    if array is None or (isinstance(array, np.ndarray) and array.ndim == 0):
         return np.array(as_int(value, "count", 0), np.int64)
-    if array.dtype.kind not in "iu":
+    if _kind_of(array) not in "iu":
         raise TypeError(f"count must be an integer or integers, not dtype {array.dtype}")
-    if array.ndim != 1:
-        raise ValueError(f"count must have the 1 axis (batch,), not shape {array.shape}")
+    if array.ndim > 1:
+        raise ValueError(f"count must have the 1 axis (batch,), not shape {tuple(array.shape)}")
+    if not isinstance(array, np.ndarray):
+        return _tensor_of_counts(array)
     for row in np.flatnonzero((array < 0) | (array > np.iinfo(np.int64).max))[:1]:
         raise ValueError(f"count must be at least 0, not {array[row]} as at [{row}]")
     counts = array.astype(np.int64)
@@ -187,14 +223,48 @@ def _as_count(value: Any) -> npt.NDArray[np.int64]:
     return counts
 
 
-def _as_positions(value: Any) -> npt.NDArray[np.bool_]:
-    array = as_array(value, "positions")
-    if array.dtype != np.bool_:
+def _tensor_of_counts(tensor: Any) -> Any:
+    try:
+        low = int(tensor.min()) if tensor.numel() else 0
+    except RuntimeError:  # no values: under vmap, or on the meta device
+        low = 0
+    if low < 0:
+        raise ValueError(f"count must be at least 0, not {low}")
+    return tensor.clone()
+
+
+def _as_positions(value: Any) -> Any:
+    array = _readable(value, "positions")
+    if _kind_of(array) != "b":
         raise TypeError(f"positions must be of bool, not dtype {array.dtype}")
     if array.ndim not in (1, 2):
         raise ValueError(
-            f"positions must have the axes (pixels,) or (batch, pixels), not shape {array.shape}"
+            "positions must have the axes (pixels,) or (batch, pixels), not shape "
+            f"{tuple(array.shape)}"
         )
+    if not isinstance(array, np.ndarray):
+        return array.clone()
     array = array.copy()
     array.flags.writeable = False
     return array
+
+
+def _readable(value: Any, name: str) -> Any:
+    """`value` as an array, or as the torch tensor that it is where NumPy cannot read it: on an
+    accelerator, or standing for other tensors.
+    """
+    try:
+        return as_array(value, name)
+    except TypeError:
+        torch = sys.modules.get("torch")
+        if torch is None or not isinstance(value, torch.Tensor):
+            raise
+        return value
+
+
+def _kind_of(value: Any) -> str:
+    """The kind of its elements, as NumPy names it."""
+    if isinstance(value, np.ndarray):
+        return str(value.dtype.kind)
+    name = str(value.dtype).removeprefix("torch.")
+    return "b" if name == "bool" else "i" if name.startswith(("int", "uint")) else "f"

@@ -9,7 +9,7 @@ import torch
 import vqdiffusion
 from diffusers_case import Ours, generator, random_classes, random_log_p
 
-from vqdiffusion.torch import VQDiffusionScheduler, native_step, planned, steps
+from vqdiffusion.torch import VQDiffusionScheduler, guided_steps, native_step, planned, steps
 
 K, B, N = 5, 3, 60
 SCHEDULE = {
@@ -43,7 +43,7 @@ CALLS = [step, guided]
 def way(request, monkeypatch):
     """Which of the two computes."""
     if request.param == "torch":
-        for module in (native_step, planned, steps):
+        for module in (guided_steps, native_step, planned, steps):
             for name in ("numpy_view", "numpy_view_of"):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, lambda *args: None)

@@ -12,6 +12,7 @@ from diffusers_case import Ours, Reference, generator, random_classes, random_lo
 from vqdiffusion.torch import (
     VQDiffusionScheduler,
     forward_process,
+    guided_steps,
     native_step,
     planned,
     steps,
@@ -38,7 +39,7 @@ def arguments(name):
 def way(request, monkeypatch):
     """Which of the two computes."""
     if request.param == "torch":
-        for module in (forward_process, native_step, planned, steps, transitions):
+        for module in (forward_process, guided_steps, native_step, planned, steps, transitions):
             for name in ("numpy_view", "numpy_view_of"):
                 if hasattr(module, name):
                     monkeypatch.setattr(module, name, lambda *args: None)

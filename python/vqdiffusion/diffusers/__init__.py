@@ -18,12 +18,13 @@ from typing import Any
 # diffusers' loader looks up in this module which kind of component the scheduler is.
 from diffusers import SchedulerMixin
 
-from .output import VQDiffusionSchedulerOutput
+from .output import VQDiffusionRevealOutput, VQDiffusionSchedulerOutput
 from .scheduler import VQDiffusionScheduler
 
 __all__ = [
     "SchedulerMixin",
     "VQDiffusionPipeline",
+    "VQDiffusionRevealOutput",
     "VQDiffusionScheduler",
     "VQDiffusionSchedulerOutput",
     "use_in",

@@ -1,4 +1,6 @@
-"""What the scheduler's `step` returns: diffusers' class, or one like it where it has none."""
+"""What the scheduler's `step` returns: diffusers' class, or one like it where it has none; and
+more with `unmask`.
+"""
 
 from __future__ import annotations
 
@@ -27,4 +29,24 @@ except ImportError:
         prev_sample: Tensor
 
 
-__all__ = ["VQDiffusionSchedulerOutput"]
+@dataclass
+class VQDiffusionRevealOutput(VQDiffusionSchedulerOutput):
+    """The result of `VQDiffusionScheduler.step` with `unmask`.
+
+    Attributes
+    ----------
+    prev_sample : torch.Tensor of int64, shape (B, N)
+        The classes one timestep earlier.
+    revealed : torch.Tensor of bool, shape (B, N)
+        The pixels that the step has revealed.
+    scores : torch.Tensor of float64, shape (B, N)
+        The keys of its order, without noise; NaN at pixels that were not read.
+    """
+
+    __module__ = "vqdiffusion.diffusers"
+
+    revealed: Tensor | None = None
+    scores: Tensor | None = None
+
+
+__all__ = ["VQDiffusionRevealOutput", "VQDiffusionSchedulerOutput"]

@@ -12,7 +12,7 @@ from diffusers import ConfigMixin, SchedulerMixin
 from ..constructor import checked_arguments, without_later_defaults
 from ..torch.base import SchedulerBase
 from .config import notes_defaults, without_false_defaults
-from .output import VQDiffusionSchedulerOutput
+from .output import VQDiffusionRevealOutput, VQDiffusionSchedulerOutput
 
 
 class VQDiffusionScheduler(SchedulerBase, SchedulerMixin, ConfigMixin):
@@ -48,6 +48,7 @@ gamma_cum_end, timestep_spacing, alphas_cumprod, gammas_cumprod
 
     _compatibles: list[str] = []
     _output = VQDiffusionSchedulerOutput
+    _reveal_output = VQDiffusionRevealOutput
     _entries = "_internal_dict"
 
     @notes_defaults

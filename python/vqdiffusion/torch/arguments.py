@@ -70,6 +70,11 @@ def by_row(t: int | list[int], batch: int, name: str) -> list[tuple[slice, int]]
     return [(slice(row, row + 1), one) for row, one in enumerate(t)]
 
 
+def index(t: int | list[int], like: Tensor) -> int | Tensor:
+    """t for the torch formulas, which take several as a tensor."""
+    return t if not isinstance(t, list) else torch.tensor(t, device=like.device)
+
+
 def leads_to(chain: Chain, t: int | list[int], given: Any = None) -> int | list[int]:
     """The timestep s that a step from t leads to, or one for each batch row, unless `given`."""
     if given is not None:

@@ -10,11 +10,12 @@ import torch
 from .._chain import Chain
 from ..arguments import as_int
 from .bound import LikelihoodBound
+from .guided_steps import GuidedSteps
 from .loss import TrainingLoss
-from .steps import ReverseSteps
+from .planned import PlannedSteps
 
 
-class SchedulerBase(ReverseSteps, LikelihoodBound, TrainingLoss):
+class SchedulerBase(GuidedSteps, PlannedSteps, LikelihoodBound, TrainingLoss):
     """What `vqdiffusion.torch` and `vqdiffusion.diffusers` make their schedulers of.
 
     A subclass keeps its arguments as its configuration and hands them to `_make_chain`, checked.

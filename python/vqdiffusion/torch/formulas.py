@@ -10,13 +10,16 @@ p_i, or Σ p for a masked pixel, log p(x_s | x_t) is
     of the mask: mask + log Y
 
 where β̄_s = 0 it is log p_k + ratio and log p_i + own_ratio, and where β̄_t = 0 that of class i is
-log Y. Derivatives of every order are finite at log 0. Tensors have the axes (batch, classes,
-pixels); t is an int, an integer tensor without axes or with one entry for each batch row, or a
-`Step`.
+log Y. Where pixels that show a class are masked again with probability σ, `Step.remask`, that of
+their mask is log σ + log Σ p, and the rest has the factor 1 - σ.
+
+Derivatives of every order are finite at log 0. Tensors have the axes (batch, classes, pixels); t is
+an int, an integer tensor without axes or with one entry for each batch row, or a `Step`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -57,9 +60,14 @@ def posterior(
         )
 
     of_own = of_class(x_own, terms.own_level, terms.own_ratio)
-    of_own = _either(step.carries, lambda: torch.where(masked, of_own, total), lambda: of_own)
+    carried, mask = total, total + terms.mask
+    if step.remask:
+        carried = total + (math.log1p(-step.remask) if step.remask < 1 else -math.inf)
+        again = x.logsumexp(1, keepdim=True) + math.log(step.remask)
+        mask = torch.where(masked, mask, again)
+    of_own = _either(step.carries, lambda: torch.where(masked, of_own, carried), lambda: of_own)
     classes = of_class(y, terms.level, terms.ratio).scatter(1, own, of_own)
-    return Posterior(classes, total + terms.mask, total)
+    return Posterior(classes, mask, total)
 
 
 def _of_pixels(step: Step, masked: Tensor, like: Tensor) -> Terms:
@@ -85,7 +93,11 @@ def gumbel_argmax(classes: Tensor, mask: Tensor | None, uniforms: Tensor) -> Ten
 def carried_over(
     law: ScheduleTables, tokens: Tensor, x_t: Tensor, t: int | Tensor | Step
 ) -> Tensor:
-    """The tokens (B, N), but where β̄_t = 0 the classes that pixels show."""
+    """The tokens (B, N), but where β̄_t = 0 and none are masked again the classes that pixels
+    show.
+    """
+    if isinstance(t, Step) and t.remask:
+        return tokens
     carries = any(law.carries) and law.step_carries(t)
     if carries is False:
         return tokens

@@ -47,6 +47,10 @@ def decide(
     v, share = _unmasking(draws, u), draws.uniform_share
     unmasked = (v * law.num_classes / share).long().clamp(0, law.num_classes - 1)
     tokens = torch.where(masked & leaves, unmasked, x_t)
+    remask = _remask(t)
+    if remask:
+        u = u - remask
+        tokens = torch.where(~masked & (u < 0), law.num_classes, tokens)
     needed = torch.where(masked, leaves & (v >= share), u >= draws.settled)
     return tokens.squeeze(1), needed.squeeze(1)
 
@@ -58,6 +62,9 @@ def complete(
     draws = _draws(law, t, uniforms.dtype)
     x_t, u = x_t.unsqueeze(1), uniforms.unsqueeze(1)
     masked, classes = x_t == law.num_classes, law.num_classes
+    remask = _remask(t)
+    if remask:
+        u = torch.where(masked, u, u - remask)
     weights = (x.to(u.dtype) - x.amax(1, keepdim=True)).exp()
     index = x_t.clamp(max=classes - 1)
     own = torch.where(masked, 0, weights.gather(1, index))
@@ -116,6 +123,10 @@ def invert(log_p: Tensor, uniforms: Tensor) -> Tensor:
 def _unmasking(draws: Draws, u: Tensor) -> Tensor:
     """For a masked pixel that u unmasks: u rescaled to [0, 1)."""
     return (u - draws.masked_mask) / (1 - draws.masked_mask)
+
+
+def _remask(t: int | Tensor | Step) -> float:
+    return t.remask if isinstance(t, Step) else 0.0
 
 
 def _draws(law: ScheduleTables, t: int | Tensor | Step, dtype: torch.dtype | None = None) -> Draws:

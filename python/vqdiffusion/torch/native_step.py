@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._chain import Guidance
+from .._chain import Chain, Guidance
 from ..checks import check_classes
 from ..row_keys import KeysAt
 from .arguments import as_generators, by_row_to
@@ -36,6 +36,7 @@ def native_step(
     generator: Any,
     states: States,
     u: Tensor | None = None,
+    remask: float = 0.0,
 ) -> Tensor:
     """Draws x_s.
 
@@ -45,15 +46,7 @@ def native_step(
     receives what undoes the draws.
     """
     chain = scheduler._chain
-    name = "model_output" if guidance is None else "log_p_cond"
-    if x.ndim != 3:
-        raise ValueError(
-            f"{name} must have the 3 axes (batch, classes, pixels), not shape {x.shape}"
-        )
-    check_classes(x, chain.num_classes, name)
-    batch, _, pixels = x.shape
-    if known is not None and known.shape != (batch, pixels):
-        raise ValueError(f"known must have shape {(batch, pixels)}, not {known.shape}")
+    batch, pixels = checked_shape(chain, x, known, guidance)
     generator = as_generators(generator, batch, t)
     parts = by_row_to(t, s, batch)
     if not pixels:  # nothing to draw, in however many rows
@@ -64,10 +57,8 @@ def native_step(
     def draw(rows: slice, one: int, to: int, source: np.ndarray) -> None:
         grid = None if shown is None or not chain.reads_sample(one, to) else shown[rows]
         tokens = None if known is None else known[rows]
-        given = guidance
-        if guidance is not None and guidance[0] is not None:
-            given = guidance[0][rows], *guidance[1:]
-        chain.step(one, to, x[rows], grid, source, out[rows], given, tokens)
+        given = of_rows(guidance, rows)
+        chain.step(one, to, x[rows], grid, source, out[rows], given, tokens, remask)
 
     each = generator if isinstance(generator, list) else [generator]
     has_engines = chain.is_gumbel and not isinstance(generator, KeysAt)
@@ -88,7 +79,31 @@ def native_step(
         u = step_uniforms(chain, s, batch, pixels, generator, "cpu")
     noise = numpy_view_of(u, "uniforms")
     if noise is None:  # random numbers of vmap
-        return torch_step(scheduler, model_output(), t, s, sample, known, generator, states, u)
+        x_0 = model_output()
+        return torch_step(scheduler, x_0, t, s, sample, known, generator, states, u, remask)
     for rows, one, to in parts:
         draw(rows, one, to, noise[rows, : chain.candidates(to)] if chain.is_gumbel else noise[rows])
     return prev_sample
+
+
+def checked_shape(
+    chain: Chain, x: np.ndarray, known: np.ndarray | None, guidance: Guidance | None
+) -> tuple[int, int]:
+    """The batch rows and pixels of a step from this model output."""
+    name = "model_output" if guidance is None else "log_p_cond"
+    if x.ndim != 3:
+        raise ValueError(
+            f"{name} must have the 3 axes (batch, classes, pixels), not shape {x.shape}"
+        )
+    check_classes(x, chain.num_classes, name)
+    batch, _, pixels = x.shape
+    if known is not None and known.shape != (batch, pixels):
+        raise ValueError(f"known must have shape {(batch, pixels)}, not {known.shape}")
+    return batch, pixels
+
+
+def of_rows(guidance: Guidance | None, rows: slice) -> Guidance | None:
+    """The same guidance of some batch rows."""
+    if guidance is None or guidance[0] is None:
+        return guidance
+    return guidance[0][rows], *guidance[1:]

@@ -106,11 +106,28 @@ def pixel_uniforms(
     batch: int, pixels: int, generator: Source, device: torch.device | str
 ) -> Tensor:
     """One uniform for each pixel, in float64 where the device has that."""
+    return uniforms((batch, pixels), generator, device, _wide(device))
+
+
+def order_uniforms(
+    batch: int, pixels: int, generator: Source, device: torch.device | str, has_order: bool
+) -> tuple[Tensor, Tensor | None]:
+    """One uniform for each pixel's class, and then one for its place in the order, if there is one.
+
+    Keys give each row `random((2, N))`, whose first half is what they give for the classes alone.
+    """
+    if has_order and isinstance(generator, KeysAt):
+        both = uniforms((batch, 2, pixels), generator, device, _wide(device))
+        return both[:, 0], both[:, 1]
+    of_classes = pixel_uniforms(batch, pixels, generator, device)
+    return of_classes, pixel_uniforms(batch, pixels, generator, device) if has_order else None
+
+
+def _wide(device: torch.device | str) -> torch.dtype:
     # The native step says "cpu": after a network has emptied the caches `torch.device` takes 0.03
     # ms to understand it.
     has_float64 = device == "cpu" or torch.device(device).type != "mps"
-    dtype = torch.float64 if has_float64 else torch.float32
-    return uniforms((batch, pixels), generator, device, dtype)
+    return torch.float64 if has_float64 else torch.float32
 
 
 def remember(generator: Source, device: torch.device | str, states: States) -> None:

@@ -65,6 +65,7 @@ class Step(NamedTuple):
     linear: bool | Tensor  # β̄_s = 0: the posterior of a class is proportional to its probability
     carries: bool | Tensor  # β̄_t = 0: a pixel that shows a class keeps it
     last: bool | Tensor  # s = -1: the model output itself is drawn from
+    remask: float = 0.0  # σ, with which a pixel that shows a class is masked again
 
 
 @dataclass(frozen=True)
@@ -131,19 +132,28 @@ class ScheduleTables:
         """`step(t).carries` alone."""
         return t.carries if isinstance(t, Step) else _flag(self.carries, t)
 
-    def step_to(self, t: int | list[int], s: int | list[int], device: torch.device | str) -> Step:
+    def step_to(
+        self,
+        t: int | list[int],
+        s: int | list[int],
+        device: torch.device | str,
+        remask: float = 0.0,
+    ) -> Step:
         """The step from t to s, or one for each batch row.
 
-        Raises ValueError for assigned tables where s is not t - 1: they define single steps only.
+        Raises ValueError for assigned tables where s is not t - 1: they define single steps only;
+        and for `remask` above its largest.
         """
         if isinstance(t, int) and isinstance(s, int):
+            if remask:
+                return self._strides([t], [s], remask)[0]
             if s == t - 1:
                 return self.step(t)
             return self.strides.get((t, s)) or self._strides([t], [s])[0]
-        if isinstance(t, list) and s == [one - 1 for one in t]:
+        if not remask and isinstance(t, list) and s == [one - 1 for one in t]:
             return self.step(torch.tensor(t, device=device))
-        steps = self._strides(t, s)
-        flags = (torch.tensor(flag).view(-1, 1, 1) for flag in list(zip(*steps))[2:])
+        steps = self._strides(t, s, remask)
+        flags = (torch.tensor(flag).view(-1, 1, 1) for flag in list(zip(*steps))[2:5])
         linear, carries, last = (flag.to(device) for flag in flags)
         terms, draws = torch.cat([one.terms for one in steps]), [one.draws for one in steps]
         return Step(
@@ -152,6 +162,7 @@ class ScheduleTables:
             linear,
             carries,
             last,
+            remask,
         )
 
     def noise(self, t: int | list[int], s: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,13 +193,13 @@ class ScheduleTables:
         return replace(self, strides=dict(steps))
 
     @torch.compiler.disable  # the core computes what no table holds
-    def _strides(self, t: Any, s: Any) -> list[Step]:
+    def _strides(self, t: Any, s: Any, remask: float = 0.0) -> list[Step]:
         if self.schedule is None:
             raise ValueError(
                 f"previous_timestep must be t - 1 where the tables of single steps were replaced, "
                 f"not {s[0]} at t = {t[0]}"
             )
-        terms, draws, linear, carries = _steps(self.schedule, np.array(t), np.array(s))
+        terms, draws, linear, carries = _steps(self.schedule, np.array(t), np.array(s), remask)
         return [
             Step(
                 torch.from_numpy(terms[i]).to(self.terms).view(1, 1, 1, *terms.shape[1:]),
@@ -196,6 +207,7 @@ class ScheduleTables:
                 bool(linear[i]),
                 bool(carries[i]),
                 s[i] < 0,
+                remask,
             )
             for i in range(len(t))
         ]
@@ -263,7 +275,10 @@ def _noise_from(
 
 
 def _steps(
-    schedule: Schedule, timesteps: npt.NDArray[np.int64], previous: npt.NDArray[np.int64]
+    schedule: Schedule,
+    timesteps: npt.NDArray[np.int64],
+    previous: npt.NDArray[np.int64],
+    remask: float = 0.0,
 ) -> tuple[Table, Table, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """The tables `terms`, `draws`, `linear` and `carries` of the steps between these timesteps."""
     count, names = len(timesteps), _native.step_coefficient_names
@@ -272,7 +287,7 @@ def _steps(
     for first in range(0, count, _BLOCK):
         block = slice(first, first + _BLOCK)
         rows = np.empty((len(timesteps[block]), len(names)))
-        _native.step_coefficients(*schedule, timesteps[block], previous[block], rows)
+        _native.step_coefficients(*schedule, timesteps[block], previous[block], rows, remask)
         columns = dict(zip(names, rows.T))
         linear[block] = columns["previous_beta_cumulative"] == 0
         carries[block] = columns["beta_cumulative"] == 0

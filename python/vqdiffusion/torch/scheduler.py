@@ -51,7 +51,7 @@ gamma_cum_end, sampling_method, timestep_spacing, alphas_cumprod, gammas_cumprod
     # The name that pickles look the class up by.
     __module__ = "vqdiffusion.torch"
 
-    _output = VQDiffusionSchedulerOutput
+    _output = _reveal_output = VQDiffusionSchedulerOutput
     _entries = "_config"
 
     def __init__(

@@ -19,10 +19,10 @@ from .arguments import (
     by_row,
     check_drawable,
     check_grid,
+    index,
     with_known,
 )
 from .noise import States, pixel_uniforms, remember, uniforms
-from .planned import index
 from .transitions import Transitions
 from .view import numpy_view, traced
 
@@ -37,6 +37,7 @@ def torch_step(
     generator: Any,
     states: States,
     u: Tensor | None = None,
+    remask: float = 0.0,
 ) -> Tensor:
     """Draws x_s.
 
@@ -47,7 +48,7 @@ def torch_step(
     generator = as_generators(generator, len(x), t)
     by_row(t, len(x), "timestep")
     x = x.detach() if x.dtype == torch.float64 else x.detach().float()
-    grid, step = None, law.step_to(t, s, x.device)
+    grid, step = None, law.step_to(t, s, x.device, remask)
     if scheduler._reads(sample, t, s):
         grid = as_grid_of(x, sample, "sample")
         check_grid(grid, "sample", chain.num_classes)

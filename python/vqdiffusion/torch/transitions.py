@@ -21,10 +21,10 @@ from .arguments import (
     by_row_to,
     check_drawable,
     check_grid,
+    index,
     leads_to,
     rows_of,
 )
-from .planned import index
 from .tables import HasTables
 from .view import numpy_view, traced
 
