@@ -160,6 +160,10 @@ class ReverseSteps(Transitions):
         if how is None and not self._is_plain():
             if plan is not None:
                 raise ValueError(NO_PLAN)
+            if sigma != 0 and not self._has_own_tables:
+                raise ValueError(
+                    f"remask must be 0 where the scheduler's tables are replaced, not {sigma:g}"
+                )
             check_no_remask(sigma)
             tokens = posterior_step(
                 self, model_output, timestep, t, s, sample, known, generator, states
