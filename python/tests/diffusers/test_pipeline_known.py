@@ -45,10 +45,10 @@ def run(pipe, **arguments):
     pipe.transformer.forward = recording
     try:
         pipe(
-            **{"prompt": PROMPTS, "num_inference_steps": STEPS, "generator": generator(3)},
+            **{"prompt": PROMPTS, "num_inference_steps": STEPS, **arguments},
+            generator=generator(3),
             output_type="np",
             callback=lambda i, t, latents: seen.append(latents.clone()),
-            **arguments,
         )
     finally:
         pipe.transformer.forward = forward

@@ -92,12 +92,13 @@ def test_equal_keys_take_the_lower_index_and_impossible_ones_come_last(way):
     log_p[:, :2, 30:] = torch.tensor([0.7, 0.1]).log()[:, None]
     log_p[:, 2:, 30:] = torch.tensor(0.1).log()
     x = torch.full((1, 60), 4)
+    x[0, :3] = 1
     scheduler = VQDiffusionScheduler(5)
     for by, count, expected in (
         ("margin", 20, range(30, 50)),
-        ("margin", 35, [*range(30, 60), *range(5)]),  # uniform columns have the key -inf
+        ("margin", 35, [*range(30, 60), *range(3, 8)]),  # uniform columns have the key -inf
         ("entropy", 20, range(30, 50)),
-        ("purity", 40, [*range(30, 60), *range(10)]),
+        ("purity", 40, [*range(30, 60), *range(3, 13)]),
     ):
         out = scheduler.step(log_p, 50, x, unmask=Unmask(by=by, count=count))
         assert sorted(expected) == out.revealed[0].nonzero()[:, 0].tolist(), by
@@ -166,6 +167,20 @@ def test_chains_reveal_every_pixel_once(way):
             total += out.revealed
             x = out.prev_sample
         assert (total == 1).all() and (x < K).all()
+
+
+def test_so_many_are_due(way):
+    """Of 0 … 60 masked pixels, where γ̄_s/γ̄_t leaves halves too."""
+    gammas = np.arange(1, 101) / 100
+    scheduler = VQDiffusionScheduler(2, alphas_cumprod=1 - gammas, gammas_cumprod=gammas)
+    x = (torch.arange(60) < torch.arange(61).unsqueeze(1)).long()
+    for t, s in ((99, 49), (59, 29), (99, 98), (74, 24), (79, 49), (10, -1)):
+        share = gammas[s] / gammas[t] if s >= 0 else 0.0
+        out = scheduler.step(
+            torch.zeros(61, 1, 60), t, x, previous_timestep=s, unmask=Unmask(by="random")
+        )
+        expected = [masked - int(masked * share + 0.5) for masked in range(61)]
+        assert out.revealed.sum(1).tolist() == expected
 
 
 @pytest.mark.parametrize("by", ORDERS)

@@ -4,9 +4,9 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin, Transformer2DModel, VQModel
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
@@ -15,12 +15,15 @@ from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Generator, Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ..arguments import as_float, as_int
+from ..arguments import as_int
 from ..row_keys import RowKeys
 from ..torch.arguments import as_grid, check_grid, check_known
+from ..torch.base import SchedulerBase
 from ..torch.composed import is_as_defined
 from ..torch.guidance import guide, truncate
+from ..unmask import Unmask, as_unmask
 from .loading import lend_names, readable
+from .rates import as_number, as_rate, truncate_each
 from .scheduler import VQDiffusionScheduler
 from .stock import LearnedClassifierFreeSamplingEmbeddings, StockPipeline
 
@@ -116,6 +119,8 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
         callback_steps: int = 1,
         *,
         known_latents: Tensor | None = None,
+        unmask: Unmask | None = None,
+        top_k: int | None = None,
     ) -> ImagePipelineOutput | tuple[Any]:
         """Make images.
 
@@ -153,6 +158,13 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
         known_latents : integer tensor, shape (images, pixels) or (1, pixels), optional
             For inpainting: the classes of the pixels that are to stay, and -1 where a pixel is to
             be drawn.
+        unmask : Unmask, optional
+            How each step chooses the pixels to reveal, in place of the scheduler's own chain, for
+            fewer calls of the model. The last step reveals all that is left, and the chain ends
+            where nothing is. Needs the scheduler of this package.
+        top_k : int, optional
+            The most classes of each pixel to keep; `truncation_rate`, one number, is then a share
+            of the probability of these.
 
         Returns
         -------
@@ -173,10 +185,27 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
             raise ValueError(f"callback_steps must be a positive integer, not {callback_steps!r}")
         steps = as_int(num_inference_steps, "num_inference_steps", 1)
         images = as_int(num_images_per_prompt, "num_images_per_prompt", 1)
-        scale = _as_number(guidance_scale, "guidance_scale")
+        scale = as_number(guidance_scale, "guidance_scale")
         if scale == math.inf:
             raise ValueError("guidance_scale must be finite, not inf")
-        rate = _as_rate(truncation_rate)
+        rate = as_rate(truncation_rate)
+        # Not where someone's own `truncate` is to be called.
+        truncates = (
+            isinstance(rate, float)
+            and getattr(self.truncate, "__func__", None) is VQDiffusionPipeline.truncate
+        )
+        most = None if top_k is None else as_int(top_k, "top_k", 1)
+        if most is not None and not truncates:
+            raise ValueError(
+                "top_k must be None where truncation_rate holds one for each pixel, or truncate is "
+                "overridden"
+            )
+        as_unmask(unmask, 0.0)
+        if unmask is not None and not isinstance(self.scheduler, SchedulerBase):
+            raise ValueError(
+                "unmask must be None with a scheduler that is not of this package; use_in puts one "
+                "in"
+            )
         guided = scale > 1
         device = self._execution_device
         embeddings = self._encode_prompt(prompt, images, guided)
@@ -187,14 +216,18 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
             latents = torch.where(known < 0, latents, known)
 
         self.scheduler.set_timesteps(steps, device=device)
+        last = len(self.scheduler.timesteps) - 1
         for i, t in enumerate(self.progress_bar(self.scheduler.timesteps.to(device))):
             inputs = torch.cat((latents, latents)) if guided else latents
             log_p = self.transformer(inputs, encoder_hidden_states=embeddings, timestep=t).sample
             uncond, cond = log_p.chunk(2) if guided else (None, log_p)
-            # Not where someone's own `step` or `truncate` is to be called.
+            if unmask is not None and i == last:
+                unmask = replace(
+                    unmask, count=None, threshold=None, entropy_bound=None, positions=None
+                )
+            # Not where someone's own `step` is to be called.
             if (
-                isinstance(rate, float)
-                and getattr(self.truncate, "__func__", None) is VQDiffusionPipeline.truncate
+                truncates
                 and getattr(self.scheduler.step, "__func__", None) is VQDiffusionScheduler.step
             ):
                 latents = self.scheduler.guided_step(
@@ -206,18 +239,26 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
                     guidance_scale=scale if guided else 1.0,
                     truncation_rate=rate,
                     floor=_FLOOR,
+                    top_k=most,
                     known=known,
+                    unmask=unmask,
                 ).prev_sample
             else:
                 log_p = cond if uncond is None else guide(uncond, cond, scale)
-                log_p = self.truncate(log_p, truncation_rate).clamp(_FLOOR)
+                if most is None:
+                    log_p = self.truncate(log_p, truncation_rate).clamp(_FLOOR)
+                else:
+                    log_p = truncate(log_p, rate, _FLOOR, most)
+                given = {} if unmask is None else {"unmask": unmask}
                 latents = self.scheduler.step(
-                    log_p, timestep=t, sample=latents, generator=generator
+                    log_p, timestep=t, sample=latents, generator=generator, **given
                 ).prev_sample
                 if known is not None:
                     latents = torch.where(known < 0, latents, known)
             if callback is not None and i % callback_steps == 0:
                 callback(i, t, latents)
+            if unmask is not None and not (latents == self.scheduler.mask_class).any():
+                break
 
         pictures = self._decode(latents)
         if output_type == "pil":
@@ -244,11 +285,9 @@ class VQDiffusionPipeline(StockPipeline or DiffusionPipeline):  # type: ignore[m
         TypeError, ValueError
             As in `vqdiffusion.truncate`, and if a tensor of rates does not broadcast to the shape.
         """
-        rate = _as_rate(truncation_rate)
+        rate = as_rate(truncation_rate)
         return (
-            truncate(log_p_x_0, rate)
-            if isinstance(rate, float)
-            else _truncate_each(log_p_x_0, rate)
+            truncate(log_p_x_0, rate) if isinstance(rate, float) else truncate_each(log_p_x_0, rate)
         )
 
     def _encode_prompt(
@@ -354,38 +393,3 @@ def use_in(pipe: Any) -> Any:
 def _codebook_entries(vqvae: Any, latents: Tensor, shape: tuple[int, ...]) -> Tensor:
     """By the decorator, offloaded models come to the device before this, as before `forward`."""
     return vqvae.quantize.get_codebook_entry(latents, shape=shape)
-
-
-def _as_number(value: Any, name: str) -> float:
-    if isinstance(value, (Tensor, np.ndarray)):
-        if math.prod(value.shape) != 1:
-            raise ValueError(
-                f"{name} must be one number, not a tensor of shape {tuple(value.shape)}"
-            )
-        value = value.item()
-    return as_float(float(value) if isinstance(value, (bool, np.bool_)) else value, name)
-
-
-def _as_rate(value: Any) -> float | Tensor:
-    """A truncation rate as diffusers understands it: a number, or a tensor with one for each pixel.
-
-    Above 1 nothing is dropped, which infinity stands for; below 0 is as 0.
-    """
-    if isinstance(value, Tensor) and value.numel() > 1:
-        return value
-    rate = _as_number(value, "truncation_rate")
-    if math.isnan(rate):
-        raise ValueError("truncation_rate must not be NaN")
-    return math.inf if rate > 1 else max(rate, 0.0)
-
-
-def _truncate_each(log_p: Tensor, rate: Tensor) -> Tensor:
-    """`truncate` with a rate for each pixel."""
-    falling, order = log_p.sort(dim=1, descending=True, stable=True)
-    try:
-        kept = (falling.exp().cumsum(1) < rate.to(log_p.device)).expand_as(log_p).roll(1, 1)
-    except RuntimeError:
-        shapes = f"{tuple(log_p.shape)}, not have shape {tuple(rate.shape)}"
-        raise ValueError(f"truncation_rate as a tensor must broadcast to {shapes}") from None
-    kept[:, 0] = True  # the most probable class; the others by the sum of those before them
-    return log_p.masked_fill(~torch.empty_like(kept).scatter(1, order, kept), -torch.inf)
