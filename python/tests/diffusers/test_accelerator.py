@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers_case import TABLES, Ours, Reference, random_classes, random_log_p, same_cells
 
-from vqdiffusion import RowKeys
+from vqdiffusion import RowKeys, Unmask
 from vqdiffusion.torch import VQDiffusionScheduler, guide, truncate
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -232,6 +232,60 @@ def test_keys_known_tokens_and_noise(schedule, method):
     before = used.get_state()
     with pytest.raises(ValueError, match="^known must be on cuda:0, not on cpu"):
         device.step(log_p.cuda(), 9, x.cuda(), used, previous_timestep=4, known=known)
+    assert torch.equal(used.get_state(), before)
+
+
+@pytest.mark.parametrize("by", ["random", "purity", "margin", "entropy", "confidence"])
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_unmask(schedule, by):
+    """With the numbers of RowKeys what is revealed is that of the CPU, up to near-ties."""
+    device, cpu = (VQDiffusionScheduler(K + 1, T, **schedule) for _ in range(2))
+    device.set_timesteps(T, device="cuda")
+    keys, log_p = RowKeys(1, range(3)), random_log_p(3, K, 500)
+    x, positions = random_classes(3, K, 500, mask_rate=0.7), torch.rand(3, 500) < 0.8
+    for options in (
+        {"temperature": 0.5},
+        {"count": [3, 0, 900], "prior_weight": 1},
+        {"threshold": 0.3},
+        {"entropy_bound": 20},
+    ):
+        unmask = Unmask(by=by, positions=positions, **options)
+        if "count" in options:
+            options = {**options, "count": torch.tensor(options["count"], device="cuda")}
+        moved = Unmask(by=by, positions=positions.cuda(), **options)
+        expected = cpu.step(log_p, 19, x, keys, previous_timestep=6, unmask=unmask)
+        for one in (unmask, moved):
+            numbers = log_p.cuda(), 19, x.cuda(), keys
+            out = device.step(*numbers, previous_timestep=6, unmask=one)
+            assert all(each.is_cuda for each in out.to_tuple())
+            assert (out.revealed.cpu() != expected.revealed).sum() <= 2
+            assert (out.prev_sample.cpu() != expected.prev_sample).sum() <= 2
+            both = expected.scores.isfinite()
+            assert ((out.scores.cpu() - expected.scores)[both].abs() <= 1e-6).all()
+        plan = device.plan(19, x.cuda(), keys, previous_timestep=6, unmask=moved)
+        columns = log_p.cuda().transpose(1, 2)[plan.needed].T
+        again = device.step(columns, 19, x.cuda(), plan=plan, previous_timestep=6)
+        assert torch.equal(again.prev_sample, out.prev_sample)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
+def test_remask(schedule, method):
+    given = {**schedule, "sampling_method": method}
+    device, cpu = (VQDiffusionScheduler(K + 1, T, **given) for _ in range(2))
+    device.set_timesteps(T, device="cuda")
+    keys, log_p = RowKeys(1, range(3)), random_log_p(3, K, 5000, dtype=torch.float64)
+    x = random_classes(3, K, 5000)
+    for t, s in ((12, 6), (12, 11), ([12, 9, 15], [6, 8, 4])):
+        numbers = {"previous_timestep": s, "remask": 0.1}
+        tokens = device.step(log_p.cuda(), t, x.cuda(), keys, **numbers).prev_sample
+        expected = cpu.step(log_p, t, x, keys, **numbers).prev_sample
+        assert tokens.is_cuda and (tokens.cpu() != expected).sum() <= 2
+        assert (expected[x < K] == K).float().mean() > 0.05
+    used = on_device(2)
+    before = used.get_state()
+    with pytest.raises(ValueError, match="^remask must be a probability from 0 to "):
+        device.step(log_p.cuda(), 12, x.cuda(), used, remask=1.1)
     assert torch.equal(used.get_state(), before)
 
 
