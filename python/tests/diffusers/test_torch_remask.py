@@ -151,6 +151,9 @@ def test_where_torch_records_and_on_another_device(case, method):
         log_p.expand(9, B, K, N), x.expand(9, B, N)
     )
     assert (many != many[:1]).any() and (many[x.expand_as(many) < K] == K).any()
+    # Only the random numbers are vmap's.
+    many = torch.func.vmap(lambda _: function(log_p, x), randomness="different")(torch.zeros(9))
+    assert (many != many[:1]).any() and (many[x.expand_as(many) < K] == K).any()
 
 
 @pytest.mark.skipif(torch.__version__ < "2.4", reason="torch 2.3 cannot compare methods in graphs")
