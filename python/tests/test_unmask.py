@@ -76,22 +76,38 @@ def test_a_step_is_that_of_the_plain_formula(rng, by, temperature, layout):
         np.testing.assert_array_equal(np.isnan(out.scores), ~read)
 
 
+def counts_of_a_chain(scheduler, pixels, rng):
+    """(t, s, how many are revealed) of each step of a chain that begins with masks alone."""
+    sample = np.full((1, pixels), 2)
+    log_p = np.full((1, 2, pixels), np.log(0.5), np.float32)
+    timesteps = scheduler.timesteps.tolist()
+    for t, s in zip(timesteps, [*timesteps[1:], -1], strict=True):
+        out = scheduler.step(log_p, t, sample, rng, unmask=Unmask(by="random"))
+        sample = out.prev_sample
+        yield t, s, int(out.revealed.sum())
+    assert (sample < 2).all()
+
+
 def test_counts_of_chains_add_up_to_all_pixels():
+    """Each is within 1 of the share of the pixels that are due, for the published schedule."""
     rng = np.random.default_rng(5)
-    tried = 0
-    while tried < 200:
+    for _ in range(200):
         timesteps, pixels = int(rng.integers(2, 120)), int(rng.integers(1, 300))
         scheduler = VQDiffusionScheduler(3, timesteps, timestep_spacing="trailing")
         scheduler.set_timesteps(int(rng.integers(1, timesteps + 1)))
-        sample = np.full((1, pixels), 2)
-        log_p = np.full((1, 2, pixels), np.log(0.5), np.float32)
+        gamma = np.append(np.exp(scheduler.log_cumprod_ct.astype(np.float64))[:timesteps], 0)
         total = 0
-        for t in scheduler.timesteps.tolist():
-            out = scheduler.step(log_p, t, sample, rng, unmask=Unmask(by="random"))
-            total += int(out.revealed.sum())
-            sample = out.prev_sample
-        assert total == pixels and (sample < 2).all()
-        tried += 1
+        for t, s, count in counts_of_a_chain(scheduler, pixels, rng):
+            assert abs(count - pixels * (gamma[t] - gamma[s]) / gamma[timesteps - 1]) <= 1
+            total += count
+        assert total == pixels
+
+
+def test_counts_are_those_of_the_paper_s_code_to_one_pixel(rng):
+    """Tang et al. 2022, T = 100 and 1024 pixels, by timestep; theirs add up to 1025."""
+    table = [1, 10] + [11, 10, 10] * 32 + [11, 11]
+    for t, _, count in counts_of_a_chain(VQDiffusionScheduler(3), 1024, rng):
+        assert abs(count - table[t]) <= 1, t
 
 
 def test_without_the_arguments_a_step_is_what_it_was(rng):
