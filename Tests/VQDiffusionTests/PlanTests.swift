@@ -33,6 +33,45 @@ struct PlanTests {
         }
     }
 
+    /// Also one that masks pixels again, with the same probability; another one is refused.
+    @Test func aPlanRemasksAsItsStep() throws {
+        let scheduler = try Scheduler(
+            classes: 7, timesteps: 20, alpha: (0.9, 0.1), gamma: (0.02, 0.6))
+        let p = randomLogProbabilities(batch: 2, classes: 7, pixels: 300, sharpness: 4, seed: 4)
+        let sample = randomGrid(batch: 2, pixels: 300, upTo: 7, seed: 5)
+        let keys = RowKeys(seed: 1, ids: [8, 9])
+        let largest = scheduler.gammaCumulative[6] / (1 - scheduler.gammaCumulative[12])
+        func columns(_ plan: StepPlan) -> LogProbabilityTensor {
+            let needed = plan.neededPixels
+            return LogProbabilityTensor(
+                batch: 1, classes: 7, pixels: needed.count,
+                values: (0..<7).flatMap { k in needed.map { p[$0.row, k, $0.pixel] } })
+        }
+        for share in [0, 0.5, 1] {
+            let sigma = share * largest
+            var (one, other) = (TestGenerator(seed: 3), TestGenerator(seed: 3))
+            let expected = try scheduler.step(
+                p, at: 12, to: 6, from: sample, remask: sigma, using: &one)
+            let plan = try scheduler.plan(
+                at: 12, to: 6, from: sample, remask: sigma, using: &other)
+            #expect(plan.remask == sigma && one.state == other.state)
+            #expect(try scheduler.step(columns(plan), completing: plan) == expected)
+            let keyed = try scheduler.plan(
+                at: 12, to: 6, from: sample, remask: sigma, using: keys)
+            #expect(
+                try scheduler.step(columns(keyed), completing: keyed)
+                    == scheduler.step(
+                        p, at: 12, to: 6, from: sample, remask: sigma, using: keys))
+        }
+        var random = TestGenerator(seed: 3)
+        for sigma in [largest.nextUp, -0.1, .nan] {
+            #expect(throws: ArgumentError.self) {
+                try scheduler.plan(at: 12, to: 6, from: sample, remask: sigma, using: &random)
+            }
+        }
+        #expect(random.state == TestGenerator(seed: 3).state)
+    }
+
     @Test func wrongColumnsAreRefused() throws {
         let scheduler = try Scheduler(classes: 3)
         var random = TestGenerator(seed: 1)

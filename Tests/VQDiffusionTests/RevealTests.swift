@@ -50,4 +50,51 @@ import Testing
         #expect(abs(masked - step.earlier.gamma) < 1e-15)
         #expect(throws: ArgumentError.self) { try step.remasking(step.largestRemask.nextUp) }
     }
+
+    /// What `scheduler.step(p, t, x, keys, unmask=Unmask(by, temperature=1)).prev_sample` gives in
+    /// Python, with the scheduler, p and keys of `KeyedRowsTests`.
+    @Test(arguments: [
+        (
+            UnmaskOptions.Order.random, 19, 14,
+            [
+                3, 5, 4, 5, 5, 5, 5, 5, 5, 0, 5, 5, 5, 2, 5, 5, 5, 5, 5, 1, 5, 5, 0, 5, 5, 5, 5, 2,
+                5, 5, 5, 5, 5, 1, 5, 3,
+            ]
+        ),
+        (
+            .margin, 19, 14,
+            [
+                3, 5, 4, 5, 5, 5, 5, 5, 5, 5, 5, 0, 5, 2, 5, 5, 5, 5, 5, 1, 5, 5, 0, 5, 5, 5, 5, 2,
+                5, 5, 5, 5, 5, 1, 5, 3,
+            ]
+        ),
+    ])
+    func rowsWithKeysAreThoseOfPython(
+        order: UnmaskOptions.Order, t: Int, s: Int, expected: [Int]
+    ) throws {
+        let scheduler = try Scheduler(
+            classes: 5, timesteps: 20, alpha: (0.9, 0.1), gamma: (0.02, 0.6))
+        let keys = RowKeys(seed: 1 << 63 + 11, ids: [3, .max, 12_345_678_901_234_567_890])
+        let sample = scheduler.fullyMasked(batch: 3, pixels: 12)
+        let options = UnmaskOptions(order: order, temperature: 1)
+        let step = try scheduler.reveal(
+            fixedLogProbabilities, at: t, to: s, from: sample, by: options, using: keys)
+        #expect(step.sample.indices == expected)
+        let last = try scheduler.reveal(
+            LogProbabilityTensor(
+                batch: 1, classes: 5, pixels: 12,
+                values: Array(fixedLogProbabilities.values[120...])),
+            at: t, to: s, from: scheduler.fullyMasked(batch: 1, pixels: 12), by: options,
+            using: keys[2..<3])
+        #expect(last.sample.indices == Array(expected[24...]))
+        #expect(last.isRevealed == Array(step.isRevealed[24...]))
+        #expect(throws: ArgumentError.self) {
+            try scheduler.reveal(
+                fixedLogProbabilities, at: t, to: s, from: sample, by: options, using: keys[0..<2])
+        }
+        let none = try scheduler.reveal(
+            LogProbabilityTensor(repeating: 0, batch: 0, classes: 5, pixels: 12), at: t, to: s,
+            from: scheduler.fullyMasked(batch: 0, pixels: 12), by: options, using: keys[0..<0])
+        #expect(none.isRevealed.isEmpty)
+    }
 }

@@ -59,12 +59,15 @@ def results(kind, num_threads):
         return np.empty((B, N), dtype)
 
     none = 0.0, None  # remask and unmask
+    margin = 3, 0, 0.0, 0.5, 0.0, None, None, of_pixels[:, ::-1].copy(), grid(bool), grid(float)
     calls = {
         "q_posterior": (*step, log_p, x, rows(K + 1)),
         "log_transition_rows": (*SCHEDULE, T_NOW, True, x, onehot, rows(K)),
         "apply_cumulative_transitions": (*SCHEDULE, T_NOW, log_p, rows(K + 1)),
         "step_gumbel": (*step, log_p, x, "gumbel", of_classes, grid(), None, None, *none),
         "step_inverse_cdf": (*step, *cdf, grid(), None, None, *none),
+        "step_unmask": (*step, *cdf, grid(), None, None, 0.0, margin),
+        "step_remask": (*step, *cdf, grid(), None, None, 0.1, None),
         "plan": (*step, x, of_pixels, grid(bool), None, *none),
         "add_noise": (*SCHEDULE, 2, x, np.arange(B) + 5, of_pixels, grid()),
         "gumbel_noised": (log_p, of_classes[:, 1:], rows(K)),
@@ -81,6 +84,7 @@ def results(kind, num_threads):
         place = {"plan": -4, "truncate": -3, "truncate to 40": -3}
         found[name] = arguments[-5 if "step" in name else place.get(name, -1)]
     found["token_scores, entropy"] = calls["token_scores"][-3]
+    found["step_unmask, revealed"] = margin[-2]
     found["token_scores, token"] = calls["token_scores"][3]
     clean = grid()
     _native.step(

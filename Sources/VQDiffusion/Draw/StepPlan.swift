@@ -7,6 +7,8 @@ public struct StepPlan: Equatable, Sendable {
     public let sample: ClassGrid
     /// The classes that pixels are given, and -1; nil where nothing is known.
     public let known: ClassGrid?
+    /// σ of the step, with which pixels that show a class are masked again.
+    public let remask: Double
     /// For every pixel, row after row, whether the step needs the model's output there.
     public let needed: [Bool]
     let uniforms: Uniforms

@@ -9,15 +9,15 @@ extension Scheduler {
     /// ```
     ///
     /// - Parameters: as those of `step`, which with the same generator draws the same sample.
-    /// - Throws: `ArgumentError` for a timestep or a class out of range. A generator that is a
-    ///   value is then as it was.
+    /// - Throws: `ArgumentError` for a timestep, a class or `remask` out of range. A generator
+    ///   that is a value is then as it was.
     public func plan(
         at t: Int, to s: Int? = nil, from sample: ClassGrid, known: ClassGrid? = nil,
-        using generator: inout some RandomNumberGenerator
+        remask: Double = 0, using generator: inout some RandomNumberGenerator
     ) throws(ArgumentError) -> StepPlan {
         var drawing = generator
         let uniforms = Uniforms(batch: sample.batch, pixels: sample.pixels, using: &drawing)
-        let plan = try plan(at: t, to: s, from: sample, known: known, uniforms)
+        let plan = try plan(at: t, to: s, from: sample, known, remask, uniforms)
         generator = drawing
         return plan
     }
@@ -28,19 +28,21 @@ extension Scheduler {
     /// - Throws: as with a generator; also when there is another number of keys.
     public func plan(
         at t: Int, to s: Int? = nil, from sample: ClassGrid, known: ClassGrid? = nil,
-        using keys: RowKeys
+        remask: Double = 0, using keys: RowKeys
     ) throws(ArgumentError) -> StepPlan {
         let uniforms = try uniforms(for: sample, using: keys, at: t)
-        return try plan(at: t, to: s, from: sample, known: known, uniforms)
+        return try plan(at: t, to: s, from: sample, known, remask, uniforms)
     }
 
     private func plan(
-        at t: Int, to s: Int?, from sample: ClassGrid, known: ClassGrid?, _ uniforms: Uniforms
+        at t: Int, to s: Int?, from sample: ClassGrid, _ known: ClassGrid?, _ remask: Double,
+        _ uniforms: Uniforms
     ) throws(ArgumentError) -> StepPlan {
         var needed = [UInt8](repeating: 0, count: sample.indices.count)
         let shape = Shape(sample.batch, sample.pixels)
         try withViews(at: t, to: s ?? t &- 1, sample, known, uniforms) {
             (step, sample, known, uniforms) throws(ArgumentError) in
+            let step = try step.remasking(remask)
             try needed.withUnsafeMutableBufferPointer { (buffer) throws(ArgumentError) in
                 try step.planInverseCDF(
                     given: sample, known: known, uniforms: uniforms,
@@ -48,7 +50,7 @@ extension Scheduler {
             }
         }
         return StepPlan(
-            timestep: t, earlier: s ?? t &- 1, sample: sample, known: known,
+            timestep: t, earlier: s ?? t &- 1, sample: sample, known: known, remask: remask,
             needed: needed.map { $0 != 0 }, uniforms: uniforms)
     }
 }

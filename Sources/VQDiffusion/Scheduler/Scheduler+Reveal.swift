@@ -45,6 +45,24 @@ extension Scheduler {
         return result
     }
 
+    /// Reveals pixels by the keys of the rows: the same whichever rows are together.
+    ///
+    /// - Parameters:
+    ///   - keys: one for each batch row; they draw at the timestep t, as many uniforms as a row has
+    ///     pixels for the classes, those of `step`, and then as many for the order.
+    ///   - modelOutput, t, s, sample, known, options: as with a generator.
+    /// - Throws: as with a generator; also when there is another number of keys.
+    public func reveal(
+        _ modelOutput: LogProbabilityTensor, at t: Int, to s: Int? = nil, from sample: ClassGrid,
+        known: ClassGrid? = nil, by options: UnmaskOptions = UnmaskOptions(), using keys: RowKeys
+    ) throws(ArgumentError) -> Revealed {
+        let both = try Uniforms(
+            batch: sample.batch, pixels: 2 * sample.pixels, using: keys,
+            at: Array(repeating: t, count: sample.batch), name: "t")
+        return try reveal(
+            modelOutput, t, s, sample, known, options, both.half(0), both.half(1))
+    }
+
     private func reveal(
         _ modelOutput: LogProbabilityTensor, _ t: Int, _ s: Int?, _ sample: ClassGrid,
         _ known: ClassGrid?, _ options: UnmaskOptions, _ uniforms: Uniforms, _ order: Uniforms

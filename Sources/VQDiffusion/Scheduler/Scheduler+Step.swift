@@ -67,7 +67,8 @@ extension Scheduler {
         throws(ArgumentError) -> ClassGrid
     {
         try draw(
-            at: plan.timestep, to: plan.earlier, from: plan.sample, plan.known, 0, plan.uniforms
+            at: plan.timestep, to: plan.earlier, from: plan.sample, plan.known, plan.remask,
+            plan.uniforms
         ) { (step, sample, known, uniforms, output) throws(ArgumentError) in
             try columns.withView(name: "columns") { (p) throws(ArgumentError) in
                 try step.completeInverseCDF(

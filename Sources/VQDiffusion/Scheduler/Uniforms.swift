@@ -40,6 +40,17 @@ struct Uniforms: Equatable, Sendable {
         (self.batch, self.pixels, self.values) = (batch, pixels, values)
     }
 
+    /// The first (0) or the second (1) half of every row.
+    func half(_ index: Int) -> Uniforms {
+        let count = pixels / 2
+        let half = (0..<batch).flatMap { values[($0 * pixels + index * count)...].prefix(count) }
+        return Uniforms(batch: batch, pixels: count, values: half)
+    }
+
+    private init(batch: Int, pixels: Int, values: [Double]) {
+        (self.batch, self.pixels, self.values) = (batch, pixels, values)
+    }
+
     func withView(_ body: (UniformGrid) throws(ArgumentError) -> Void) throws(ArgumentError) {
         // One more than there are, so that there is memory also for an empty grid.
         try (values + [0]).withUnsafeBufferPointer { (buffer) throws(ArgumentError) in
