@@ -120,6 +120,25 @@ def test_a_class_of_no_mass_is_never_drawn(rng, by, layout):
             np.testing.assert_array_equal(out.revealed[0], np.arange(pixels) % 4 == 0)
 
 
+@pytest.mark.parametrize("layout", ["classes outer", "classes inner"])
+@pytest.mark.parametrize("classes", [5, 1100])
+def test_the_lowest_number_is_a_logit_like_others(rng, classes, layout):
+    """Networks write it where they exclude a class: of a column of nothing else all are alike."""
+    logits = np.full((1, classes, 40), np.finfo(np.float32).min)
+    logits[0, 2, ::2] = 0
+    if layout == "classes inner":
+        logits = np.ascontiguousarray(logits.transpose(0, 2, 1)).transpose(0, 2, 1)
+    scheduler = VQDiffusionScheduler(classes + 1)
+    masked = np.full((1, 40), classes)
+    for by in ("purity", "margin", "entropy", "confidence"):
+        out = scheduler.step(logits, 0, masked, rng, unmask=Unmask(by=by))
+        assert out.revealed.all() and (out.prev_sample[0, ::2] == 2).all()
+        assert len(set(out.prev_sample[0, 1::2].tolist())) > 2
+        np.testing.assert_allclose(out.scores[0, ::2], 0, atol=1e-6)
+        least = -np.inf if by == "margin" else -np.log(classes)
+        np.testing.assert_allclose(out.scores[0, 1::2], least, rtol=1e-6)
+
+
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_key_of_minus_infinity_comes_last_the_lower_index_first(rng, temperature):
     """Where the two largest p are equal the margin is 0."""

@@ -36,9 +36,28 @@ extension LaneGroup {
             E.Real.Vector.transpose(block)
         } else {
             for i in 0..<count {
+                prefetchLines(row + (first &+ i &+ 16) &* classStride)
                 E.gather(row + (first &+ i) &* classStride, offsets).store(at: block + i &* 16)
             }
         }
+    }
+}
+
+extension LaneGroup {
+    /// Prefetches the pixels' elements in the class row at `row`: the lines from the first lane to
+    /// the last where these are near each other, else that of each lane.
+    @inline(__always)
+    private func prefetchLines(_ row: UnsafeRawPointer) {
+        guard offsets[15] &- offsets[0] < 16 &* 64 else {
+            for lane in 0..<16 { vqd_prefetch(row + offsets[lane]) }
+            return
+        }
+        var offset = offsets[0]
+        while offset < offsets[15] {
+            vqd_prefetch(row + offset)
+            offset &+= 64
+        }
+        vqd_prefetch(row + offsets[15])
     }
 }
 

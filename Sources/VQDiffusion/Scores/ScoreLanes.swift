@@ -9,7 +9,9 @@ struct ScoreLanes<V: RealVector> {
     private(set) var second = V(repeating: -V.Scalar.infinity)
     /// The index of the largest, the first one of equals.
     private(set) var indices = SIMD16<Int32>(repeating: 0)
-    /// r; finite although nothing but -∞ may have been read.
+    /// The largest of each lane, of all lanes where they are one stream; -∞ until there is one.
+    private var record = V(repeating: -V.Scalar.infinity)
+    /// r, the record; finite although nothing but -∞ may have been read.
     private(set) var reference = V(repeating: -V.Scalar.greatestFiniteMagnitude)
     /// Σ e^(x - r).
     private(set) var mass = DoubleVector(repeating: 0)
@@ -22,8 +24,8 @@ struct ScoreLanes<V: RealVector> {
 
     /// - Parameters:
     ///   - sharpness: 1 / temperature; 0 when nothing is drawn.
-    ///   - isOneStream: the lanes are read for `allLanes` only. They then share the second largest
-    ///     and r, so that few blocks hold a record.
+    ///   - isOneStream: the lanes are read for `allLanes` only. They then share r, the largest of
+    ///     all, so that few blocks hold a record.
     init(sharpness: V.Scalar, isOneStream: Bool) {
         (self.sharpness, self.isOneStream) = (sharpness, isOneStream)
     }
@@ -35,8 +37,13 @@ struct ScoreLanes<V: RealVector> {
     mutating func add(_ block: UnsafePointer<V.Scalar>, count: Int, first: Int) {
         var top = V(at: block)
         for i in 1..<max(count, 1) { top = .greater(top, V(at: block + i &* 16)) }
-        // Rare after the first few blocks: a new record of some lane, or a new second.
-        if top.lanes(above: second) != 0 { takeRecords(block, count: count, first: first) }
+        // A new record is rare after the first few blocks. Without one, what is largest here is
+        // second at most, also where it equals the record: of equals the first one counts.
+        if top.lanes(above: record) != 0 {
+            takeRecords(block, count: count, first: first)
+        } else {
+            second = .greater(second, top)
+        }
         let r = reference
         let least = V(repeating: V.Scalar.smallestExponent)
         var (sum, product) = (V(repeating: 0), V(repeating: 0))
@@ -79,17 +86,8 @@ struct ScoreLanes<V: RealVector> {
             second = .greater(second, .lesser(largest, x))
             largest.takeGreater(x, index: Int32(truncatingIfNeeded: first &+ i), into: &indices)
         }
-        if isOneStream { shareRecords() } else { raiseReference(to: largest) }
-    }
-
-    private mutating func shareRecords() {
-        var (first, next) = (largest[0], second[0])
-        for lane in 1..<16 {
-            next = max(next, min(first, largest[lane]), second[lane])
-            first = max(first, largest[lane])
-        }
-        second = V(repeating: next)
-        raiseReference(to: V(repeating: first))
+        record = isOneStream ? V(repeating: largest.largestLane) : largest
+        raiseReference(to: record)
     }
 
     /// Expresses the sums by a reference that is nowhere lower; lanes where it is the same keep
@@ -128,7 +126,8 @@ struct ScoreLanes<V: RealVector> {
     }
 
     /// What is known of all lanes as one stream, whose element 16 i + lane is element i of a lane.
-    mutating func allLanes() -> ColumnSums {
+    /// Their sums are by r, which is the largest of all.
+    func allLanes() -> ColumnSums {
         var whole = lane(0)
         whole.argmax = 16 &* whole.argmax
         for i in 1..<16 {
@@ -138,10 +137,9 @@ struct ScoreLanes<V: RealVector> {
                 next.largest > whole.largest
                 || (next.largest == whole.largest && index < whole.argmax)
             whole.second = max(
-                min(next.largest, whole.largest), isAhead ? next.second : whole.second)
+                whole.second, next.second, min(next.largest, whole.largest))
             if isAhead { (whole.largest, whole.argmax) = (next.largest, index) }
         }
-        raiseReference(to: V(repeating: V.Scalar(whole.largest)))
         (whole.mass, whole.moment) = (mass.sumOfLanes, moment.sumOfLanes)
         return whole
     }

@@ -16,13 +16,19 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
     /// Probability, entropy, margin and logsumexp, one after the other; then the largest logit, and
     /// its probability.
     let numbers: Scratch<E.Real>
+    /// Of each pixel the masses of its segments, where they are kept for `draw`; else nothing.
+    private let masses: Scratch<Double>
+    private let keepsMasses: Bool
     /// False at a column with NaN or +∞, or nothing but -∞.
     let good: Scratch<Bool>
 
-    /// - Parameter uniforms: nil when nothing is drawn.
-    init(_ p: LogProbabilities, uniforms: UnsafePointer<Double>?, temperature: Double)
-        throws(ArgumentError)
-    {
+    /// - Parameters:
+    ///   - uniforms: nil when nothing is drawn with the scores.
+    ///   - keepsMasses: whether `draw` follows: a number for every `segmentRows` logits is kept.
+    init(
+        _ p: LogProbabilities, uniforms: UnsafePointer<Double>?, temperature: Double,
+        keepsMasses: Bool = false
+    ) throws(ArgumentError) {
         // Within the normal numbers of the precision, so that no difference becomes 0 times ∞.
         let (least, greatest) = (E.Real.leastNormalMagnitude, E.Real.greatestFiniteMagnitude)
         let inverse = max(least.asDouble, min(1 / temperature, greatest.asDouble))
@@ -36,11 +42,15 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         let tokens = try Scratch<Int32>(count)
         let numbers = try Scratch<E.Real>(6 * count)
         let good = try Scratch<Bool>(count, filledWith: false)
+        let segments = (p.classes + segmentRows - 1) / segmentRows
+        let masses = try Scratch<Double>(keepsMasses ? count * segments : 0)
         (self.p, self.uniforms) = (p, uniforms)
-        sharpness = uniforms == nil ? 0 : E.Real(inverse)
+        sharpness = uniforms == nil && !keepsMasses ? 0 : E.Real(inverse)
         self.alongClasses = alongClasses
         self.segmentRows = segmentRows
-        segments = (p.classes + segmentRows - 1) / segmentRows
+        self.segments = segments
+        self.masses = masses
+        self.keepsMasses = keepsMasses
         self.tokens = tokens
         self.numbers = numbers
         self.good = good
@@ -143,7 +153,7 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         }
         let sums = lanes.allLanes()
         var token = sums.argmax
-        if uniforms != nil && sums.isFinite {
+        if sharpness > 0 && sums.isFinite {
             let largest = V(repeating: E.Real(sums.largest))
             for segment in 0..<segments {
                 let mass =
@@ -151,7 +161,7 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
                     * lanes.drawnFactor(from: V(at: references + segment &* 16), to: largest)
                 masses[segment] = mass.sumOfLanes
             }
-            token = draw(row: row, pixel: pixel, sums) { masses[$0] }
+            token = drawn(row: row, pixel: pixel, sums) { masses[$0] }
         }
         finish(row: row, pixel: pixel, token: token, sums)
     }
@@ -190,7 +200,7 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
                 masses.pointer + group &* segments &* 16,
                 references.pointer + group &* segments &* 16
             )
-            if uniforms != nil {
+            if sharpness > 0 {
                 for at in stride(from: 0, to: segments &* 16, by: 16) {
                     let factor = lanes[group].drawnFactor(
                         from: V(at: references + at), to: lanes[group].largest)
@@ -200,19 +210,40 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
             for lane in 0..<min(16, pixels.count &- group &* 16) {
                 let (pixel, sums) = (pixels[group &* 16 &+ lane], lanes[group].lane(lane))
                 var token = sums.argmax
-                if uniforms != nil && sums.isFinite {
-                    token = draw(row: row, pixel: pixel, sums) { masses[$0 &* 16 &+ lane] }
+                if sharpness > 0 && sums.isFinite {
+                    token = drawn(row: row, pixel: pixel, sums) { masses[$0 &* 16 &+ lane] }
                 }
                 finish(row: row, pixel: pixel, token: token, sums)
             }
         }
     }
 
-    private func draw(row: Int, pixel: Int, _ sums: ColumnSums, mass: (Int) -> Double) -> Int {
+    /// The token of a pixel from the masses of its segments, which are kept, if so, for `draw`;
+    /// without uniforms the argmax.
+    @inline(__always)
+    private func drawn(row: Int, pixel: Int, _ sums: ColumnSums, mass: (Int) -> Double) -> Int {
+        let at = row &* p.pixels &+ pixel
+        if keepsMasses {
+            for segment in 0..<segments { masses[at &* segments &+ segment] = mass(segment) }
+        }
+        guard let uniforms else { return sums.argmax }
+        return column(row: row, pixel: pixel, largest: sums.largest)
+            .draw(uniforms[at], segments: segments, mass: mass)
+    }
+
+    /// The token of a pixel whose column has been read, by one uniform in [0, 1).
+    func draw(row: Int, pixel: Int, _ u: Double) -> Int {
+        let at = row &* p.pixels &+ pixel
+        let masses = masses.pointer + at &* segments
+        return column(
+            row: row, pixel: pixel, largest: numbers[4 &* p.batch &* p.pixels &+ at].asDouble
+        ).draw(u, segments: segments) { masses[$0] }
+    }
+
+    private func column(row: Int, pixel: Int, largest: Double) -> ColumnDraw<E> {
         ColumnDraw<E>(
-            p: p, row: row, pixel: pixel, largest: sums.largest, sharpness: sharpness,
-            segmentRows: segmentRows
-        ).draw(uniforms![row &* p.pixels &+ pixel], segments: segments, mass: mass)
+            p: p, row: row, pixel: pixel, largest: largest, sharpness: sharpness,
+            segmentRows: segmentRows)
     }
 
     private func finish(row: Int, pixel: Int, token: Int, _ sums: ColumnSums) {

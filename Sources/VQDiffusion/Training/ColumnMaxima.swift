@@ -85,11 +85,3 @@ private func maximaAlongClasses<E: FloatingElement>(
     }
     return isGood
 }
-
-extension RealVector {
-    fileprivate var largestLane: Scalar {
-        var largest = self[0]
-        for lane in 1..<16 { largest = max(largest, self[lane]) }
-        return largest
-    }
-}

@@ -13,7 +13,8 @@ struct RevealScores<E: FloatingElement>: ~Copyable {
     private let largest, purities: Scratch<Double>
     /// Of the needed pixels alone, where their columns are.
     private let gatheredUniforms: Scratch<Double>
-    /// Whether all tokens are drawn with the scores.
+    /// What the tokens are drawn from, unless all are drawn with the scores.
+    private let scored: ScoredTokens<E>
     private let areDrawn: Bool
 
     /// - Parameter gathered: whether `p` holds only the needed columns, in one batch row.
@@ -38,13 +39,14 @@ struct RevealScores<E: FloatingElement>: ~Copyable {
             }
         }
         let uniforms = gathered ? gatheredUniforms.pointer : decision.uniforms.pointer
-        // To draw a token takes as long as to score it: else only those of the chosen are drawn.
+        // To draw a token can take as long as to score it: else only those of the chosen are drawn.
         let areDrawn =
             options.priorWeight == 0
             && (options.order == .confidence || options.choosesFirst
                 || options.revealsAll(of: decision))
         let scored = try ScoredTokens<E>(
-            p, uniforms: areDrawn ? UnsafePointer(uniforms) : nil, temperature: 1)
+            p, uniforms: areDrawn ? UnsafePointer(uniforms) : nil, temperature: 1,
+            keepsMasses: !areDrawn && options.priorWeight == 0)
         if gathered {
             try scored.read(parallelism)
         } else {
@@ -98,8 +100,8 @@ struct RevealScores<E: FloatingElement>: ~Copyable {
         self.largest = largest
         self.purities = purities
         self.gatheredUniforms = gatheredUniforms
+        self.scored = scored
         self.areDrawn = areDrawn
-        withExtendedLifetime(scored) {}
     }
 
     /// Draws the tokens of the pixels that are revealed, unless they are.
@@ -109,33 +111,35 @@ struct RevealScores<E: FloatingElement>: ~Copyable {
         _ chosen: borrowing PixelSelection, of decision: borrowing RevealDecision,
         _ p: LogProbabilities, gathered: Bool, _ options: UnmaskOptions, _ parallelism: Parallelism
     ) throws(ArgumentError) {
-        guard !areDrawn else { return }
-        let uniforms = gathered ? gatheredUniforms.pointer : decision.uniforms.pointer
-        let pixels = decision.needed.pixels
-        guard options.priorWeight == 0 else {
-            // Confidence has drawn them, to know their probabilities.
-            guard options.order != .confidence else { return }
-            decision.needed.forEach(of: chosen) { row, pixel, at in
-                let column = ColumnDraw<E>(
-                    p: p, row: gathered ? 0 : row, pixel: gathered ? at : pixel,
-                    largest: largest[at], sharpness: E.Real(1 + options.priorWeight * purities[at]),
-                    segmentRows: p.classes)
-                let u = uniforms[gathered ? at : row &* pixels &+ pixel]
-                tokens[at] = Int32(truncatingIfNeeded: column.draw(u))
-            }
+        // Under a prior, confidence has drawn them to know their probabilities.
+        guard !areDrawn && !(options.priorWeight > 0 && options.order == .confidence) else {
             return
         }
-        let scored = try ScoredTokens<E>(p, uniforms: uniforms, temperature: 1)
-        if gathered {
-            try scored.read(decision.needed.places(of: chosen), parallelism)
-        } else {
-            try scored.read(chosen, parallelism)
+        let uniforms = gathered ? gatheredUniforms.pointer : decision.uniforms.pointer
+        let places = try decision.needed.places(of: chosen)
+        let rows = try decision.needed.rows()
+        let (place, list) = (places.list.pointer, decision.needed.list.pointer)
+        let rowOf = rows.pointer
+        // A draw rereads a part of a column, under a prior all of it.
+        let work = options.priorWeight > 0 ? 2 * p.classes : 256
+        let threads = parallelism.threads(forWork: places.count * work)
+        try parallelByShares(items: places.count, threads: threads) { item in
+            let at = Int(place[item])
+            let (row, pixel) = gathered ? (0, at) : (Int(rowOf[at]), Int(list[at]))
+            let u = uniforms[row &* p.pixels &+ pixel]
+            if options.priorWeight > 0 {
+                let column = ColumnDraw<E>(
+                    p: p, row: row, pixel: pixel, largest: largest[at],
+                    sharpness: E.Real(1 + options.priorWeight * purities[at]),
+                    segmentRows: p.classes)
+                tokens[at] = Int32(truncatingIfNeeded: column.draw(u))
+            } else {
+                tokens[at] = Int32(
+                    truncatingIfNeeded: scored.draw(row: row, pixel: pixel, u))
+            }
         }
-        let drawn = scored.tokens.pointer
-        decision.needed.forEach(of: chosen) { row, pixel, at in
-            tokens[at] = drawn[gathered ? at : row &* pixels &+ pixel]
-        }
-        withExtendedLifetime(scored) {}
+        withExtendedLifetime(places) {}
+        withExtendedLifetime(rows) {}
     }
 
     /// The pixels that are revealed.

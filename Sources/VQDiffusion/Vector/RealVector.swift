@@ -74,6 +74,13 @@ extension RealVector {
     @inline(__always)
     func isBelow(_ other: Self) -> Bool { other.lanes(above: self) == .max }
 
+    /// Where there is no NaN.
+    var largestLane: Scalar {
+        var largest = self[0]
+        for lane in 1..<16 { largest = max(largest, self[lane]) }
+        return largest
+    }
+
     /// Stores the first `count` lanes.
     @inline(__always)
     func store(to p: UnsafeMutableRawPointer, count: Int) {
