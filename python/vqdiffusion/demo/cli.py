@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..spacing import SPACINGS
+from ..unmask import ORDERS, Unmask
 from .generate import DEFAULT_GUIDANCE, Generated, generate
 from .options import digits_of, file_ending, int_between, not_negative, one_of, unwritable
 
@@ -62,6 +63,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "(default: %(default)s)",
     )
     parser.add_argument(
+        "--unmask",
+        type=one_of(ORDERS),
+        metavar="NAME",
+        help="reveal at each step the pixels of which the denoiser is most sure by this measure: "
+        "random, purity, margin, entropy or confidence (default: each pixel is revealed or not by "
+        "itself)",
+    )
+    parser.add_argument(
         "--out",
         type=file_ending(".png"),
         default=Path("digits.png"),
@@ -91,6 +100,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
         steps=arguments.steps,
         timestep_spacing=arguments.spacing,
         guidance=arguments.guidance,
+        unmask=arguments.unmask and Unmask(arguments.unmask),
         generator=np.random.default_rng(arguments.seed),
         progress=partial(
             tqdm, desc="denoising", unit="step", disable=None
@@ -110,6 +120,8 @@ def _report(arguments: argparse.Namespace, count: int, made: Generated, animatio
     what = f"{_plural(count, 'digit')} in {_plural(arguments.steps, 'step')}"
     if arguments.spacing != "reference":
         what += f", spacing {arguments.spacing}"
+    if arguments.unmask:
+        what += f", by {arguments.unmask}"
     print(f"{what}, guidance {arguments.guidance:g}, seed {arguments.seed}")
     for name, seconds in (
         ("denoiser", made.denoiser_seconds),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .. import VQDiffusionScheduler, guide
+from .. import Unmask, VQDiffusionScheduler, guide
 from .denoiser import DigitDenoiser
 
 DEFAULT_GUIDANCE = 2.0
@@ -42,6 +42,7 @@ def generate(
     timestep_spacing: str = "reference",
     guidance: float = DEFAULT_GUIDANCE,
     known: npt.ArrayLike | None = None,
+    unmask: Unmask | None = None,
     generator: np.random.Generator | None = None,
     denoiser: DigitDenoiser | None = None,
     scheduler_class: type[VQDiffusionScheduler] = VQDiffusionScheduler,
@@ -64,6 +65,9 @@ def generate(
         also for any digit.
     known : integer array, shape (B, 64), optional
         Grey levels of the pixels that are given, and -1 where a pixel is to be drawn.
+    unmask : Unmask, optional
+        How each step chooses the pixels that it reveals; by default each pixel is revealed or not
+        by itself.
     generator : numpy.random.Generator, optional
         By default one that is seeded unpredictably.
     denoiser : DigitDenoiser, optional
@@ -103,7 +107,9 @@ def generate(
         else:
             log_p_x_0 = denoiser(x_t, t, labels)
         denoised = time.perf_counter()
-        x_t = scheduler.step(log_p_x_0, t, x_t, generator, known=known).prev_sample
+        x_t = scheduler.step(
+            log_p_x_0, t, x_t, generator, known=known, unmask=unmask
+        ).prev_sample
         scheduler_seconds += time.perf_counter() - denoised
         denoiser_seconds += denoised - start
         frames.append(x_t)
