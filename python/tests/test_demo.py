@@ -15,8 +15,9 @@ from sklearn.datasets import load_digits
 from sklearn.svm import SVC
 
 import vqdiffusion.demo
-from vqdiffusion import __main__, __version__
+from vqdiffusion import Unmask, __main__, __version__
 from vqdiffusion.demo import DigitDenoiser, generate
+from vqdiffusion.unmask import ORDERS
 
 MASK, NULL_LABEL = 17, 10
 
@@ -301,9 +302,31 @@ def test_command_with_fewer_steps(tmp_path, monkeypatch, capsys):
             np.testing.assert_array_equal(picture()[1], cells)
 
 
+@pytest.mark.parametrize("by", ORDERS)
+def test_command_with_an_order(tmp_path, monkeypatch, capsys, by):
+    path = tmp_path / "a.png"
+    command = ["vqdiffusion", "demo", "--digits", "18", "--steps", "5", "--out", str(path)]
+    monkeypatch.setattr(sys, "argv", [*command, "--unmask", by, "--spacing", "trailing"])
+    __main__.main()
+    expected = f"2 digits in 5 steps, spacing trailing, by {by}, guidance 2, seed 0"
+    assert capsys.readouterr().out.splitlines()[0] == expected
+    with Image.open(path) as image:
+        cells = np.asarray(image)[8::16, 8::16][1:9, [*range(1, 9), *range(10, 18)]]
+    how = {"steps": 5, "timestep_spacing": "trailing", "unmask": Unmask(by)}
+    made = generate([1, 8], **how, generator=np.random.default_rng(0))
+    np.testing.assert_array_equal(cells, np.hstack(made.digits.reshape(2, 8, 8)))
+    # As many as are due, in each image: a fifth of 64 pixels a step, none taken back.
+    left = [(frame == MASK).sum(1).tolist() for frame in made.frames]
+    assert left == [[64] * 2, [51] * 2, [38] * 2, [25] * 2, [12] * 2, [0] * 2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["--unmask", "sure"],
+            "argument --unmask: expected random, purity, margin, entropy or confidence, got 'sure'",
+        ),
         (
             ["--digits", "20a4"],
             "argument --digits: expected digits 0 to 9 such as 2024, got '20a4'",
