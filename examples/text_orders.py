@@ -83,7 +83,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--iterations", type=int, default=2000)
     parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--windows", type=int, default=256)
+    parser.add_argument("--windows", type=int, default=192)
     given = parser.parse_args()
     torch.set_num_threads(1)  # the same sums, so the same model, on any number of cores
     start = time.process_time()

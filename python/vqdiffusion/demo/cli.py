@@ -66,9 +66,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--unmask",
         type=one_of(ORDERS),
         metavar="NAME",
-        help="reveal at each step the pixels of which the denoiser is most sure by this measure: "
-        "random, purity, margin, entropy or confidence (default: each pixel is revealed or not by "
-        "itself)",
+        help="which pixels a step reveals, as many as are due: random ones, or those of which the "
+        "denoiser is most sure by purity, margin or entropy, or by confidence, which spoils variety "
+        "(default: each pixel is revealed or not by itself)",
     )
     parser.add_argument(
         "--out",

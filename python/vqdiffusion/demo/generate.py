@@ -107,9 +107,7 @@ def generate(
         else:
             log_p_x_0 = denoiser(x_t, t, labels)
         denoised = time.perf_counter()
-        x_t = scheduler.step(
-            log_p_x_0, t, x_t, generator, known=known, unmask=unmask
-        ).prev_sample
+        x_t = scheduler.step(log_p_x_0, t, x_t, generator, known=known, unmask=unmask).prev_sample
         scheduler_seconds += time.perf_counter() - denoised
         denoiser_seconds += denoised - start
         frames.append(x_t)
