@@ -67,7 +67,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=one_of(ORDERS),
         metavar="NAME",
         help="which pixels a step reveals, as many as are due: random ones, or those of which the "
-        "denoiser is most sure by purity, margin or entropy, or by confidence, which spoils variety "
+        "denoiser is most sure by purity, margin, entropy or confidence, which spoils variety "
         "(default: each pixel is revealed or not by itself)",
     )
     parser.add_argument(
