@@ -169,13 +169,13 @@ def remdm(p, x, alpha_t, alpha_s, sigma):
 
 
 def remdm_sigma(strategy, eta, alpha_t, alpha_s):
-    """Section 4.1."""
+    """What a token is masked again with."""
     largest = min(1.0, (1 - alpha_s) / alpha_t) if alpha_t > 0 else 1.0
     return {"cap": min(eta, largest), "rescale": eta * largest}[strategy]
 
 
 def remdm_loop_alpha(u, on, off, height):
-    """Section 4.2: α at time u, which stands still from `on` to `off`."""
+    """α at time u, which stands still from `on` to `off`."""
     if u > on:
         return (1 - u) * height / (1 - on)
     return height if u > off else 1 - u * (1 - height) / off
