@@ -27,6 +27,7 @@ from text import read_text, train
 from vqdiffusion import Unmask, VQDiffusionScheduler, schedules
 
 CALLS = 100, 25, 10, 5, 3
+BOUNDS = 2.0, 4.0, 8.0  # nats
 GROUP = 16  # windows
 SHARE = 0.2  # of the largest σ
 ORDERS = {
@@ -58,6 +59,21 @@ def draw(model, order, windows, calls, rng):
             log_p, t, sample, rng, unmask=ORDERS[order], remask=remask
         ).prev_sample
     return torch.from_numpy(sample)
+
+
+@torch.no_grad()
+def draw_by_entropy(model, bound, windows, rng):
+    """Texts by the entropy bound, and the mean number of calls that a window needs."""
+    scheduler = VQDiffusionScheduler(CLASSES + 1)
+    sample, calls = np.full((windows, WINDOW), CLASSES), 0
+    while (masked := (sample == CLASSES).sum(1)).any():
+        calls += (masked > 0).mean()
+        t = np.maximum(1, masked * TIMESTEPS // WINDOW) - 1  # at which so many are masked
+        log_p = model(torch.from_numpy(sample), torch.from_numpy(t)).log_softmax(1).numpy()
+        unmask = Unmask("entropy", entropy_bound=bound)
+        step = scheduler.step(log_p, 0, sample, rng, unmask=unmask, previous_timestep=-1)
+        sample = step.prev_sample
+    return torch.from_numpy(sample), calls
 
 
 def distinct_trigrams(windows):
@@ -105,6 +121,10 @@ def main():
         for order in ORDERS:
             drawn = draw(model, order, given.windows, calls, np.random.default_rng(0))
             print(f"| {calls} | {order} | {cells(drawn, text, x_0)} |", flush=True)
+    for bound in BOUNDS:
+        drawn, calls = draw_by_entropy(model, bound, given.windows, np.random.default_rng(0))
+        name = f"entropy bound, {bound:g} nats"
+        print(f"| {calls:.1f} | {name} | {cells(drawn, text, x_0)} |", flush=True)
     print(f"\n{time.process_time() - start:.0f} s of CPU time")
 
 

@@ -111,7 +111,7 @@ def as_cells(figures):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument(
-        "--per-digit", type=int, default=30, metavar="N", help="default: %(default)s"
+        "--per-digit", type=int, default=24, metavar="N", help="default: %(default)s"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
     parser.add_argument("--picture", metavar="FILE.svg", help="needs matplotlib")

@@ -33,6 +33,15 @@ def test_every_order_ends_in_text(order):
         assert masked == [8 * left for left in (64, 48, 32, 16)]
 
 
+def test_the_entropy_bound_reveals_one_character_a_call_at_0():
+    torch.manual_seed(0)
+    model = text.Denoiser(16, 1)
+    for bound, least, most in ((0.0, 64, 64), (30.0, 2, 32), (1e9, 1, 1)):
+        rng = np.random.default_rng(0)
+        drawn, calls = text_orders.draw_by_entropy(model, bound, 4, rng)
+        assert least <= calls <= most and int(drawn.max()) < text.CLASSES
+
+
 def test_distinct_trigrams():
     torch.manual_seed(0)
     windows = torch.randint(5, (2 * text_orders.GROUP + 3, text.WINDOW))
@@ -50,7 +59,7 @@ def test_the_command(monkeypatch, capsys):
     monkeypatch.setattr(text_orders, "CALLS", (3, 2))
     text_orders.main()
     printed = capsys.readouterr().out
-    rows = re.findall(r"^\| \d* ?\|.*\|$", printed, re.M)
-    assert len(rows) == 1 + 2 * len(text_orders.ORDERS)
+    rows = re.findall(r"^\| [\d.]* ?\|.*\|$", printed, re.M)
+    assert len(rows) == 1 + 2 * len(text_orders.ORDERS) + len(text_orders.BOUNDS)
     assert {row.count("±") for row in rows} == {3}
     assert re.fullmatch(r"\d+ s of CPU time", printed.splitlines()[-1])
