@@ -33,11 +33,31 @@ PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes b
     orders_page orders_remdm plot read_only recipes recipes_chains recipes_known \
     recipes_page schedules schedules_bad_input subinterpreters threads_environment timestep_sampler)
 
+# Wheels of this machine and, where the tools are, of aarch64, which compiles for another machine and runs emulated.
+MACHINE := $(shell uname -m)
+WHEELS := $(patsubst %,build/.wheel-%,$(MACHINE))
+ifeq ($(MACHINE),aarch64)
+AARCH64_MISSING := another machine
+SAY_WHAT_IS_MISSING :=
+else
+AARCH64_MISSING := $(shell for tool in aarch64-linux-gnu-gcc qemu-aarch64-static; do command -v $$tool >/dev/null || echo $$tool; done)
+ifeq ($(AARCH64_MISSING),)
+WHEELS += build/.wheel-aarch64
+else
+SAY_WHAT_IS_MISSING = @echo 'SKIPPED aarch64: there is no $(firstword $(AARCH64_MISSING)) on PATH:' \
+    'apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static'
+endif
+endif
+# The lowest level whose results aarch64 has, bit for bit: fused multiply-add is an instruction of both.
+EQUAL_LEVEL := x86-64-v3
+# The files in a wheel are as old as the commit, so that two builds of it are equal.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
+
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
-    test-diffusers-oldest test-parity test-ray bench clean
+    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 wheels bench clean
 
 help: ## list these targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 	@echo 'make PYTHON=/path/to/python ... makes .venv with that interpreter.'
 
 demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png and digits.gif
@@ -45,7 +65,7 @@ demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png a
 
 build: $(VENV)/.with-demo ## build and install into .venv
 
-test: lint test-core test-diffusers test-parity test-diffusers-oldest test-ray ## run every test
+test: lint test-core wheels test-aarch64-c test-diffusers test-parity test-diffusers-oldest test-ray ## run every test
 
 lint: $(VENV)/.with-lint ## check the form of Swift, C and Python sources, and Python's types
 	swift format lint --strict --recursive Sources Tests Package.swift
@@ -103,6 +123,28 @@ test-diffusers-oldest: $(OLDEST)/.installed ## test the drop-in beside the oldes
 	    echo 'SKIPPED: the oldest torch runs on Python 3.11 and 3.12, and neither is among: $(PYTHONS).'; \
 	fi
 
+wheels: $(WHEELS) ## build the wheels into dist, for aarch64 too where the cross compiler is, and check them
+	$(SAY_WHAT_IS_MISSING)
+
+test-aarch64-c: $(if $(AARCH64_MISSING),,build/.wheel-aarch64) ## use the C ABI for aarch64 from C, emulated
+ifeq ($(AARCH64_MISSING),)
+	aarch64-linux-gnu-gcc -std=c11 -O1 -Wall -Wextra -Wpedantic -Werror -ISources/CVQDiffusion/include Tests/C/*.c \
+	    build/swift-aarch64/release/libVQDiffusionABI.a -lm -o build/abi_test-aarch64
+	qemu-aarch64-static -L /usr/aarch64-linux-gnu build/abi_test-aarch64
+else
+	$(SAY_WHAT_IS_MISSING)
+endif
+
+# As many of the tests as say something about the machine; emulated, they take half an hour.
+test-aarch64: $(if $(AARCH64_MISSING),,build/aarch64/.with-wheel) ## install the wheel for aarch64 into an emulated Python, compare with this machine and test the arithmetic
+ifeq ($(AARCH64_MISSING),)
+	VQDIFFUSION_CPU=$(EQUAL_LEVEL) $(VENV)/bin/python Tests/aarch64/fingerprints.py >build/aarch64/expected.txt
+	build/aarch64/python Tests/aarch64/fingerprints.py | diff build/aarch64/expected.txt -
+	build/aarch64/python -m pytest --quiet -p no:cacheprovider $(ARITHMETIC)
+else
+	$(SAY_WHAT_IS_MISSING)
+endif
+
 bench: $(VENV)/.with-bench ## time the scheduler beside diffusers', torch.compile and NumPy, check that all compute the same, write the figures
 	OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -W ignore benchmarks/bench.py
 
@@ -126,6 +168,36 @@ $(VENV)/.created:
 # Versions are fixed, so that a new rule breaks no old commit.
 $(VENV)/.with-lint: $(VENV)/.created
 	$(VENV)/bin/pip install --quiet 'ruff==0.14.5' 'clang-format==21.1.2' 'mypy==2.4.1' numpy
+	@touch $@
+
+$(VENV)/.wheel-tools: $(VENV)/.created
+	$(VENV)/bin/pip install --quiet 'auditwheel==6.8.2' 'abi3audit==0.0.26' 'build==1.6.1' 'twine==7.0.0'
+	@touch $@
+
+# The oldest glibc that a wheel asks for is in its name; auditwheel finds out which one it needs.
+build/.wheel-%: $(VENV)/.with-test $(VENV)/.wheel-tools
+	rm -rf dist/*_$*.whl build/dist-$*
+	VQDIFFUSION_BUILD_MACHINE=$* $(VENV)/bin/python -m build --wheel --no-isolation --outdir build/dist-$* \
+	    --config-setting=--build-option=--plat-name=manylinux_2_28_$* . >build/wheel-$*.log || { cat build/wheel-$*.log; exit 1; }
+	$(VENV)/bin/auditwheel show build/dist-$*/*.whl | grep -E '"manylinux_2_([0-9]|1[0-9]|2[0-8])_$*"'
+	$(VENV)/bin/abi3audit --strict --summary build/dist-$*/*.whl
+	$(VENV)/bin/twine check --strict build/dist-$*/*.whl
+	VQDIFFUSION_WHEELS=build/dist-$* $(VENV)/bin/python -m pytest --quiet python/tests/test_shared_objects.py
+	@mkdir -p dist && cp build/dist-$*/*.whl dist && ls -l dist/*_$*.whl && touch $@
+
+# Debian's Python for arm64; NumPy and what the tests need are PyPI's.
+AARCH64_PIP = $(VENV)/bin/pip install --quiet --target build/aarch64/site --upgrade --only-binary=:all: --implementation cp \
+    --python-version $$(build/aarch64/python -c 'import sys; print(*sys.version_info[:2], sep=".")') \
+    --platform manylinux_2_28_aarch64 --platform manylinux2014_aarch64
+
+build/aarch64/.python: Tests/aarch64/make_python.sh $(VENV)/.created
+	@mkdir -p build/aarch64
+	Tests/aarch64/make_python.sh build/aarch64 >build/aarch64/log || { cat build/aarch64/log; exit 1; }
+	$(AARCH64_PIP) numpy pytest hypothesis
+	@touch $@
+
+build/aarch64/.with-wheel: build/aarch64/.python build/.wheel-aarch64
+	$(AARCH64_PIP) --no-deps dist/*_aarch64.whl
 	@touch $@
 
 # The ordinary torch on PyPI is a build for CUDA of several gigabytes; where there is one for the CPU alone, it will do.

@@ -6,6 +6,7 @@ import PackageDescription
 //
 //     -enable-experimental-feature Embedded   no runtime, no reflection, typed throws only
 //     -wmo               Embedded Swift compiles a module at a time
+//     -function-sections the linker drops the functions that nothing calls
 //     -Xcc -march=LEVEL  code generation for one CPU level
 //     -Osize             the lowest CPU level, for CPUs that few have
 //     -D VQD_FMA         fused multiply-add is an instruction (Vector/FusedMultiplyAdd.swift)

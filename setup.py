@@ -15,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,33 +24,61 @@ from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, PlatformError
 
+ROOT = Path(__file__).resolve().parent
+# Another machine than this one: VQDIFFUSION_BUILD_MACHINE=aarch64, with gcc-aarch64-linux-gnu.
+MACHINE = os.environ.get("VQDIFFUSION_BUILD_MACHINE") or platform.machine()
+CROSS = MACHINE != platform.machine()
 SWIFT_NEEDED = (6, 3)  # @export(interface), and `@implementation @_cdecl`
-EMBEDDED = ["-Xswiftc", "-enable-experimental-feature", "-Xswiftc", "Embedded", "-Xswiftc", "-wmo"]
-FMA = ["-Xswiftc", "-DVQD_FMA"]
+FROM_HERE = f"{ROOT}=."  # no file tells where it was built
+EMBEDDED = ["-enable-experimental-feature", "Embedded", "-wmo", "-file-prefix-map", FROM_HERE]
+# The linker drops the functions that nothing calls. The standard library's hasher is one, which
+# would need glibc 2.36.
+EMBEDDED += ["-Xfrontend", "-function-sections"]
+# Without this, objects of earlier builds are kept when these flags change.
+EMBEDDED += ["-Xfrontend", "-disable-incremental-llvm-codegen"]
+FMA = ["-DVQD_FMA"]
 # For CPUs from before 2013: a library a seventh smaller, for a sixth of gumbel's time there.
-SMALL = ["-Xswiftc", "-Osize"]
-LEVELS = {  # machine -> CPU level -> what `swift build` gets for it
+SMALL = ["-Osize"]
+LEVELS = {  # machine -> CPU level -> what the Swift and the C compiler get for it
     "x86_64": {
-        "x86-64": ["-Xcc", "-march=x86-64", *SMALL],
-        "x86-64-v3": ["-Xcc", "-march=x86-64-v3", *FMA],
-        "x86-64-v4": ["-Xcc", "-march=x86-64-v4", *FMA],
+        "x86-64": (SMALL, ["-march=x86-64"]),
+        "x86-64-v3": (FMA, ["-march=x86-64-v3"]),
+        "x86-64-v4": (FMA, ["-march=x86-64-v4"]),
     },
-    "aarch64": {"aarch64": FMA},
-}.get(platform.machine(), {})
+    "aarch64": {"aarch64": (FMA, [])},
+}.get(MACHINE, {})
+# The C parts, compiled and linked so that an error in them is hard to exploit.
+HARDENED = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+HARDENED += [f"-ffile-prefix-map={FROM_HERE}"]
+HARDENED += {"x86_64": ["-fcf-protection"], "aarch64": ["-mbranch-protection=standard"]}.get(
+    MACHINE, []
+)
+LINK = ["-Wl,--version-script=python/native/exports.map", "-Wl,--gc-sections", "-s"]
+LINK += ["-Wl,-z,relro,-z,now,-z,noexecstack"]
+# Functions that glibc gave a new version after 2.28: python/native/glibc.c calls the old ones.
+GLIBC_RENEWED = ["exp", "log", "pow"]
+GLIBC_RENEWED += ["pthread_attr_setaffinity_np", "pthread_create", "pthread_join"]
+if "glibc" in platform.libc_ver()[0]:
+    LINK += [f"-Wl,--wrap={name}" for name in GLIBC_RENEWED]
+    # Before glibc 2.34, libpthread has them.
+    LINK += ["-Wl,--push-state,--no-as-needed,-l:libpthread.so.0,--pop-state"]
 # Developers build one level in a third of the time: VQDIFFUSION_BUILD_CPUS=x86-64-v3 pip install .
 ONLY_LEVELS = "VQDIFFUSION_BUILD_CPUS"  # names, separated by commas
 # Free-threaded builds of CPython have no stable ABI.
 STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
+WHEEL = {"py_limited_api": "cp311"} if STABLE_ABI else {}
+if CROSS:
+    WHEEL["plat_name"] = f"linux_{MACHINE}"
 LIMITED_API = [("Py_LIMITED_API", "0x030B0000")] if STABLE_ABI else []
 
 
-def run_swift(*arguments, **variables):
+def run_swift(*arguments, program="swift", **variables):
     """Runs `swift` and returns its exit status and what it said."""
     # CC is for the C module: swift build would take it for its own clang.
     environment = {name: value for name, value in os.environ.items() if name != "CC"} | variables
     with tempfile.TemporaryDirectory() as folder:  # Swift leaves folders of its own in there
         environment["TMPDIR"] = folder
-        command = ["swift", *arguments]
+        command = [program, *arguments]
         result = subprocess.run(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -66,8 +95,14 @@ def swift_version():
     return found and (int(found[1]), int(found[2]))
 
 
+def c_compiler():
+    """The command of the C compiler, in words."""
+    default = f"{MACHINE}-linux-gnu-gcc" if CROSS else sysconfig.get_config_var("CC")
+    return shlex.split(os.environ.get("CC") or default)
+
+
 def levels_to_build():
-    """The CPU levels of this machine's kind, or of them those that the environment names."""
+    """The CPU levels of the machine's kind, or of them those that the environment names."""
     wanted = [name.strip() for name in os.environ.get(ONLY_LEVELS, "").split(",") if name.strip()]
     unknown = [name for name in wanted if name not in LEVELS]
     if unknown and LEVELS:
@@ -82,8 +117,8 @@ def check_tools(include_dirs):
     """Raises PlatformError with a sentence on what is missing, before a build of minutes."""
     if sys.platform != "linux" or not LEVELS:
         raise PlatformError(
-            f"vqdiffusion builds on Linux on x86_64 and aarch64, not on {sys.platform} on "
-            f"{platform.machine()}."
+            f"vqdiffusion builds on Linux for x86_64 and aarch64, not on {sys.platform} for "
+            f"{MACHINE}."
         )
     needed, found = ".".join(map(str, SWIFT_NEEDED)), swift_version()
     if found is None:
@@ -99,11 +134,12 @@ def check_tools(include_dirs):
             f"{found[0]}.{found[1]}: "
             "install a newer toolchain from https://www.swift.org/install/linux."
         )
-    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC"))[0]
+    compiler = c_compiler()[0]
     if shutil.which(compiler) is None:
+        package = f"gcc-{MACHINE.replace('_', '-')}-linux-gnu" if CROSS else "gcc"
         raise PlatformError(
             f"vqdiffusion needs a C compiler to build, but there is no `{compiler}` on PATH: "
-            "install one (`apt install gcc`) or name another in the environment variable CC."
+            f"install one (`apt install {package}`) or name another in the environment variable CC."
         )
     if not any(Path(folder, "Python.h").exists() for folder in include_dirs):
         raise PlatformError(
@@ -142,25 +178,56 @@ class BuildNative(build_ext):
     def build_swift(self, level):
         """Builds the static library for one CPU level and returns its path."""
         build_base = Path(self.get_finalized_command("build").build_base).absolute()
-        scratch = build_base / f"swift-{level}"
-        arguments = [
-            "build",
-            "-c",
-            "release",
-            "--product",
-            "VQDiffusionABI",
-            "--scratch-path",
-            str(scratch),
-        ]
-        arguments += [*EMBEDDED, *LEVELS[level]]
-        archive = scratch / "release" / "libVQDiffusionABI.a"
+        archive = build_base / f"swift-{level}" / "release" / "libVQDiffusionABI.a"
         archive.unlink(missing_ok=True)  # it keeps the objects of sources that were renamed
+        print(f"vqdiffusion for {level}: compiling Swift, which takes minutes", flush=True)
+        begin = time.monotonic()
+        (self.cross_compile_swift if CROSS else self.compile_swift)(level, archive)
+        print(f"vqdiffusion for {level}: {time.monotonic() - begin:.0f} s", flush=True)
+        return str(archive)
+
+    def compile_swift(self, level, archive):
+        swift_flags, c_flags = LEVELS[level]
+        scratch = archive.parents[1]
+        arguments = ["build", "-c", "release", "--product", "VQDiffusionABI"]
+        arguments += ["--scratch-path", str(scratch)]
+        for flag in EMBEDDED + swift_flags:
+            arguments += ["-Xswiftc", flag]
+        for flag in c_flags + HARDENED:
+            arguments += ["-Xcc", flag]
         # With its caches in here, Swift needs no home folder that can be written.
-        status, text = run_swift(*arguments, XDG_CACHE_HOME=str(build_base / "swift-cache"))
+        self.run_swift_build(level, arguments, XDG_CACHE_HOME=str(scratch.parent / "swift-cache"))
+
+    def cross_compile_swift(self, level, archive):
+        """`swift build` would need Swift's libraries for the other machine, and Embedded Swift
+        needs none: its target there is a machine without an operating system.
+        """
+        folder, include = archive.parent, Path("Sources/CVQDiffusion/include").absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        swift_flags, c_flags = LEVELS[level]
+        common = ["-target", f"{MACHINE}-none-none-elf", "-O", "-swift-version", "6"]
+        common += ["-parse-as-library", "-Xcc", "-ffreestanding", *EMBEDDED, *swift_flags]
+        common += [f"-I{include}", f"-I{folder}", "-module-cache-path", str(folder / "cache")]
+        objects = []
+        for module in "VQDiffusion", "VQDiffusionABI":
+            objects.append(str(folder / f"{module}.o"))
+            arguments = [*common, "-module-name", module, "-emit-object", "-o", objects[-1]]
+            arguments += ["-emit-module-path", str(folder / f"{module}.swiftmodule")]
+            arguments += map(str, sorted(Path(f"Sources/{module}").absolute().glob("**/*.swift")))
+            self.run_swift_build(level, arguments, program="swiftc")
+        for source in sorted(Path("Sources/CVQDiffusion").glob("*.c")):
+            objects.append(str(folder / f"{source.stem}.o"))
+            flags = ["-std=c11", "-O2", "-fPIC", "-ffunction-sections", *c_flags, *HARDENED]
+            command = [*c_compiler(), *flags, f"-I{include}", "-c", str(source), "-o", objects[-1]]
+            self.spawn(command)
+        llvm_ar = Path(shutil.which("swiftc")).resolve().with_name("llvm-ar")
+        self.spawn([str(llvm_ar), "rcsD", str(archive), *objects])
+
+    def run_swift_build(self, level, arguments, **options):
+        status, text = run_swift(*arguments, **options)
         print(f"swift {shlex.join(arguments)}\n{text}", flush=True)
         if status != 0:
-            raise CompileError(f"swift build failed for {level}; its messages are above.")
-        return str(archive)
+            raise CompileError(f"the Swift build failed for {level}; its messages are above.")
 
     def build_extensions(self):
         # Python's own flags may bake in a folder to search for libraries, of which these modules
@@ -168,7 +235,25 @@ class BuildNative(build_ext):
         self.compiler.linker_so = [
             flag for flag in self.compiler.linker_so if not flag.startswith("-Wl,-rpath")
         ]
+        if CROSS:  # without Python's own flags, which are for this machine
+            self.compiler.compiler_so = [*c_compiler(), "-fPIC", "-Wall", "-DNDEBUG"]
+            self.compiler.linker_so = [*c_compiler(), "-shared"]
+            self.compiler.library_dirs = []
+            self.compiler.include_dirs.append(self.multiarch_headers())
         super().build_extensions()
+
+    def multiarch_headers(self):
+        """A folder with the pyconfig.h that Debian's Python includes for the machine. This
+        machine's serves: the sizes of C's types, all that the Limited API takes from it, are equal.
+        """
+        folder = Path(self.get_finalized_command("build").build_base, "headers")
+        python = Path(sysconfig.get_path("platinclude"))
+        ours = python.parent / (sysconfig.get_config_var("MULTIARCH") or "") / python.name
+        if (ours / "pyconfig.h").exists():
+            there = folder / f"{MACHINE}-linux-gnu" / python.name
+            there.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ours / "pyconfig.h", there)
+        return str(folder)
 
     def build_extension(self, extension):
         build_temp = self.build_temp
@@ -188,12 +273,11 @@ def extension(level):
         ],
         include_dirs=["Sources/CVQDiffusion/include"],
         define_macros=[("VQD_MODULE", name), ("VQD_CPU", f'"{level}"'), *LIMITED_API],
-        extra_compile_args=["-std=c11", "-O2", "-fvisibility=hidden", "-ffunction-sections"],
-        extra_link_args=[
-            "-Wl,--version-script=python/native/exports.map",
-            "-Wl,--gc-sections",
-            "-s",
+        extra_compile_args=[
+            *("-std=c11", "-O2", "-fvisibility=hidden", "-ffunction-sections"),
+            *HARDENED,
         ],
+        extra_link_args=LINK,
         libraries=["m"],
         py_limited_api=STABLE_ABI,
     )
@@ -223,5 +307,5 @@ lock = build_lock()
 setup(
     ext_modules=[extension(level) for level in levels_to_build()],
     cmdclass={"build": Build, "build_ext": BuildNative},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}} if STABLE_ABI else {},
+    options={"bdist_wheel": WHEEL},
 )
