@@ -22,7 +22,7 @@ PYTEST := pytest --numprocesses=logical --maxprocesses=4
 # Where the arithmetic is; the other tests are of the package, the demo and bad input.
 ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance layouts plan posterior properties sampling)
 
-PYTHON_SOURCES := python benchmarks examples training setup.py
+PYTHON_SOURCES := python benchmarks examples training Tests setup.py
 C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch])
 
 NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
@@ -31,7 +31,7 @@ NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
 PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes bound build class_surface config config_files demo \
     digit_chains enumerated_chains inpainting interrupts leaks numbers_at_the_edge order_scripts orders orders_figures \
     orders_page orders_remdm plot read_only recipes recipes_chains recipes_known \
-    recipes_page schedules schedules_bad_input subinterpreters threads_environment timestep_sampler)
+    recipes_page schedules schedules_bad_input shared_objects subinterpreters threads_environment timestep_sampler)
 
 # Wheels of this machine and, where the tools are, of aarch64, which compiles for another machine and runs emulated.
 MACHINE := $(shell uname -m)
@@ -178,7 +178,7 @@ $(VENV)/.wheel-tools: $(VENV)/.created
 build/.wheel-%: $(VENV)/.with-test $(VENV)/.wheel-tools
 	rm -rf dist/*_$*.whl build/dist-$*
 	VQDIFFUSION_BUILD_MACHINE=$* $(VENV)/bin/python -m build --wheel --no-isolation --outdir build/dist-$* \
-	    --config-setting=--build-option=--plat-name=manylinux_2_28_$* . >build/wheel-$*.log || { cat build/wheel-$*.log; exit 1; }
+	    --config-setting=--build-option=--plat-name=manylinux_2_28_$* . >build/wheel-$*.log 2>&1 || { cat build/wheel-$*.log; exit 1; }
 	$(VENV)/bin/auditwheel show build/dist-$*/*.whl | grep -E '"manylinux_2_([0-9]|1[0-9]|2[0-8])_$*"'
 	$(VENV)/bin/abi3audit --strict --summary build/dist-$*/*.whl
 	$(VENV)/bin/twine check --strict build/dist-$*/*.whl

@@ -58,7 +58,7 @@ LINK += ["-Wl,-z,relro,-z,now,-z,noexecstack"]
 # Functions that glibc gave a new version after 2.28: python/native/glibc.c calls the old ones.
 GLIBC_RENEWED = ["exp", "log", "pow"]
 GLIBC_RENEWED += ["pthread_attr_setaffinity_np", "pthread_create", "pthread_join"]
-if "glibc" in platform.libc_ver()[0]:
+if "CS_GNU_LIBC_VERSION" in os.confstr_names:
     LINK += [f"-Wl,--wrap={name}" for name in GLIBC_RENEWED]
     # Before glibc 2.34, libpthread has them.
     LINK += ["-Wl,--push-state,--no-as-needed,-l:libpthread.so.0,--pop-state"]
