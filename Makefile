@@ -54,7 +54,7 @@ EQUAL_LEVEL := x86-64-v3
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
-    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 wheels bench clean
+    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible wheels bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -123,6 +123,15 @@ test-diffusers-oldest: $(OLDEST)/.installed ## test the drop-in beside the oldes
 	    echo 'SKIPPED: the oldest torch runs on Python 3.11 and 3.12, and neither is among: $(PYTHONS).'; \
 	fi
 
+# Of the last commit; the compiler, the linker and the version of zlib play a part too.
+test-reproducible: wheels ## build the wheels once more, in another folder, and compare
+	rm -rf build/again && mkdir -p build/again
+	git archive HEAD | tar -x -C build/again
+	for machine in $(patsubst build/.wheel-%,%,$(WHEELS)); do \
+	    (cd build/again && VQDIFFUSION_BUILD_MACHINE=$$machine $(BUILD_WHEEL)_$$machine . >log 2>&1 || { cat log; exit 1; }) \
+	    && cmp build/again/dist/*_$$machine.whl dist/*_$$machine.whl || exit 1; \
+	done
+
 wheels: $(WHEELS) ## build the wheels into dist, for aarch64 too where the cross compiler is, and check them
 	$(SAY_WHAT_IS_MISSING)
 
@@ -174,11 +183,13 @@ $(VENV)/.wheel-tools: $(VENV)/.created
 	$(VENV)/bin/pip install --quiet 'auditwheel==6.8.2' 'abi3audit==0.0.26' 'build==1.6.1' 'twine==7.0.0'
 	@touch $@
 
+BUILD_WHEEL := $(abspath $(VENV))/bin/python -m build --wheel --no-isolation --config-setting=--build-option=--plat-name=manylinux_2_28
+
 # The oldest glibc that a wheel asks for is in its name; auditwheel finds out which one it needs.
 build/.wheel-%: $(VENV)/.with-test $(VENV)/.wheel-tools
 	rm -rf dist/*_$*.whl build/dist-$*
-	VQDIFFUSION_BUILD_MACHINE=$* $(VENV)/bin/python -m build --wheel --no-isolation --outdir build/dist-$* \
-	    --config-setting=--build-option=--plat-name=manylinux_2_28_$* . >build/wheel-$*.log 2>&1 || { cat build/wheel-$*.log; exit 1; }
+	VQDIFFUSION_BUILD_MACHINE=$* $(BUILD_WHEEL)_$* --outdir build/dist-$* . >build/wheel-$*.log 2>&1 \
+	    || { cat build/wheel-$*.log; exit 1; }
 	$(VENV)/bin/auditwheel show build/dist-$*/*.whl | grep -E '"manylinux_2_([0-9]|1[0-9]|2[0-8])_$*"'
 	$(VENV)/bin/abi3audit --strict --summary build/dist-$*/*.whl
 	$(VENV)/bin/twine check --strict build/dist-$*/*.whl
