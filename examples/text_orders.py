@@ -3,8 +3,8 @@
     pip install vqdiffusion torch
     python examples/text_orders.py
 
-Trains the absorbing chain's model of text.py and prints the table of docs/orders.md. Of the drawn
-windows it gives:
+Trains the absorbing chain's model of text.py and prints the table of docs/orders_compared.md. Of
+the drawn windows it gives:
 
 bits of the drawn text      For each character, under a trigram model of the training text: how
                             likely what is drawn is.

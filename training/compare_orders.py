@@ -1,5 +1,5 @@
 """Draws digits by chains that choose which pixels to reveal, in 100 to 3 calls of the denoiser, and
-prints the tables of docs/orders.md.
+prints the tables of docs/orders_compared.md.
 
     python training/compare_orders.py --picture docs/orders.svg
 
@@ -123,7 +123,8 @@ def main():
     curves = {}
     for guidance in (1, DEFAULT_GUIDANCE):
         print(f"Guidance {guidance:g}, seed {arguments.seed}\n")
-        print("| calls | order | read as the right digit, % | nearest scan | variety | energy |")
+        columns = "read as the right digit, %", "nearest scan", "variety", "energy distance"
+        print(f"| calls | order | {' | '.join(columns)} |")
         print("|---|---|---|---|---|---|")
         print(f"| | held-out scans | {as_cells(reference)} |")
         for calls in CALLS:
@@ -154,7 +155,7 @@ def save_picture(path, curves, reference):
 
     # Text stays text, and the same curves are the same file.
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "vqdiffusion"})
-    figure = Figure(figsize=(8, 3.4), layout="constrained")
+    figure = Figure(figsize=(8, 3.8), layout="constrained")
     panels = figure.subplots(1, 2)
     for number, (panel, label) in enumerate(zip(panels, ("variety", "energy distance"))):
         for name, points in curves.items():
@@ -168,7 +169,8 @@ def save_picture(path, curves, reference):
         panel.minorticks_off()
         panel.grid(alpha=0.3)
     panels[1].set_yscale("symlog", linthresh=1)
-    panels[0].legend(fontsize="small")
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=4, fontsize="small")
     figure.savefig(path, metadata={"Date": None})
 
 

@@ -30,7 +30,10 @@ NULL_LABEL = DigitDenoiser.null_label
 
 WIDTH, LAYERS, HEADS = 64, 4, 2
 BATCH, LEARNING_RATE, WARM_UP, WEIGHT_DECAY, AVERAGING = 64, 2e-3, 200, 0.05, 0.999
-LABEL_DROPOUT, AUXILIARY_WEIGHT = 0.1, 5e-4
+LABEL_DROPOUT = 0.1
+# Of the cross-entropy of every pixel, also of those that show a class. The paper's 5e-4 ends in
+# 0.011 bits per pixel more.
+AUXILIARY_WEIGHT = 1e-2
 
 
 class Denoiser(nn.Module):

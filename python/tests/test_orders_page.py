@@ -1,4 +1,4 @@
-"""docs/orders.md as a text: its blocks run by themselves, its links lead somewhere."""
+"""docs/orders.md and its tables as texts: blocks run by themselves, links lead somewhere."""
 
 import re
 
@@ -22,16 +22,18 @@ def test_what_the_blocks_draw():
     np.testing.assert_array_equal(names["masks"], 50)
 
 
-def test_links_and_lines():
-    content = text(ORDERS)
-    anchors = {
-        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
-        for heading in re.findall(r"^##+ (.*)$", content, re.MULTILINE)
-    }
-    for anchor in re.findall(r"\]\(#([^)]*)\)", content):
-        assert anchor in anchors
-    for path in re.findall(r"\]\(([\w./]+)(?:#[^)]*)?\)", content):
-        assert (ORDERS.parent / path).exists()
-    for path in re.findall(r"`(python/[\w/.]+)`", content):
-        assert (ORDERS.parents[1] / path).exists()
+def anchors_of(content):
+    headings = re.findall(r"^##+ (.*)$", content, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", one).strip().lower().replace(" ", "-") for one in headings}
+
+
+@pytest.mark.parametrize("path", [ORDERS, ORDERS.parent / "orders_compared.md"])
+def test_links_and_lines(path):
+    content = text(path)
+    for target, anchor in re.findall(r"\]\(([\w./]*)#?([\w-]*)\)", content):
+        page_of_anchor = path.parent / target if target else path
+        assert page_of_anchor.exists()
+        assert not anchor or anchor in anchors_of(text(page_of_anchor))
+    for file in re.findall(r"`?((?:python|training|examples)/[\w/]+\.py)", content):
+        assert (ORDERS.parents[1] / file).exists()
     assert max(map(len, content.split("\n"))) <= 100
