@@ -126,8 +126,7 @@ struct ScoreLanes<V: RealVector> {
     }
 
     /// What is known of all lanes as one stream, whose element 16 i + lane is element i of a lane.
-    /// Their sums are by r, which is the largest of all.
-    func allLanes() -> ColumnSums {
+    mutating func allLanes() -> ColumnSums {
         var whole = lane(0)
         whole.argmax = 16 &* whole.argmax
         for i in 1..<16 {
@@ -140,6 +139,7 @@ struct ScoreLanes<V: RealVector> {
                 whole.second, next.second, min(next.largest, whole.largest))
             if isAhead { (whole.largest, whole.argmax) = (next.largest, index) }
         }
+        raiseReference(to: V(repeating: V.Scalar(whole.largest)))
         (whole.mass, whole.moment) = (mass.sumOfLanes, moment.sumOfLanes)
         return whole
     }
