@@ -21,9 +21,10 @@ class Unmask:
     """How a step reveals pixels: how many of the masked ones of each row, and which.
 
     The scheduler's own chain decides for each pixel by itself. Below some 25 calls of the model the
-    pixels revealed together then fit each other less and less; to choose those of which the model
-    is sure helps. With `step(..., unmask=Unmask())` a class is drawn from the model output at the
-    chosen pixels, and every other pixel stays as it is, whether it is masked or not.
+    pixels revealed together then fit each other less and less; to choose them by how sure the model
+    is may help, mostly with noise (`temperature=1`), see docs/orders_compared.md. With
+    `step(..., unmask=Unmask())` a class is drawn from the model output at the chosen pixels, and
+    every other pixel stays as it is, whether it is masked or not.
 
     How many, of the M masked pixels of a row that may be revealed: M - ⌊M γ̄_s/γ̄_t + ½⌋, all at
     s = -1, unless one of `count`, `threshold` and `entropy_bound` is given. Over a chain these add
