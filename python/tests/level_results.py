@@ -59,6 +59,8 @@ def results(kind, num_threads):
         return np.empty((B, N), dtype)
 
     none = 0.0, None  # remask and unmask
+    levels, per_row = np.array([2, 9, T_NOW]), np.empty(B)  # t of each row
+    weights = 0.7, 1.0, 0.01, True, None, of_pixels, np.empty(1)
     margin = 3, 0, 0.0, 0.5, 0.0, None, None, of_pixels[:, ::-1].copy(), grid(bool), grid(float)
     calls = {
         "q_posterior": (*step, log_p, x, rows(K + 1)),
@@ -72,6 +74,7 @@ def results(kind, num_threads):
         "add_noise": (*SCHEDULE, 2, x, np.arange(B) + 5, of_pixels, grid()),
         "gumbel_noised": (log_p, of_classes[:, 1:], rows(K)),
         "token_scores": (log_p, of_pixels, 0.7, grid(), *(grid(wide) for _ in range(4))),
+        "loss": (*SCHEDULE, log_p, x % K, x, levels, levels - 3, *weights, per_row, rows(K)),
         "guide": (log_p[:, ::-1], log_p, 3.0, rows(K)),
         "truncate": (log_p, 0.86, -70.0, rows(K), 0, 1.0),
         "truncate to 40": (log_p, 0.86, -70.0, rows(K), 40, 0.8),
@@ -83,6 +86,7 @@ def results(kind, num_threads):
         run(name, *arguments, num_threads)
         place = {"plan": -4, "truncate": -3, "truncate to 40": -3}
         found[name] = arguments[-5 if "step" in name else place.get(name, -1)]
+    found["loss, per row"] = per_row
     found["token_scores, entropy"] = calls["token_scores"][-3]
     found["step_unmask, revealed"] = margin[-2]
     found["token_scores, token"] = calls["token_scores"][3]
