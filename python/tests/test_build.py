@@ -107,7 +107,7 @@ def test_wheel(dist):
     )
     native = {name for name in members if name.endswith(".so")}
     assert native == {f"vqdiffusion/{path.name}" for path in SHARED_OBJECTS}
-    shipped = ".py", ".pyi", ".typed", ".npz"
+    shipped = ".py", ".pyi", ".typed", ".npz", ".html"
     files = [path for path in (ROOT / "python/vqdiffusion").rglob("*") if path.suffix in shipped]
     expected = {str(path.relative_to(ROOT / "python")) for path in files}
     assert {name for name in members if name.startswith("vqdiffusion/")} - native == expected

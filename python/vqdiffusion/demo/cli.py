@@ -10,6 +10,7 @@ import numpy as np
 
 from ..spacing import SPACINGS
 from ..unmask import ORDERS, Unmask
+from . import page
 from .generate import DEFAULT_GUIDANCE, Generated, generate
 from .options import digits_of, file_ending, int_between, not_negative, one_of, unwritable
 
@@ -77,6 +78,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE.png",
         help="the picture; the animation goes to FILE.gif (default: %(default)s)",
     )
+    parser.add_argument(
+        "--html",
+        type=file_ending(".html"),
+        metavar="FILE.html",
+        help="also a page for a browser that shows the chain step by step: which pixels each step "
+        "needed the denoiser for, or revealed with --unmask, and what they became",
+    )
     parser.set_defaults(run=partial(_run, parser))
 
 
@@ -91,6 +99,8 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
     for path in (arguments.out, animation):
         if reason := unwritable(path):
             parser.error(f"argument --out: cannot write {path}: {reason}")
+    if arguments.html and (reason := unwritable(arguments.html)):
+        parser.error(f"argument --html: cannot write {arguments.html}: {reason}")
 
     digits = arguments.digits or [digit for digit in range(10) for _ in range(10)]
     columns = 10 if arguments.digits is None else min(len(digits), 20)
@@ -113,16 +123,46 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
         parser.exit(
             1, f"{parser.prog}: cannot write {error.filename or arguments.out}: {error.strerror}\n"
         )
+    if arguments.html:
+        try:
+            _save_page(arguments, digits, columns, made)
+        except OSError as error:
+            parser.exit(1, f"{parser.prog}: cannot write {arguments.html}: {error.strerror}\n")
     _report(arguments, len(digits), made, animation)
 
 
-def _report(arguments: argparse.Namespace, count: int, made: Generated, animation: Path) -> None:
+def _save_page(
+    arguments: argparse.Namespace, digits: list[int], columns: int, made: Generated
+) -> None:
+    timesteps, needed = page.needed_pixels(
+        made.frames,
+        timestep_spacing=arguments.spacing,
+        unmask=arguments.unmask is not None,
+        generator=np.random.default_rng(arguments.seed),
+    )
+    chain = page.chain_as_json(
+        made.frames,
+        timesteps,
+        needed,
+        digits=digits,
+        columns=columns,
+        unmask=arguments.unmask,
+        title=_title(arguments, len(digits)),
+    )
+    page.save_page(arguments.html, chain)
+
+
+def _title(arguments: argparse.Namespace, count: int) -> str:
     what = f"{_plural(count, 'digit')} in {_plural(arguments.steps, 'step')}"
     if arguments.spacing != "reference":
         what += f", spacing {arguments.spacing}"
     if arguments.unmask:
         what += f", by {arguments.unmask}"
-    print(f"{what}, guidance {arguments.guidance:g}, seed {arguments.seed}")
+    return f"{what}, guidance {arguments.guidance:g}, seed {arguments.seed}"
+
+
+def _report(arguments: argparse.Namespace, count: int, made: Generated, animation: Path) -> None:
+    print(_title(arguments, count))
     for name, seconds in (
         ("denoiser", made.denoiser_seconds),
         ("scheduler", made.scheduler_seconds),
@@ -130,6 +170,8 @@ def _report(arguments: argparse.Namespace, count: int, made: Generated, animatio
         print(f"{name:<10} {seconds:8.3f} s {1e3 * seconds / arguments.steps:10.3f} ms a step")
     print(f"picture    {arguments.out}")
     print(f"animation  {animation}")
+    if arguments.html:
+        print(f"page       {arguments.html}")
 
 
 def _plural(count: int, noun: str) -> str:
