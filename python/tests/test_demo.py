@@ -312,7 +312,7 @@ def test_command_with_an_order(tmp_path, monkeypatch, capsys, by):
     assert capsys.readouterr().out.splitlines()[0] == expected
     with Image.open(path) as image:
         cells = np.asarray(image)[8::16, 8::16][1:9, [*range(1, 9), *range(10, 18)]]
-    how = {"steps": 5, "timestep_spacing": "trailing", "unmask": Unmask(by)}
+    how = {"steps": 5, "timestep_spacing": "trailing", "unmask": Unmask(by, temperature=1)}
     made = generate([1, 8], **how, generator=np.random.default_rng(0))
     np.testing.assert_array_equal(cells, np.hstack(made.digits.reshape(2, 8, 8)))
     # As many as are due, in each image: a fifth of 64 pixels a step, none taken back.

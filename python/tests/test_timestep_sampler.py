@@ -108,7 +108,8 @@ def test_bad_states(wrong, error, match):
 
 
 BAD_UPDATES = [
-    ((3, [np.nan]), ValueError, r"^per_row must hold finite losses of at least 0, not nan as at"),
+    ((3, [np.nan]), ValueError, r"^per_row must hold losses of at least 0 with finite squares"),
+    ((3, [1e155]), ValueError, r"^per_row must .* finite squares, not 1e\+155 as at \[0\]"),
     (([1, 2], [1.0, -1.0]), ValueError, r"^per_row must hold .*, not -1.0 as at \[1\]$"),
     (([1, 2], [1.0]), ValueError, "^timesteps must be an integer or have one entry for each of 1"),
     (([1, T], [1.0, 1.0]), ValueError, "^timesteps must be from 0 to 6, not 1 to 7"),

@@ -263,7 +263,12 @@ def test_a_row_with_nothing_masked_stays(rng):
         ({"temperature": np.nan}, ValueError, "^temperature must be finite"),
         ({"prior_weight": np.inf}, ValueError, "^prior_weight must be finite"),
         ({"count": -1}, ValueError, "^count must be at least 0, not -1"),
-        ({"count": [1, -2]}, ValueError, r"^count must be at least 0, not -2 as at \[1\]"),
+        ({"count": [1, -2]}, ValueError, r"^count must be from 0 to 2\*\*63 - 1, not -2"),
+        (
+            {"count": np.array([2**63], np.uint64)},
+            ValueError,
+            r"^count must be from 0 to 2\*\*63 - 1, not 9223372036854775808 as at \[0\]",
+        ),
         ({"count": 1.5}, TypeError, "^count must be an integer"),
         ({"count": [[1]]}, ValueError, "^count must have the 1 axis"),
         ({"threshold": 1.1}, ValueError, "^threshold must be a probability from 0 to 1, not 1.1"),

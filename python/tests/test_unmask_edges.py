@@ -199,3 +199,24 @@ def test_however_rare_a_pixel_it_leads_below_its_share_of_the_uniform(classes):
                 scheduler._chain, 50, 49, log_p, masked, order, order, None, None, unmask
             )
             assert out.revealed[0, 1] == leads, (u_1, u)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("weight", [1e30, 1e39, 1e300])
+def test_a_huge_prior_weight_draws_the_argmax(rng, weight, dtype):
+    """The power is bounded: an infinite one would make NaN of the largest class."""
+    scheduler = VQDiffusionScheduler(30 + 1)
+    log_p = rng.normal(size=(2, 30, 40)).astype(dtype)
+    log_p[:, 3] = -np.inf
+    masks = np.full((2, 40), 30)
+    for by in "purity", "confidence":
+        unmask = Unmask(by, count=40, prior_weight=weight)
+        tokens = scheduler.step(log_p, 50, masks, rng, unmask=unmask).prev_sample
+        largest = np.take_along_axis(log_p, tokens[:, None], 1)[:, 0]
+        np.testing.assert_array_equal(largest, log_p.max(1))
+
+
+def test_counts_of_an_empty_batch():
+    scheduler = VQDiffusionScheduler(5)
+    nothing = np.empty((0, 4, 3)), 50, np.empty((0, 3), int)
+    assert scheduler.step(*nothing, unmask=Unmask(count=[])).prev_sample.shape == (0, 3)

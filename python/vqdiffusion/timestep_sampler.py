@@ -143,10 +143,12 @@ class TimestepSampler:
             raise ValueError(f"per_row must have one entry for each row, not shape {losses.shape}")
         losses = losses.astype(np.float64)
         t = as_timesteps(timesteps, "timesteps", len(losses), len(self.history) - 1)
-        bad = ~((losses >= 0) & (losses < np.inf))
+        with np.errstate(over="ignore"):
+            bad = ~((losses >= 0) & (losses**2 < np.inf))
         if bad.any():
             raise ValueError(
-                f"per_row must hold finite losses of at least 0, not {losses[bad][0]} as at "
+                "per_row must hold losses of at least 0 with finite squares, not "
+                f"{losses[bad][0]} as at "
                 f"{[int(bad.argmax())]}"
             )
         last = dict(zip(t.tolist(), losses.tolist(), strict=True))

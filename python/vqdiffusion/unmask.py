@@ -211,6 +211,8 @@ def _as_count(value: Any) -> Any:
     array = _readable(value, "count") if hasattr(value, "__len__") else None
     if array is None or (isinstance(array, np.ndarray) and array.ndim == 0):
         return np.array(as_int(value, "count", 0), np.int64)
+    if isinstance(array, np.ndarray) and array.shape == (0,):  # of an empty batch, a list too
+        array = array.astype(np.int64)
     if _kind_of(array) not in "iu":
         raise TypeError(f"count must be an integer or integers, not dtype {array.dtype}")
     if array.ndim > 1:
@@ -218,7 +220,7 @@ def _as_count(value: Any) -> Any:
     if not isinstance(array, np.ndarray):
         return _tensor_of_counts(array)
     for row in np.flatnonzero((array < 0) | (array > np.iinfo(np.int64).max))[:1]:
-        raise ValueError(f"count must be at least 0, not {array[row]} as at [{row}]")
+        raise ValueError(f"count must be from 0 to 2**63 - 1, not {array[row]} as at [{row}]")
     counts = array.astype(np.int64)
     counts.flags.writeable = False
     return counts

@@ -76,7 +76,8 @@ struct RevealScores<E: FloatingElement>: ~Copyable {
                     let row = gathered ? 0 : row
                     let column = ColumnDraw<E>(
                         p: p, row: row, pixel: pixel, largest: largest[c],
-                        sharpness: E.Real(1 + options.priorWeight * purity), segmentRows: p.classes)
+                        sharpness: options.power(purity, as: E.Real.self),
+                        segmentRows: p.classes)
                     tokens[c] = Int32(truncatingIfNeeded: column.draw(uniforms[at]))
                     let x = E.load(p.pointer(row: row, class: Int(tokens[c]), pixel: pixel))
                     probability = number(5, at) * vqd_exp(x.asDouble - largest[c])
@@ -130,7 +131,7 @@ struct RevealScores<E: FloatingElement>: ~Copyable {
             if options.priorWeight > 0 {
                 let column = ColumnDraw<E>(
                     p: p, row: row, pixel: pixel, largest: largest[at],
-                    sharpness: E.Real(1 + options.priorWeight * purities[at]),
+                    sharpness: options.power(purities[at], as: E.Real.self),
                     segmentRows: p.classes)
                 tokens[at] = Int32(truncatingIfNeeded: column.draw(u))
             } else {

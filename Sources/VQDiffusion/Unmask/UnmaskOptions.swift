@@ -49,6 +49,11 @@ public struct UnmaskOptions {
     /// Whether the choice has noise.
     var hasNoise: Bool { order == .random || temperature > 0 }
 
+    /// What p is raised to where tokens are drawn, finite: ∞ times the 0 of the largest is NaN.
+    func power<Real: RealScalar>(_ purity: Double, as _: Real.Type) -> Real {
+        Real(min(1 + priorWeight * purity, Real.greatestFiniteMagnitude.asDouble))
+    }
+
     /// Whether the pixels are chosen before anything is read.
     var choosesFirst: Bool {
         guard order == .random && priorWeight == 0 else { return false }

@@ -87,7 +87,9 @@ def test_bad_input():
     ):
         with pytest.raises(error, match=match):
             sampler.sample(*arguments)
-    with pytest.raises(ValueError, match="^per_row must hold finite losses of at least 0, not nan"):
+    with pytest.raises(
+        ValueError, match="^per_row must hold losses of at least 0 with finite squares"
+    ):
         sampler.update(torch.tensor([3]), torch.tensor([torch.nan]))
     with pytest.raises(TypeError, match="^timesteps must be an integer or an array of integers"):
         sampler.update(torch.tensor([3.0]), torch.tensor([1.0]))

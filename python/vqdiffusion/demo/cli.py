@@ -68,7 +68,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         type=one_of(ORDERS),
         metavar="NAME",
         help="which pixels a step reveals, as many as are due: random ones, or those of which the "
-        "denoiser is most sure by purity, margin, entropy or confidence, which spoils variety "
+        "denoiser is most sure by purity, margin, entropy or confidence, which spoils variety, all "
+        "with noise of temperature 1 "
         "(default: each pixel is revealed or not by itself)",
     )
     parser.add_argument(
@@ -110,7 +111,7 @@ def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None
         steps=arguments.steps,
         timestep_spacing=arguments.spacing,
         guidance=arguments.guidance,
-        unmask=arguments.unmask and Unmask(arguments.unmask),
+        unmask=arguments.unmask and Unmask(arguments.unmask, temperature=1),
         generator=np.random.default_rng(arguments.seed),
         progress=partial(
             tqdm, desc="denoising", unit="step", disable=None

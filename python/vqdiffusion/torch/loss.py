@@ -128,7 +128,8 @@ class TrainingLoss(HasTables):
         VQDiffusionLossOutput
             `loss` is the sum of (L_t + auxiliary)/probability over rows and pixels, divided by
             B * N; of `per_row` see there. Where a model gives x_0 no probability the loss may be
-            infinite; the gradient is finite.
+            infinite; the gradient is finite, as long as the weights over the probability are. It
+            is not to be changed in place before another backward pass of the same loss.
 
         Raises
         ------

@@ -91,6 +91,7 @@ def reveal(
     sharpened = columns.shifted
     if unmask.prior_weight:
         power = _rounded(1 + unmask.prior_weight * of_columns(purity), x)
+        power = power.clamp(max=torch.finfo(x.dtype).max)  # ∞ times the 0 of the largest is NaN
         sharpened = sharpened * power.unsqueeze(1)
     drawn = invert(sharpened, u)
     tokens, entropy, probability = of_grid(drawn), of_grid(columns.entropy), top
