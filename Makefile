@@ -50,11 +50,18 @@ endif
 endif
 # The lowest level whose results aarch64 has, bit for bit: fused multiply-add is an instruction of both.
 EQUAL_LEVEL := x86-64-v3
+PREFIX ?= /usr/local
+CPU = $(lastword $(shell $(VENV)/bin/python -c 'from vqdiffusion import _native; print(*_native.supported_cpus())'))
+INSTALL_C = install -D -m 644 Sources/CVQDiffusion/include/vqdiffusion.h $(1)/include/vqdiffusion.h && \
+    install -D -m 644 build/swift-$(CPU)/release/libVQDiffusionABI.a $(1)/lib/libvqdiffusion.a
+# The pages of the site and the files that they link to, which lie there as they do here.
+SITE := README.md CHANGELOG.md CONTRIBUTING.md LICENSE docs benchmarks/NOTES.md $(wildcard examples/*.py) \
+    python/tests/reference.py python/vqdiffusion/schedules.py Sources/CVQDiffusion/include/vqdiffusion.h
 # The files in a wheel are as old as the commit, so that two builds of it are equal.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
-    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible wheels bench clean
+    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible wheels install-c docs bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -79,13 +86,19 @@ test-core: test-swift test-c test-python test-levels test-threads ## run the tes
 test-swift: ## test the Swift core
 	swift test
 
-test-c: $(VENV)/.with-test ## use the C ABI from C, at every CPU level that this machine can run
+test-c: $(VENV)/.with-test ## use the C ABI from C, at every CPU level that this machine can run; the program of docs/c.md
 	clang++ -std=c++11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -x c++ Sources/CVQDiffusion/include/vqdiffusion.h
 	for level in $(CPU_LEVELS); do \
 	    $(CC) -std=c11 -O1 -Wall -Wextra -Wpedantic -Werror -ISources/CVQDiffusion/include Tests/C/*.c \
 	        build/swift-$$level/release/libVQDiffusionABI.a -lm -lpthread -o build/abi_test-$$level \
 	    && build/abi_test-$$level || exit 1; \
 	done
+	$(call INSTALL_C,build/prefix)
+	sed -n '/^```c$$/,/^```$$/{/^```/!p}' docs/c.md >build/prefix/first.c
+	sed -n '/^```text$$/,/^```$$/{/^```/!p}' docs/c.md >build/prefix/expected.txt
+	$(CC) -std=c11 -Wall -Wextra -Wpedantic -Werror build/prefix/first.c -I build/prefix/include -L build/prefix/lib \
+	    -lvqdiffusion -lm -lpthread -Wl,--gc-sections -o build/prefix/first
+	build/prefix/first | diff -b build/prefix/expected.txt -
 
 test-python: $(VENV)/.with-test ## test the installed Python package on NumPy arrays
 	$(VENV)/bin/python -m $(PYTEST) $(NUMPY_ONLY)
@@ -158,6 +171,14 @@ else
 	$(SAY_WHAT_IS_MISSING)
 endif
 
+install-c: $(VENV)/.with-demo ## copy the header and the static library for C into PREFIX
+	$(call INSTALL_C,$(PREFIX))
+
+docs: $(VENV)/.docs-tools ## build the documentation site: build/site/index.html
+	rm -rf build/docs build/site && mkdir -p build/docs
+	cp -r --parents $(SITE) build/docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --config-file docs/mkdocs.yml
+
 bench: $(VENV)/.with-bench ## time the scheduler beside diffusers', torch.compile and NumPy, check that all compute the same, write the figures
 	OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -W ignore benchmarks/bench.py
 
@@ -179,8 +200,16 @@ $(VENV)/.created:
 	exit 1
 
 # Versions are fixed, so that a new rule breaks no old commit.
+RUFF := 'ruff==0.14.5'
+
 $(VENV)/.with-lint: $(VENV)/.created
-	$(VENV)/bin/pip install --quiet 'ruff==0.14.5' 'clang-format==21.1.2' 'mypy==2.4.1' numpy
+	$(VENV)/bin/pip install --quiet $(RUFF) 'clang-format==21.1.2' 'mypy==2.4.1' numpy
+	@touch $@
+
+# Ruff formats signatures.
+$(VENV)/.docs-tools: $(VENV)/.created
+	$(VENV)/bin/pip install --quiet 'mkdocs==1.6.1' 'mkdocs-material==9.8.2' 'mkdocstrings==1.0.8' \
+	    'mkdocstrings-python==2.0.11' 'griffelib==2.4.1' $(RUFF)
 	@touch $@
 
 $(VENV)/.wheel-tools: $(VENV)/.created

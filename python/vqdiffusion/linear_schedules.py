@@ -60,9 +60,9 @@ def gamma_schedules(
     Returns
     -------
     gamma : numpy.ndarray of float64, shape (T,)
-        γ_t = 1 - (1 - γ̄_t) / (1 - γ̄_{t-1}), with γ̄_{-1} = 0.
+        `γ_t = 1 - (1 - γ̄_t) / (1 - γ̄_{t-1})`, with `γ̄_{-1} = 0`.
     gamma_cumulative : numpy.ndarray of float64, shape (T + 1,)
-        γ̄_t; the last entry is γ̄_{-1} = 0.
+        `γ̄_t`; the last entry is `γ̄_{-1} = 0`.
 
     Raises
     ------

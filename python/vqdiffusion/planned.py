@@ -39,7 +39,7 @@ class PlannedSteps(Transitions):
 
         Most pixels "inverse_cdf" decides by their uniform alone, whatever the model says. A model
         whose output layer costs much may run it on the others only, 2 to 3 in a hundred in the
-        middle of a default chain::
+        middle of a default chain:
 
             plan = scheduler.plan(t, sample, generator)
             log_p = log_softmax(output_layer(hidden[plan.needed])).T  # (M, D) to (K, M)

@@ -26,7 +26,7 @@ class RowKeys:
     "gumbel" `.random((K + 1, N), dtype=numpy.float32)`. With `unmask` they are `.random((2, N))`,
     the first half for the classes, as without, the second for the order.
 
-    It is passed in place of a generator, the same at every step of a chain, and has no state::
+    It is passed in place of a generator, the same at every step of a chain, and has no state:
 
         keys = RowKeys(seed=7, ids=range(1_000_000))
         for part in parts:  # slices or arrays of row numbers, in any order, on any machine

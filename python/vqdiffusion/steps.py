@@ -267,7 +267,7 @@ class ReverseSteps(Transitions):
         """Draw x_s from a model's output with and without its condition: guidance, truncation
         and `step` in one.
 
-        The sample is, class for class, that of::
+        The sample is, class for class, that of:
 
             log_p = vqdiffusion.guide(log_p_uncond, log_p_cond, guidance_scale)
             log_p = vqdiffusion.truncate(log_p, truncation_rate, floor, top_k, temperature)

@@ -22,7 +22,7 @@ class TimestepSampler:
     At first every timestep is as probable as any other. When each of them has been seen more than
     ten times, the probability of t is proportional to √(history_t + 1e-10) + 1e-4, where
     `history_t` follows the squares of the losses L_t; t = 0 gets that of t = 1. Dividing the loss
-    of each row by its probability, as `loss` does, leaves the expectation what it was::
+    of each row by its probability, as `loss` does, leaves the expectation what it was:
 
         t, probability = sampler.sample(len(x_0), generator)
         x_t = scheduler.add_noise(x_0, t, generator)

@@ -43,6 +43,9 @@ class Unmask:
       by enumeration, total variation 0.461 at temperature 0 and 0.160 at 1, where all others have
       0.000. With two calls it is 0.345, and 0.000 by margin and by entropy.
 
+    `count` and `positions` are copied. They may be torch tensors; those that NumPy cannot read, as
+    on an accelerator, are for the classes on tensors alone.
+
     Parameters
     ----------
     by : {"margin", "random", "purity", "entropy", "confidence"}
@@ -63,9 +66,6 @@ class Unmask:
         where q is the largest p over that of the row's masked pixels. Keys are of p itself.
     positions : array of bool, shape (N,) or (B, N), optional
         Only there pixels are revealed and counted, for one block after the other.
-
-    `count` and `positions` are copied. They may be torch tensors; those that NumPy cannot read, as
-    on an accelerator, are for the classes on tensors alone.
 
     Raises
     ------

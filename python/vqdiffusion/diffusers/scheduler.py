@@ -19,6 +19,9 @@ class VQDiffusionScheduler(SchedulerBase, SchedulerMixin, ConfigMixin):
     """`vqdiffusion.torch.VQDiffusionScheduler` in the place of `diffusers.VQDiffusionScheduler`:
     the same arguments, the same configuration file and, with the same generator, the same samples.
 
+    Keywords that begin with an underscore are kept in `config` and have no effect. Attributes that
+    are not named below are those of `vqdiffusion.torch.VQDiffusionScheduler`.
+
     Parameters
     ----------
     num_vec_classes, num_train_timesteps, alpha_cum_start, alpha_cum_end, gamma_cum_start, \
@@ -28,14 +31,10 @@ gamma_cum_end, timestep_spacing, alphas_cumprod, gammas_cumprod
         "gumbel" draws what diffusers' class does. "inverse_cdf" is exact for the rarest classes,
         and faster; it is written to the configuration file only where it is not "gumbel".
 
-    Keywords that begin with an underscore are kept in `config` and have no effect.
-
     Attributes
     ----------
     config : diffusers.configuration_utils.FrozenDict
         The arguments; "_use_default_values" names those that were not passed.
-
-    The others are those of `vqdiffusion.torch.VQDiffusionScheduler`.
 
     Raises
     ------

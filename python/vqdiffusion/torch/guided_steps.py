@@ -47,7 +47,7 @@ class GuidedSteps(ReverseSteps):
         """Draw x_s from a model's output with and without its condition, as
         `vqdiffusion.VQDiffusionScheduler.guided_step`: guidance, truncation and `step` in one.
 
-        The sample is, class for class, that of::
+        The sample is, class for class, that of:
 
             log_p = vqdiffusion.torch.guide(log_p_uncond, log_p_cond, guidance_scale)
             log_p = vqdiffusion.torch.truncate(log_p, truncation_rate, floor, top_k, temperature)

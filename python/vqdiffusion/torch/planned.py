@@ -58,7 +58,7 @@ class PlannedSteps(Transitions):
         remask: SupportsFloat = 0.0,
     ) -> StepPlan:
         """Draw the random numbers of the coming step and tell which pixels it needs the model
-        output of, as `vqdiffusion.VQDiffusionScheduler.plan`::
+        output of, as `vqdiffusion.VQDiffusionScheduler.plan`:
 
             plan = scheduler.plan(t, sample, generator)
             log_p = output_layer(hidden[plan.needed]).log_softmax(-1).T  # (M, D) to (K, M)

@@ -16,7 +16,7 @@ from .view import copied
 class TimestepSampler(timestep_sampler.TimestepSampler):
     """Draws the timesteps of training rows, those with large losses more often.
 
-    It is `vqdiffusion.TimestepSampler` for torch tensors, with a `state_dict` of tensors::
+    It is `vqdiffusion.TimestepSampler` for torch tensors, with a `state_dict` of tensors:
 
         t, probability = sampler.sample(len(x_0), generator)
         x_t = scheduler.add_noise(x_0, t, generator)
