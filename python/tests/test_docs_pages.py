@@ -1,4 +1,6 @@
-"""docs/start.md, numpy.md and errors.md: blocks run, and say what the page says."""
+"""docs/start.md, numpy.md and errors.md: blocks run, and say what the page says. Links of all pages
+lead to files, and the site has all pages.
+"""
 
 import re
 
@@ -39,3 +41,19 @@ def test_lines_and_files(name):
     assert max(map(len, prose)) <= 100
     for path in re.findall(r"`((?:python|examples|Tests)/[\w/.]+)`", page):
         assert (docs_blocks.DOCS.parent / path).exists()
+
+
+ALL = sorted(docs_blocks.DOCS.rglob("*.md"))
+
+
+def test_the_site_has_every_page():
+    listed = re.findall(r": docs/(.*\.md)$", docs_blocks.text("mkdocs.yml"), re.MULTILINE)
+    assert sorted(listed) == [page.relative_to(docs_blocks.DOCS).as_posix() for page in ALL]
+
+
+@pytest.mark.parametrize(
+    "page", [docs_blocks.DOCS.parent / "README.md", *ALL], ids=lambda p: p.stem
+)
+def test_links_lead_to_files(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (page.parent / target).exists(), target
