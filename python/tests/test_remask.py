@@ -61,6 +61,22 @@ def test_marginals_stay_those_of_the_forward_process(name, share):
         assert np.abs(reached - marginal(name, classes, s)).max() < 1e-14, (t, s)
 
 
+@pytest.mark.parametrize("kappa", [0.0, 0.4, 1.0])
+def test_the_psi_posterior_of_duo(kappa):
+    """κ q(x_s | x_t, x_0) + (1 - κ) q(x_s | x_0) of an absorbing chain has σ = (1 - κ) γ̄_s."""
+    classes, name = 4, "absorbing"
+    truth = np.eye(classes)[0]
+    for t, s in STEPS:
+        if s < 0:
+            continue
+        sigma = (1 - kappa) * TABLES[name][1][s]
+        ours, plain = (coefficients(name, classes, t, s, one) for one in (sigma, 0.0))
+        for x in (0, classes):
+            expected = kappa * posterior(plain, classes, truth, x)
+            expected += (1 - kappa) * marginal(name, classes, s)
+            np.testing.assert_allclose(posterior(ours, classes, truth, x), expected, atol=1e-14)
+
+
 @pytest.mark.parametrize("method", ["inverse_cdf", "gumbel"])
 @pytest.mark.parametrize("name", MASKING)
 def test_steps_draw_from_the_coefficients(rng, name, method):
