@@ -139,7 +139,8 @@ def test_compiled_and_traced(case, unmask):
     graph = make_fx(function)(*case)
     torch.manual_seed(5)
     x = torch.where(torch.rand(B, N) < 0.5, K, torch.randint(0, K, (B, N)))
-    for traced in (torch.compile(function, backend="eager"), graph):
+    for_any_shape = torch.compile(function, backend="eager", dynamic=True)
+    for traced in (torch.compile(function, backend="eager", dynamic=False), for_any_shape, graph):
         torch.manual_seed(3)
         expected = function(log_p, x)
         torch.manual_seed(3)

@@ -92,6 +92,9 @@ def _drawn(
     dtype: torch.dtype | None,
     rows: list[int] | None,
 ) -> Tensor:
+    if rows is None and generator is None:
+        # Code compiled for any shape has symbols in it, which torch takes without a generator only.
+        return torch.rand(shape, device=device, dtype=dtype)
     if rows is None and not isinstance(generator, list):
         return torch.rand(shape, generator=generator, device=device, dtype=dtype)
     out = torch.zeros(shape, device=device, dtype=dtype)
