@@ -285,6 +285,12 @@ def extension(level):
     return result
 
 
+def version():
+    """The version of the package, which is that of the library."""
+    source = (ROOT / "Sources/VQDiffusionABI/Version.swift").read_text()
+    return re.search(r'StaticString = "(.+)"', source)[1]
+
+
 def build_lock():
     """setuptools builds in this folder, so builds started at the same time take turns. Ends with
     the process.
@@ -305,6 +311,7 @@ def build_lock():
 lock = build_lock()
 
 setup(
+    version=version(),
     ext_modules=[extension(level) for level in levels_to_build()],
     cmdclass={"build": Build, "build_ext": BuildNative},
     options={"bdist_wheel": WHEEL},

@@ -6,12 +6,6 @@ import VQDiffusion
 
 // The contract of every entry point is in vqdiffusion.h.
 
-@implementation @_cdecl("vqd_version")
-public func vqd_version() -> UnsafePointer<CChar>! {
-    let version: StaticString = "0.1.0"
-    return UnsafeRawPointer(version.utf8Start).assumingMemoryBound(to: CChar.self)
-}
-
 @implementation @_cdecl("vqd_alpha_schedules")
 public func vqd_alpha_schedules(
     _ num_timesteps: Int64, _ alpha_cum_start: Double, _ alpha_cum_end: Double,
