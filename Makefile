@@ -22,7 +22,7 @@ PYTEST := pytest --numprocesses=logical --maxprocesses=4
 # Where the arithmetic is; the other tests are of the package, the demo and bad input.
 ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance layouts plan posterior properties sampling)
 
-PYTHON_SOURCES := python benchmarks examples training Tests setup.py
+PYTHON_SOURCES := python benchmarks examples releasing training Tests setup.py
 C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch])
 
 NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
@@ -31,7 +31,7 @@ NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
 PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes bound build class_surface config config_files demo demo_html \
     digit_chains docs_pages enumerated_chains inpainting interrupts leaks numbers_at_the_edge order_scripts orders orders_figures \
     orders_page orders_remdm plot read_only recipes recipes_chains recipes_known \
-    recipes_page schedules schedules_bad_input shared_objects subinterpreters threads_environment timestep_sampler)
+    recipes_page release schedules schedules_bad_input shared_objects subinterpreters threads_environment timestep_sampler)
 
 # Wheels of this machine and, where the tools are, of aarch64, which compiles for another machine and runs emulated.
 MACHINE := $(shell uname -m)
@@ -61,7 +61,7 @@ SITE := README.md CHANGELOG.md CONTRIBUTING.md LICENSE docs benchmarks/NOTES.md 
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
-    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible wheels install-c docs bench clean
+    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible wheels sdist release install-c docs bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -151,6 +151,21 @@ test-reproducible: $(VENV)/.with-test $(VENV)/.wheel-tools ## build the wheels t
 
 wheels: $(WHEELS) ## build the wheels into dist, for aarch64 too where the cross compiler is, and check them
 	$(SAY_WHAT_IS_MISSING)
+
+sdist: $(VENV)/.with-test $(VENV)/.wheel-tools ## build the source distribution into dist and check it
+	rm -f dist/*.tar.gz
+	$(VENV)/bin/python -m build --sdist --no-isolation --outdir dist . >build/sdist.log 2>&1 \
+	    || { cat build/sdist.log; exit 1; }
+	$(VENV)/bin/twine check --strict dist/*.tar.gz
+
+# The first and the last look at the tree: nothing may change while this builds.
+release: $(VENV)/.created ## build what is to be uploaded, try it on each Python and NumPy, say which tag to set
+	$(VENV)/bin/python releasing/ready.py
+	rm -rf dist build/.wheel-*
+	$(MAKE) wheels sdist
+	$(VENV)/bin/python releasing/install.py $(PYTHONS)
+	$(VENV)/bin/python releasing/ready.py
+	$(VENV)/bin/python releasing/announce.py
 
 test-aarch64-c: $(if $(AARCH64_MISSING),,build/.wheel-aarch64) ## use the C ABI for aarch64 from C, emulated
 ifeq ($(AARCH64_MISSING),)
