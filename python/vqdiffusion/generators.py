@@ -86,12 +86,13 @@ def as_generators(generator: GeneratorLike, shape: tuple[int, ...]) -> Generator
     """One generator for an array of the given shape, or one for each of its rows."""
     if not isinstance(generator, (list, tuple)):
         return _as_generator(generator)  # type: ignore[arg-type]
-    if shape[:1] != (len(generator),):
+    generators = list(generator)  # a subclass may say another length than it has
+    if shape[:1] != (len(generators),):
         raise ValueError(
-            f"generator as a list must hold one for each batch row, not {len(generator)} for the "
+            f"generator as a list must hold one for each batch row, not {len(generators)} for the "
             f"shape {shape}"
         )
-    return [_as_generator(one) for one in generator]
+    return list(map(_as_generator, generators))
 
 
 def draw_noise(

@@ -356,6 +356,9 @@ def _draw(
 ) -> VQDiffusionSchedulerOutput | tuple[npt.NDArray[np.int64]]:
     """Draws and wraps the result; `grid` is None where the step does not read the sample."""
     prev_sample = np.empty((x.shape[0], x.shape[2]), np.int64)
+    # The native module does not see the rows that are left over where it gets one after another.
+    if grid is not None and grid.shape[:1] != prev_sample.shape[:1]:
+        raise ValueError(f"sample must have shape {prev_sample.shape}, not {grid.shape}")
 
     def draw(rows: slice, source: Any) -> None:
         x_t = None if grid is None else grid[rows]

@@ -116,15 +116,16 @@ def as_generators(
             "generator must be None, a torch.Generator, a list of them or RowKeys, not "
             f"{_kind(generator)}"
         )
-    for one in generator:
+    generators = list(generator)  # a subclass may say another length than it has
+    for one in generators:
         if not isinstance(one, Generator):
             raise TypeError(f"generator as a list must hold torch.Generators, not {_kind(one)}")
-    if len(generator) != batch:
+    if len(generators) != batch:
         raise ValueError(
             f"generator as a list must hold one for each of {batch} batch rows, not "
-            f"{len(generator)}"
+            f"{len(generators)}"
         )
-    return list(generator)
+    return generators
 
 
 def _kind(value: Any) -> str:

@@ -55,7 +55,11 @@ def native_step(
     out = prev_sample.numpy()
 
     def draw(rows: slice, one: int, to: int, source: np.ndarray) -> None:
-        grid = None if shown is None or not chain.reads_sample(one, to) else shown[rows]
+        grid = None
+        if shown is not None and chain.reads_sample(one, to):
+            if shown.shape[:1] != (batch,):  # the native module sees only some rows
+                raise ValueError(f"sample must have shape {(batch, pixels)}, not {shown.shape}")
+            grid = shown[rows]
         tokens = None if known is None else known[rows]
         given = of_rows(guidance, rows)
         chain.step(one, to, x[rows], grid, source, out[rows], given, tokens, remask)
