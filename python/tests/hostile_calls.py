@@ -170,8 +170,11 @@ def described(function, method, named):
 
 def check(function, method, named, before, others, result):
     """Raises AssertionError where the result is that of no plain values."""
-    if any(isinstance(value, LyingSequence) for value in named.values()):
-        return  # what NumPy makes of it is a mixture of what it has said
+    for value in named.values():
+        # What NumPy makes of a sequence is a mixture of what that has said, and a model answers at
+        # every step.
+        if isinstance(value, LyingSequence) or len(getattr(value, "given", ())) > 4:
+            return
     names, choices = list(named), []
     for name, value in named.items():
         if isinstance(value, LIARS):

@@ -60,7 +60,7 @@ class LyingInterface(Hostile):
         value = np.asarray(self.pick())
         told = dict(value.__array_interface__)
         wrong = [("shape", "3"), ("shape", (-1,) * value.ndim), ("typestr", "<q9"), ("version", 2)]
-        wrong += [("typestr", None), ("shape", (2**62, 2**62)), ("strides", (8,)), ("data", "x")]
+        wrong += [("typestr", None), ("shape", (2**62, 2**62)), ("strides", "x"), ("data", "x")]
         if self.rng.random() < 0.7:
             name, lie = wrong[self.rng.integers(len(wrong))]
             told[name] = lie
@@ -219,7 +219,7 @@ def hostile_generator(rng):
 def truths(value):
     """The plain values that a hostile one may be taken for."""
     if isinstance(value, Hostile):
-        return value.given[-4:] or value.values[:1]  # the latter where nothing has read it
+        return value.given or value.values[:1]  # the latter where nothing has read it
     if isinstance(value, LyingInt):
         return [value + 0, value.__index__(), int(value)]
     if isinstance(value, LyingFloat):
