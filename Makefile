@@ -55,7 +55,7 @@ CPU = $(lastword $(shell $(VENV)/bin/python -c 'from vqdiffusion import _native;
 INSTALL_C = install -D -m 644 Sources/CVQDiffusion/include/vqdiffusion.h $(1)/include/vqdiffusion.h && \
     install -D -m 644 build/swift-$(CPU)/release/libVQDiffusionABI.a $(1)/lib/libvqdiffusion.a
 # The pages of the site and the files that they link to, which lie there as they do here.
-SITE := README.md CHANGELOG.md CONTRIBUTING.md LICENSE docs benchmarks/NOTES.md $(wildcard examples/*.py) \
+SITE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs benchmarks/NOTES.md $(wildcard examples/*.py) \
     python/tests/reference.py python/vqdiffusion/schedules.py Sources/CVQDiffusion/include/vqdiffusion.h
 # The files in a wheel are as old as the commit, so that two builds of it are equal.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
