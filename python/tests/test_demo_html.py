@@ -42,7 +42,10 @@ def frames_of(chain):
     [
         ((), {}),
         (("--spacing", "trailing", "--guidance", "1"), {}),
-        (("--spacing", "trailing", "--unmask", "margin"), {"unmask": Unmask("margin")}),
+        (
+            ("--spacing", "trailing", "--unmask", "margin"),
+            {"unmask": Unmask("margin", temperature=1)},
+        ),
         (("--unmask", "random"), {"unmask": Unmask("random")}),
     ],
 )
