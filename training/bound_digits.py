@@ -76,10 +76,14 @@ def bits_per_pixel(chain, denoiser, scans, digits, generator):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--weights", metavar="FILE.npz", help="of train_digits.py; by default those of the demo"
+    )
     parser.add_argument("--picture", metavar="FILE.svg", help="needs matplotlib")
     arguments = parser.parse_args()
 
-    denoiser, (_, _, scans, digits) = DigitDenoiser(), load_scans()
+    denoiser = DigitDenoiser(np.load(arguments.weights) if arguments.weights else None)
+    _, _, scans, digits = load_scans()
     print(f"{len(scans)} scans, seed {arguments.seed}\n")
     print("| calls | exact | shortcut | cut off |\n|---|---|---|---|")
     curves = {exact: [], shortcut: [], cut_off: []}

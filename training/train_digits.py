@@ -31,9 +31,6 @@ NULL_LABEL = DigitDenoiser.null_label
 WIDTH, LAYERS, HEADS = 64, 4, 2
 BATCH, LEARNING_RATE, WARM_UP, WEIGHT_DECAY, AVERAGING = 64, 2e-3, 200, 0.05, 0.999
 LABEL_DROPOUT = 0.1
-# Of the cross-entropy of every pixel, also of those that show a class. The paper's 5e-4 ends in
-# 0.011 bits per pixel more.
-AUXILIARY_WEIGHT = 1e-2
 
 
 class Denoiser(nn.Module):
@@ -113,6 +110,15 @@ def main():
         "--iterations", type=int, default=4000, metavar="N", help="default: %(default)s"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
+    parser.add_argument(
+        "--auxiliary-weight",
+        type=float,
+        # The paper's 5e-4 ends in 0.011 bits per pixel more.
+        default=1e-2,
+        metavar="W",
+        help="of the cross-entropy of every pixel, also of those that show a class; "
+        "default: %(default)s",
+    )
     parser.add_argument("--uniform", action="store_true", help="draw every timestep equally often")
     arguments = parser.parse_args()
 
@@ -152,7 +158,7 @@ def main():
             x_t,
             t,
             probability=probability,
-            auxiliary_weight=AUXILIARY_WEIGHT,
+            auxiliary_weight=arguments.auxiliary_weight,
         )
         if not arguments.uniform:
             sampler.update(t, result.per_row)

@@ -14,43 +14,70 @@ static const array_argument pixel_uniforms_argument = {"uniforms", "float64", "(
 static const array_argument known_argument = {"known", INTEGER, "(batch, pixels)"};
 static const array_argument prev_sample_argument = {"prev_sample", "int64", "(batch, pixels)"};
 
+/* Where the arguments go on after a tuple. */
+typedef struct {
+    PyObject *const *next;
+    Py_ssize_t left;
+} place;
+
+/* Takes an optional argument that is None or a tuple of `least` or `most` items, and goes into it:
+ * what is taken next is taken from `items`, until leave_tuple. `*is_given` says whether it is
+ * there; `wanted` is the error for anything else. */
+static bool enter_tuple(call *self, Py_ssize_t least, Py_ssize_t most, const char *wanted,
+                        PyObject **items, place *after, bool *is_given) {
+    *is_given = false;
+    if (self->left == 0)
+        return true;
+    PyObject *tuple = *self->next++;
+    self->left--;
+    if (tuple == Py_None)
+        return true;
+    const Py_ssize_t count = PyTuple_Check(tuple) ? PyTuple_Size(tuple) : 0;
+    if (count != least && count != most) {
+        PyErr_SetString(PyExc_TypeError, wanted);
+        return false;
+    }
+    for (Py_ssize_t index = 0; index < count; index++)
+        items[index] = PyTuple_GetItem(tuple, index);
+    *after = (place){self->next, self->left};
+    self->next = items;
+    self->left = count;
+    *is_given = true;
+    return true;
+}
+
+static void leave_tuple(call *self, place after) {
+    self->next = after.next;
+    self->left = after.left;
+}
+
 /* The optional argument guidance: None, or a tuple of what vqd_guidance consists of. NULL in
  * *guidance for None. */
 static bool take_guidance(call *self, vqd_tensor *log_p_uncond, vqd_guidance *storage,
                           const vqd_guidance **guidance) {
     enum { LEAST = 4, ITEMS = 6 };
     PyObject *items[ITEMS];
+    place after;
+    bool is_given;
     *guidance = NULL;
-    if (self->left == 0)
+    if (!enter_tuple(self, LEAST, ITEMS,
+                     "guidance must be None or a tuple (log_p_uncond, guidance_scale, "
+                     "truncation_rate, floor), and perhaps top_k and temperature",
+                     items, &after, &is_given))
+        return false;
+    if (!is_given)
         return true;
-    PyObject *const *next = self->next + 1;
-    PyObject *tuple = *self->next;
-    const Py_ssize_t left = self->left - 1;
-    if (tuple != Py_None) {
-        const Py_ssize_t count = PyTuple_Check(tuple) ? PyTuple_Size(tuple) : 0;
-        if (count != LEAST && count != ITEMS) {
-            PyErr_SetString(PyExc_TypeError,
-                            "guidance must be None or a tuple (log_p_uncond, guidance_scale, "
-                            "truncation_rate, floor), and perhaps top_k and temperature");
-            return false;
-        }
-        for (Py_ssize_t index = 0; index < count; index++)
-            items[index] = PyTuple_GetItem(tuple, index);
-        self->next = items;
-        self->left = count;
-        storage->top_k = 0;
-        storage->temperature = 1;
-        if (!take_optional_input(self, &log_p_uncond_argument, log_p_uncond, &storage->log_p_uncond)
-            || !take_double(self, "guidance_scale", &storage->scale)
-            || !take_double(self, "truncation_rate", &storage->truncation_rate)
-            || !take_double(self, "floor", &storage->floor)
-            || (self->left > 0 && !take_int64(self, "top_k", &storage->top_k))
-            || (self->left > 0 && !take_double(self, "temperature", &storage->temperature)))
-            return false;
-        *guidance = storage;
-    }
-    self->next = next;
-    self->left = left;
+    storage->top_k = 0;
+    storage->temperature = 1;
+    if (!take_optional_input(self, &log_p_uncond_argument, log_p_uncond, &storage->log_p_uncond)
+        || !take_double(self, "guidance_scale", &storage->scale)
+        || !take_double(self, "truncation_rate", &storage->truncation_rate)
+        || !take_double(self, "floor", &storage->floor)
+        || (self->left > 0 && !take_int64(self, "top_k", &storage->top_k))
+        || (self->left > 0 && !take_double(self, "temperature", &storage->temperature)))
+        return false;
+    *guidance = storage;
+    leave_tuple(self, after);
     return true;
 }
 
@@ -71,27 +98,16 @@ static bool take_unmask(call *self, vqd_unmask *unmask, vqd_tensor tensors[5],
                                 scores = {"scores", "float64", "(batch, pixels)"};
     enum { ITEMS = 10 };
     PyObject *items[ITEMS];
-    if (self->left == 0)
-        return true;
-    PyObject *const *next = self->next + 1;
-    PyObject *tuple = *self->next;
-    const Py_ssize_t left = self->left - 1;
-    if (tuple == Py_None) {
-        self->next = next;
-        self->left = left;
-        return true;
-    }
-    if (!PyTuple_Check(tuple) || PyTuple_Size(tuple) != ITEMS) {
-        PyErr_SetString(PyExc_TypeError,
-                        "unmask must be None or a tuple (order, rule, bound, temperature, "
-                        "prior_weight, count, positions, order_uniforms, revealed, scores)");
+    place after;
+    bool is_given;
+    if (!enter_tuple(self, ITEMS, ITEMS,
+                     "unmask must be None or a tuple (order, rule, bound, temperature, "
+                     "prior_weight, count, positions, order_uniforms, revealed, scores)",
+                     items, &after, &is_given))
         return false;
-    }
-    for (Py_ssize_t index = 0; index < ITEMS; index++)
-        items[index] = PyTuple_GetItem(tuple, index);
+    if (!is_given)
+        return true;
     const bool has_results = items[8] != Py_None;
-    self->next = items;
-    self->left = ITEMS;
     int64_t order, rule;
     memset(unmask, 0, sizeof *unmask);
     if (!take_int64(self, "order", &order) || !take_int64(self, "rule", &rule)
@@ -108,11 +124,11 @@ static bool take_unmask(call *self, vqd_unmask *unmask, vqd_tensor tensors[5],
         unmask->revealed = &tensors[3];
         unmask->scores = &tensors[4];
     }
-    unmask->order = (int32_t)order;
-    unmask->rule = (int32_t)rule;
+    /* One that is too large is none: -1, which vqd_step refuses. */
+    unmask->order = order == (int32_t)order ? (int32_t)order : -1;
+    unmask->rule = rule == (int32_t)rule ? (int32_t)rule : -1;
     options->unmask = unmask;
-    self->next = next;
-    self->left = left;
+    leave_tuple(self, after);
     return true;
 }
 

@@ -90,45 +90,16 @@ def results(kind, num_threads):
     found["token_scores, entropy"] = calls["token_scores"][-3]
     found["step_unmask, revealed"] = margin[-2]
     found["token_scores, token"] = calls["token_scores"][3]
-    clean = grid()
-    _native.step(
-        *SCHEDULE,
-        0,
-        -1,
-        log_p,
-        None,
-        "gumbel",
-        of_classes[:, :-1],
-        clean,
-        None,
-        None,
-        0.0,
-        None,
-        num_threads,
-    )
-    found["step_gumbel at 0"] = clean
-    clean = grid()
-    _native.step(
-        *SCHEDULE,
-        0,
-        -1,
-        log_p,
-        None,
-        "inverse_cdf",
-        of_pixels,
-        clean,
-        None,
-        None,
-        0.0,
-        None,
-        num_threads,
-    )
-    found["step_inverse_cdf at 0"] = clean
+    for name, noise in (("gumbel", of_classes[:, :-1]), ("inverse_cdf", of_pixels)):
+        clean = found[f"step_{name} at 0"] = grid()
+        _native.step(
+            *SCHEDULE, 0, -1, log_p, None, name, noise, clean, None, None, *none, num_threads
+        )
     needed = found["plan"]
     completed = grid()
     columns = log_p.transpose(0, 2, 1)[needed].T
     _native.step(
-        *step, columns, x, "inverse_cdf", of_pixels, completed, None, None, 0.0, None, num_threads
+        *step, columns, x, "inverse_cdf", of_pixels, completed, None, None, *none, num_threads
     )
     found["complete_inverse_cdf"] = completed
     return found

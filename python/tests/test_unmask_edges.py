@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from chi_square import chi_square_p_value
 
-from vqdiffusion import Unmask, VQDiffusionScheduler
+from vqdiffusion import Unmask, VQDiffusionScheduler, _native
 from vqdiffusion.revealing import reveal_given
 
 ORDERS = ["random", "purity", "margin", "entropy", "confidence"]
@@ -220,3 +220,20 @@ def test_counts_of_an_empty_batch():
     scheduler = VQDiffusionScheduler(5)
     nothing = np.empty((0, 4, 3)), 50, np.empty((0, 3), int)
     assert scheduler.step(*nothing, unmask=Unmask(count=[])).prev_sample.shape == (0, 3)
+
+
+@pytest.mark.parametrize("item", [0, 1])  # order and rule, which C narrows
+@pytest.mark.parametrize("shift", [2**32, -(2**32), 2**40])
+def test_the_native_module_refuses_orders_beyond_32_bits(item, shift):
+    shape, gammas = (1, 3), np.array([0.5])
+    how = list(Unmask("margin")._native(shape, None, np.empty(shape, bool), np.empty(shape)))
+    step = np.array([0.1]), gammas, 0, -1, np.zeros((1, 2, 3)), np.full(shape, 2), "inverse_cdf"
+    tokens = np.full(shape, 9)
+    rest = np.full(shape, 0.5), tokens, None, None, 0.0
+    how[item] += shift
+    with pytest.raises(ValueError):
+        _native.step(2, *step, *rest, tuple(how), 1)
+    assert (tokens == 9).all()
+    how[item] -= shift
+    _native.step(2, *step, *rest, tuple(how), 1)
+    assert (tokens < 2).all()

@@ -276,8 +276,8 @@ VQD_INLINE void vqd_prefetch(const void *p) {
     __builtin_prefetch(p, 0, 3);
 }
 
-/* Stores to a multiple of the vector's size past the caches, which need not fetch what is overwritten
- * whole. Other threads see it after vqd_streamed. */
+/* Stores past the caches, which need not fetch what is overwritten whole. p is a multiple of the
+ * vector's size. Other threads see what is stored after vqd_streamed. */
 VQD_INLINE void vqd_stream_float(vqd_float16 a, void *p) {
     __builtin_nontemporal_store(a, (vqd_float16 *)p);
 }

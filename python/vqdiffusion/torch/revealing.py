@@ -15,8 +15,6 @@ from . import reveal_formula
 from .arguments import (
     as_generators,
     as_grid_of,
-    as_log_probabilities,
-    by_row,
     by_row_to,
     check_drawable,
     check_grid,
@@ -26,6 +24,7 @@ from .native_step import checked_shape, of_rows
 from .noise import States, order_uniforms, remember
 from .reveal_formula import Revealed
 from .schedule_tables import ScheduleTables
+from .torch_step import columns_and_source
 from .transitions import Transitions
 from .view import numpy_view_of, traced
 
@@ -117,10 +116,7 @@ def torch_reveal(
 ) -> Revealed:
     """What a step reveals, by the formulas; the arguments are those of `torch_step`."""
     chain, law = scheduler._chain, scheduler._law
-    x = as_log_probabilities(model_output, "model_output", chain.num_classes)
-    generator = as_generators(generator, len(x), t)
-    by_row(t, len(x), "timestep")
-    x = x.detach() if x.dtype == torch.float64 else x.detach().float()
+    x, generator = columns_and_source(chain, model_output, t, generator)
     grid = as_grid_of(x, sample, "sample")
     check_grid(grid, "sample", chain.num_classes)
     grid = grid.long()

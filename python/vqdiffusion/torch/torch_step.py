@@ -22,9 +22,21 @@ from .arguments import (
     index,
     with_known,
 )
-from .noise import States, pixel_uniforms, remember, uniforms
+from .noise import Source, States, pixel_uniforms, remember, uniforms
 from .transitions import Transitions
 from .view import numpy_view, traced
+
+
+def columns_and_source(
+    chain: Chain, model_output: Any, t: int | list[int], generator: Any
+) -> tuple[Tensor, Source]:
+    """The checked model output, for the formulas at least in float32 and without its gradient, and
+    what a step draws from.
+    """
+    x = as_log_probabilities(model_output, "model_output", chain.num_classes)
+    source = as_generators(generator, len(x), t)
+    by_row(t, len(x), "timestep")
+    return x.detach() if x.dtype == torch.float64 else x.detach().float(), source
 
 
 def torch_step(
@@ -44,10 +56,7 @@ def torch_step(
     `u` are the uniforms of a plan. `states` receives what undoes the draws.
     """
     chain, law = scheduler._chain, scheduler._law
-    x = as_log_probabilities(model_output, "model_output", chain.num_classes)
-    generator = as_generators(generator, len(x), t)
-    by_row(t, len(x), "timestep")
-    x = x.detach() if x.dtype == torch.float64 else x.detach().float()
+    x, generator = columns_and_source(chain, model_output, t, generator)
     grid, step = None, law.step_to(t, s, x.device, remask)
     if scheduler._reads(sample, t, s):
         grid = as_grid_of(x, sample, "sample")
