@@ -245,7 +245,7 @@ struct Preparation {
         }
         try forEachBad(bad, groups) { (row, pixel) throws(ArgumentError) in
             if output.isPlain {
-                _ = try largestElement(E.self, p, row: row, pixel: pixel)
+                _ = try largestElement(p, row: row, pixel: pixel)
             } else {
                 try guided.checkColumn(row: row, pixel: pixel)
             }

@@ -64,7 +64,7 @@ struct ColumnMass {
     private func logRescaled<E: FloatingElement>(
         _: E.Type, _ p: LogProbabilities, row: Int, pixel: Int, own: Int32
     ) throws(ArgumentError) -> Double {
-        let largest = try largestElement(E.self, p, row: row, pixel: pixel)
+        let largest = try largestElement(p, row: row, pixel: pixel)
         var mass = 0.0
         for k in 0..<p.classes {
             let x = E.load(p.pointer(row: row, class: k, pixel: pixel)).asDouble
@@ -77,12 +77,11 @@ struct ColumnMass {
 /// The largest element of a column.
 ///
 /// - Throws: `ArgumentError` when the column has a NaN or +∞, or is -∞ throughout.
-func largestElement<E: FloatingElement>(
-    _: E.Type, _ p: LogProbabilities, row: Int, pixel: Int
-) throws(ArgumentError) -> Double {
+func largestElement(_ p: LogProbabilities, row: Int, pixel: Int) throws(ArgumentError) -> Double {
+    let elements = Elements<Double>(type: p.elementType)
     var largest = -Double.infinity
     for k in 0..<p.classes {
-        let x = E.load(p.pointer(row: row, class: k, pixel: pixel)).asDouble
+        let x = elements.load(p.pointer(row: row, class: k, pixel: pixel))
         guard x < .infinity else {
             throw ArgumentError(p.name, .notFinite(row: row, class: k, pixel: pixel))
         }

@@ -2,15 +2,17 @@
 /// its segments: finds the segment, then reads that once more.
 ///
 /// Masses are right to some 3e-7 relative (float32); a class of logit -∞ is never drawn.
-struct ColumnDraw<E: FloatingElement> {
+struct ColumnDraw<Real: RealScalar> {
     let p: LogProbabilities
     let row, pixel: Int
     /// Of the column's logits.
     let largest: Double
     /// 1 / temperature.
-    let sharpness: E.Real
+    let sharpness: Real
     /// Classes of a segment.
     let segmentRows: Int
+
+    private var elements: Elements<Real> { Elements(type: p.elementType) }
 
     /// - Parameters:
     ///   - u: in [0, 1).
@@ -23,7 +25,7 @@ struct ColumnDraw<E: FloatingElement> {
         for segment in 0..<segments {
             let mass = mass(segment)
             // A segment of nothing but -∞ sums to the smallest exponentials.
-            guard mass > E.Real.flushedMass * Double(segmentRows) else { continue }
+            guard mass > Real.flushedMass * Double(segmentRows) else { continue }
             (chosen, target) = (segment, rest)
             if rest < mass { break }
             rest -= mass
@@ -35,15 +37,15 @@ struct ColumnDraw<E: FloatingElement> {
     /// The first class of a segment at which the running mass exceeds `target`; the last with any
     /// mass where rounding leaves none.
     private func invert(_ target: Double, classes: Range<Int>) -> Int {
-        typealias V = E.Real.Vector
+        typealias V = Real.Vector
         let group = LaneGroup(
-            PixelList.run(0..<16), from: 0, pixelStride: p.classStride, elementSize: E.size)
+            PixelList.run(0..<16), from: 0, pixelStride: p.classStride, elementSize: elements.size)
         var (rest, last) = (target, classes.lowerBound)
         for first in stride(from: classes.lowerBound, to: classes.upperBound, by: 16) {
             let count = min(16, classes.upperBound - first)
             let x = sharpened(first, count, group)
             let weights = V.expOfNegative(x)
-            for lane in 0..<count where x[lane] > E.Real.smallestExponent {
+            for lane in 0..<count where x[lane] > Real.smallestExponent {
                 last = first + lane
                 let weight = weights[lane].asDouble
                 if rest < weight { return last }
@@ -56,13 +58,13 @@ struct ColumnDraw<E: FloatingElement> {
     /// Draws from the whole column by one uniform in [0, 1), in two reads of it.
     func draw(_ u: Double) -> Int {
         let group = LaneGroup(
-            PixelList.run(0..<16), from: 0, pixelStride: p.classStride, elementSize: E.size)
+            PixelList.run(0..<16), from: 0, pixelStride: p.classStride, elementSize: elements.size)
         var total = 0.0
         for first in stride(from: 0, to: p.classes, by: 16) {
             let count = min(16, p.classes - first)
             let x = sharpened(first, count, group)
-            let weights = E.Real.Vector.expOfNegative(x)
-            for lane in 0..<count where x[lane] > E.Real.smallestExponent {
+            let weights = Real.Vector.expOfNegative(x)
+            for lane in 0..<count where x[lane] > Real.smallestExponent {
                 total += weights[lane].asDouble
             }
         }
@@ -71,16 +73,19 @@ struct ColumnDraw<E: FloatingElement> {
 
     /// (x - largest) / temperature of up to sixteen classes, -∞ beyond them.
     @inline(__always)
-    private func sharpened(_ first: Int, _ count: Int, _ group: LaneGroup) -> E.Real.Vector {
-        typealias V = E.Real.Vector
+    private func sharpened(_ first: Int, _ count: Int, _ group: LaneGroup) -> Real.Vector {
+        typealias V = Real.Vector
         var x = V(repeating: -.infinity)
+        let source = p.pointer(row: row, class: first, pixel: pixel)
         if count == 16 {
-            x = group.load(E.self, row: p.pointer(row: row, class: first, pixel: pixel))
-        } else {
-            for lane in 0..<count {
-                x[lane] = E.load(p.pointer(row: row, class: first + lane, pixel: pixel))
+            withUnsafeMutableBytes(of: &x) {
+                elements.load(
+                    group, row: source, classStride: 0, first: 0, count: 1,
+                    into: $0.baseAddress!.assumingMemoryBound(to: Real.self))
             }
+        } else {
+            for lane in 0..<count { x[lane] = elements.load(source + lane &* p.classStride) }
         }
-        return (x - V(repeating: E.Real(largest))) * V(repeating: sharpness)
+        return (x - V(repeating: Real(largest))) * V(repeating: sharpness)
     }
 }

@@ -4,18 +4,19 @@ import CVQDiffusion
 ///
 /// Lanes are pixels; but where the classes of a pixel are neighbours in memory, and many, lanes are
 /// its classes: nothing need be transposed then.
-struct ScoredTokens<E: FloatingElement>: ~Copyable {
-    typealias Lanes = ScoreLanes<E.Real.Vector>
+struct ScoredTokens<Real: RealScalar>: ~Copyable {
+    typealias Lanes = ScoreLanes<Real.Vector>
 
     let p: LogProbabilities
+    private let elements: Elements<Real>
     private let uniforms: UnsafePointer<Double>?
-    private let sharpness: E.Real
+    private let sharpness: Real
     private let alongClasses: Bool
     private let segmentRows, segments: Int
     let tokens: Scratch<Int32>
     /// Probability, entropy, margin and logsumexp, one after the other; then the largest logit, and
     /// its probability.
-    let numbers: Scratch<E.Real>
+    let numbers: Scratch<Real>
     /// Of each pixel the masses of its segments, where they are kept for `draw`; else nothing.
     private let masses: Scratch<Double>
     private let keepsMasses: Bool
@@ -30,22 +31,23 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         keepsMasses: Bool = false
     ) throws(ArgumentError) {
         // Within the normal numbers of the precision, so that no difference becomes 0 times ∞.
-        let (least, greatest) = (E.Real.leastNormalMagnitude, E.Real.greatestFiniteMagnitude)
+        let (least, greatest) = (Real.leastNormalMagnitude, Real.greatestFiniteMagnitude)
         let inverse = max(least.asDouble, min(1 / temperature, greatest.asDouble))
         // Of fewer classes, those of sixteen pixels are transposed in less time than the lanes of
         // one pixel are put together.
-        let alongClasses = p.classStride == E.size && p.classes >= 1024
-        let rows = BlockSums<E>.blockRows(classes: p.classes)
+        let elements = Elements<Real>(type: p.elementType)
+        let alongClasses = p.classStride == elements.size && p.classes >= 1024
+        let rows = BlockSums<Float>.blockRows(classes: p.classes)
         let whole = 16 * blockOfClasses  // what is read at once along classes
         let segmentRows = alongClasses ? (rows + whole - 1) / whole * whole : rows
         let count = p.batch * p.pixels
         let tokens = try Scratch<Int32>(count)
-        let numbers = try Scratch<E.Real>(6 * count)
+        let numbers = try Scratch<Real>(6 * count)
         let good = try Scratch<Bool>(count, filledWith: false)
         let segments = (p.classes + segmentRows - 1) / segmentRows
         let masses = try Scratch<Double>(keepsMasses ? count * segments : 0)
-        (self.p, self.uniforms) = (p, uniforms)
-        sharpness = uniforms == nil && !keepsMasses ? 0 : E.Real(inverse)
+        (self.p, self.uniforms, self.elements) = (p, uniforms, elements)
+        sharpness = uniforms == nil && !keepsMasses ? 0 : Real(inverse)
         self.alongClasses = alongClasses
         self.segmentRows = segmentRows
         self.segments = segments
@@ -98,8 +100,8 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
             threads: parallelism.threads(forWork: pixels * p.classes)
         ) { (task) throws(ArgumentError) in
             let masses = try Scratch<Double>(segments * 16)
-            let references = try Scratch<E.Real>(segments * 16)
-            let block = try Scratch<E.Real>(blockOfClasses * 16)
+            let references = try Scratch<Real>(segments * 16)
+            let block = try Scratch<Real>(blockOfClasses * 16)
             for at in task * together..<min((task + 1) * together, pixels) {
                 readClasses(
                     row: at / p.pixels, pixel: at % p.pixels, block: block.pointer,
@@ -110,8 +112,8 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
 
     private func readClasses(of columns: PixelList, row: Int) throws(ArgumentError) {
         let masses = try Scratch<Double>(segments * 16)
-        let references = try Scratch<E.Real>(segments * 16)
-        let block = try Scratch<E.Real>(blockOfClasses * 16)
+        let references = try Scratch<Real>(segments * 16)
+        let block = try Scratch<Real>(blockOfClasses * 16)
         for c in 0..<columns.count {
             readClasses(
                 row: row, pixel: columns[c], block: block.pointer, masses: masses.pointer,
@@ -121,28 +123,25 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
 
     /// Lanes are sixteen neighbouring classes of one pixel.
     private func readClasses(
-        row: Int, pixel: Int, block: UnsafeMutablePointer<E.Real>,
-        masses: UnsafeMutablePointer<Double>, references: UnsafeMutablePointer<E.Real>
+        row: Int, pixel: Int, block: UnsafeMutablePointer<Real>,
+        masses: UnsafeMutablePointer<Double>, references: UnsafeMutablePointer<Real>
     ) {
-        typealias V = E.Real.Vector
+        typealias V = Real.Vector
         var lanes = Lanes(sharpness: sharpness, isOneStream: true)
         let column = p.pointer(row: row, pixel: pixel)
         for segment in 0..<segments {
             let end = min(p.classes, (segment + 1) * segmentRows)
             for first in stride(from: segment * segmentRows, to: end, by: 16 * blockOfClasses) {
                 let whole = min(blockOfClasses, (end &- first) / 16)
-                var source = column + first &* E.size
-                for i in 0..<whole {
-                    vqd_prefetch(source + 4096)  // the hardware does not look beyond a page
-                    E.loadVector(source).store(at: block + i &* 16)
-                    source += 16 &* E.size
-                }
+                let source = column + first &* elements.size
+                elements.loadNeighbours(source, vectors: whole, into: block)
                 var count = whole
                 let left = min(end &- first &- whole &* 16, whole == blockOfClasses ? 0 : 16)
                 if left > 0 {
+                    let rest = source + whole &* 16 &* elements.size
                     for lane in 0..<16 {
                         block[whole &* 16 &+ lane] =
-                            lane < left ? E.load(source + lane &* E.size) : -.infinity
+                            lane < left ? elements.load(rest + lane &* elements.size) : -.infinity
                     }
                     count += 1
                 }
@@ -154,7 +153,7 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         let sums = lanes.allLanes()
         var token = sums.argmax
         if sharpness > 0 && sums.isFinite {
-            let largest = V(repeating: E.Real(sums.largest))
+            let largest = V(repeating: Real(sums.largest))
             for segment in 0..<segments {
                 let mass =
                     DoubleVector(at: masses + segment &* 16)
@@ -168,25 +167,25 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
 
     /// Lanes are pixels. Where pixels are neighbours in memory, whole rows of them are read.
     private func readPixels(_ pixels: PixelList, row: Int) throws(ArgumentError) {
-        typealias V = E.Real.Vector
+        typealias V = Real.Vector
         let groups = try pixels.laneGroups(
-            pixelStride: p.pixelStride, elementSize: E.size)
+            pixelStride: p.pixelStride, elementSize: elements.size)
         let count = (pixels.count + 15) / 16
         let lanes = try Scratch<Lanes>(
             count, filledWith: Lanes(sharpness: sharpness, isOneStream: false))
         let masses = try Scratch<Double>(count * segments * 16)
-        let references = try Scratch<E.Real>(count * segments * 16)
-        let block = try Scratch<E.Real>(blockOfClasses * 16)
+        let references = try Scratch<Real>(count * segments * 16)
+        let block = try Scratch<Real>(blockOfClasses * 16)
         let source = p.pointer(row: row)
         for segment in 0..<segments {
             let end = min(p.classes, (segment + 1) * segmentRows)
             forEachBlock(
                 classes: segment * segmentRows..<end, groups: 0..<count,
-                alongPixels: p.pixelStride == E.size
+                alongPixels: p.pixelStride == elements.size
             ) { first, classes, group in
-                groups.pointer[group].load(
-                    E.self, row: source, classStride: p.classStride, first: first, count: classes,
-                    into: block.pointer)
+                elements.load(
+                    groups.pointer[group], row: source, classStride: p.classStride, first: first,
+                    count: classes, into: block.pointer)
                 lanes.pointer[group].add(block.pointer, count: classes, first: first)
             }
             for group in 0..<count {
@@ -240,8 +239,8 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         ).draw(u, segments: segments) { masses[$0] }
     }
 
-    private func column(row: Int, pixel: Int, largest: Double) -> ColumnDraw<E> {
-        ColumnDraw<E>(
+    private func column(row: Int, pixel: Int, largest: Double) -> ColumnDraw<Real> {
+        ColumnDraw<Real>(
             p: p, row: row, pixel: pixel, largest: largest, sharpness: sharpness,
             segmentRows: segmentRows)
     }
@@ -250,12 +249,12 @@ struct ScoredTokens<E: FloatingElement>: ~Copyable {
         let (at, count) = (row &* p.pixels &+ pixel, p.batch &* p.pixels)
         good[at] = sums.isFinite
         tokens[at] = Int32(truncatingIfNeeded: token)
-        let x = E.load(p.pointer(row: row, class: token, pixel: pixel)).asDouble
-        numbers[at] = E.Real(sums.probability(of: x))
-        numbers[count &+ at] = E.Real(sums.entropy)
-        numbers[2 &* count &+ at] = E.Real(sums.margin)
-        numbers[3 &* count &+ at] = E.Real(sums.logSumExp)
-        numbers[4 &* count &+ at] = E.Real(sums.largest)
-        numbers[5 &* count &+ at] = E.Real(1 / sums.mass)
+        let x = elements.load(p.pointer(row: row, class: token, pixel: pixel)).asDouble
+        numbers[at] = Real(sums.probability(of: x))
+        numbers[count &+ at] = Real(sums.entropy)
+        numbers[2 &* count &+ at] = Real(sums.margin)
+        numbers[3 &* count &+ at] = Real(sums.logSumExp)
+        numbers[4 &* count &+ at] = Real(sums.largest)
+        numbers[5 &* count &+ at] = Real(1 / sums.mass)
     }
 }

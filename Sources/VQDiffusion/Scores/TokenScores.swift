@@ -54,20 +54,18 @@ private func score(
 ) throws(ArgumentError) {
     guard !logits.isEmpty else { return }
     try logits.checkHasClasses()
-    switch logits.elementType {
-    case .float16: try score(HalfElement.self, logits, uniforms, temperature, outputs, parallelism)
-    case .bfloat16:
-        try score(BrainElement.self, logits, uniforms, temperature, outputs, parallelism)
-    case .float32: try score(Float.self, logits, uniforms, temperature, outputs, parallelism)
-    case .float64: try score(Double.self, logits, uniforms, temperature, outputs, parallelism)
+    if logits.elementType == .float64 {
+        try score(Double.self, logits, uniforms, temperature, outputs, parallelism)
+    } else {
+        try score(Float.self, logits, uniforms, temperature, outputs, parallelism)
     }
 }
 
-private func score<E: FloatingElement>(
-    _: E.Type, _ p: LogProbabilities, _ uniforms: UnsafePointer<Double>?, _ temperature: Double,
+private func score<Real: RealScalar>(
+    _: Real.Type, _ p: LogProbabilities, _ uniforms: UnsafePointer<Double>?, _ temperature: Double,
     _ outputs: TokenScoreOutputs, _ parallelism: Parallelism
 ) throws(ArgumentError) {
-    let scores = try ScoredTokens<E>(p, uniforms: uniforms, temperature: temperature)
+    let scores = try ScoredTokens<Real>(p, uniforms: uniforms, temperature: temperature)
     try scores.read(parallelism)
     guard scores.areFinite else {
         try checkColumns(p, parallelism: parallelism)
@@ -76,7 +74,7 @@ private func score<E: FloatingElement>(
     let count = p.batch * p.pixels
     outputs.token.write(scores.tokens.pointer, count: count)
     for i in 0..<4 {
-        outputs.numbers[i].elements(E.Real.self).update(
+        outputs.numbers[i].elements(Real.self).update(
             from: scores.numbers.pointer + i * count, count: count)
     }
 }

@@ -89,27 +89,23 @@ extension ReverseStep {
     }
 
     /// - Parameter gathered: whether `p` holds only the needed columns, in one batch row.
+    @inline(never)  // once, not in each of the three that call it
     private func complete(
         _ decision: borrowing RevealDecision, from p: LogProbabilities, gathered: Bool,
         _ options: UnmaskOptions, _ outputs: RevealOutputs, _ parallelism: Parallelism
     ) throws(ArgumentError) {
-        switch p.elementType {
-        case .float16:
-            try complete(HalfElement.self, decision, p, gathered, options, outputs, parallelism)
-        case .bfloat16:
-            try complete(BrainElement.self, decision, p, gathered, options, outputs, parallelism)
-        case .float32:
-            try complete(Float.self, decision, p, gathered, options, outputs, parallelism)
-        case .float64:
+        if p.elementType == .float64 {
             try complete(Double.self, decision, p, gathered, options, outputs, parallelism)
+        } else {
+            try complete(Float.self, decision, p, gathered, options, outputs, parallelism)
         }
     }
 
-    private func complete<E: FloatingElement>(
-        _: E.Type, _ decision: borrowing RevealDecision, _ p: LogProbabilities, _ gathered: Bool,
+    private func complete<Real: RealScalar>(
+        _: Real.Type, _ decision: borrowing RevealDecision, _ p: LogProbabilities, _ gathered: Bool,
         _ options: UnmaskOptions, _ outputs: RevealOutputs, _ parallelism: Parallelism
     ) throws(ArgumentError) {
-        let scores = try RevealScores<E>(decision, p, gathered: gathered, options, parallelism)
+        let scores = try RevealScores<Real>(decision, p, gathered: gathered, options, parallelism)
         if options.choosesFirst {
             outputs.write(decision, chosen: decision.needed, scores)
             return

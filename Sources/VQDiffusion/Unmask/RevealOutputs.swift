@@ -19,9 +19,9 @@ public struct RevealOutputs {
 }
 
 extension RevealOutputs {
-    func write<E: FloatingElement>(
+    func write<Real: RealScalar>(
         _ decision: borrowing RevealDecision, chosen: borrowing PixelSelection,
-        _ scores: borrowing RevealScores<E>
+        _ scores: borrowing RevealScores<Real>
     ) {
         let needed = (list: decision.needed.list.pointer, starts: decision.needed.starts.pointer)
         let (batch, pixels) = (decision.needed.batch, decision.needed.pixels)

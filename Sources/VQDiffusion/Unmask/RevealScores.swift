@@ -2,7 +2,7 @@ import CVQDiffusion
 
 /// The tokens and keys of the pixels that a step reads, one after the other, in one read of their
 /// columns.
-struct RevealScores<E: FloatingElement>: ~Copyable {
+struct RevealScores<Real: RealScalar>: ~Copyable {
     let tokens: Scratch<Int32>
     /// What `UnmaskOptions.Order` says, without noise.
     let keys: Scratch<Double>
@@ -14,7 +14,7 @@ struct RevealScores<E: FloatingElement>: ~Copyable {
     /// Of the needed pixels alone, where their columns are.
     private let gatheredUniforms: Scratch<Double>
     /// What the tokens are drawn from, unless all are drawn with the scores.
-    private let scored: ScoredTokens<E>
+    private let scored: ScoredTokens<Real>
     private let areDrawn: Bool
 
     /// - Parameter gathered: whether `p` holds only the needed columns, in one batch row.
@@ -44,7 +44,7 @@ struct RevealScores<E: FloatingElement>: ~Copyable {
             options.priorWeight == 0
             && (options.order == .confidence || options.choosesFirst
                 || options.revealsAll(of: decision))
-        let scored = try ScoredTokens<E>(
+        let scored = try ScoredTokens<Real>(
             p, uniforms: areDrawn ? UnsafePointer(uniforms) : nil, temperature: 1,
             keepsMasses: !areDrawn && options.priorWeight == 0)
         if gathered {
@@ -62,7 +62,7 @@ struct RevealScores<E: FloatingElement>: ~Copyable {
                 let pixel = gathered ? c : Int(decision.needed.list[c])
                 let at = gathered ? c : row &* p.pixels &+ pixel
                 if !scored.good[at] {
-                    _ = try largestElement(E.self, p, row: gathered ? 0 : row, pixel: pixel)
+                    _ = try largestElement(p, row: gathered ? 0 : row, pixel: pixel)
                 }
                 best = max(best, number(5, at))
             }
@@ -74,12 +74,13 @@ struct RevealScores<E: FloatingElement>: ~Copyable {
                 var probability = number(0, at)
                 if options.priorWeight > 0 && options.order == .confidence {
                     let row = gathered ? 0 : row
-                    let column = ColumnDraw<E>(
+                    let column = ColumnDraw<Real>(
                         p: p, row: row, pixel: pixel, largest: largest[c],
-                        sharpness: options.power(purity, as: E.Real.self),
+                        sharpness: options.power(purity, as: Real.self),
                         segmentRows: p.classes)
                     tokens[c] = Int32(truncatingIfNeeded: column.draw(uniforms[at]))
-                    let x = E.load(p.pointer(row: row, class: Int(tokens[c]), pixel: pixel))
+                    let x = Elements<Real>(type: p.elementType).load(
+                        p.pointer(row: row, class: Int(tokens[c]), pixel: pixel))
                     probability = number(5, at) * vqd_exp(x.asDouble - largest[c])
                 }
                 let isOfToken = options.order == .confidence
@@ -129,9 +130,9 @@ struct RevealScores<E: FloatingElement>: ~Copyable {
             let (row, pixel) = gathered ? (0, at) : (Int(rowOf[at]), Int(list[at]))
             let u = uniforms[row &* p.pixels &+ pixel]
             if options.priorWeight > 0 {
-                let column = ColumnDraw<E>(
+                let column = ColumnDraw<Real>(
                     p: p, row: row, pixel: pixel, largest: largest[at],
-                    sharpness: options.power(purities[at], as: E.Real.self),
+                    sharpness: options.power(purities[at], as: Real.self),
                     segmentRows: p.classes)
                 tokens[at] = Int32(truncatingIfNeeded: column.draw(u))
             } else {

@@ -145,7 +145,7 @@ struct RescaledColumn<E: FloatingElement>: ColumnDistribution {
         throws(ArgumentError)
     {
         (self.p, self.row, self.pixel, self.observed) = (p, row, pixel, observed)
-        largest = try largestElement(E.self, p, row: row, pixel: pixel)
+        largest = try largestElement(p, row: row, pixel: pixel)
         var (observedMass, others) = (0.0, 0.0)
         for k in 0..<p.classes {
             let weight = RescaledColumn.weight(p, row, k, pixel, largest)
