@@ -19,6 +19,8 @@ LOWER_CPU_LEVELS = $$($(VENV)/bin/python -c 'from vqdiffusion import _native; pr
 THREADS := 1 2 3 8
 # A process for each core, each with a torch of its own.
 PYTEST := pytest --numprocesses=logical --maxprocesses=4
+# Of the cases of each parametrised test one in four: for CPU levels and versions beside those of the whole run.
+SOME := --one-in=4
 # Where the arithmetic is; the other tests are of the package, the demo and bad input.
 ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance layouts plan posterior properties sampling)
 
@@ -103,9 +105,9 @@ test-c: $(VENV)/.with-test ## use the C ABI from C, at every CPU level that this
 test-python: $(VENV)/.with-test ## test the installed Python package on NumPy arrays
 	$(VENV)/bin/python -m $(PYTEST) $(NUMPY_ONLY)
 
-test-levels: $(VENV)/.with-test ## the same at every lower CPU level that this machine can run
+test-levels: $(VENV)/.with-test ## one in four of them at every lower CPU level that this machine can run
 	for level in $(LOWER_CPU_LEVELS); do \
-	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m $(PYTEST) --quiet $(NUMPY_ONLY) \
+	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m $(PYTEST) --quiet $(SOME) $(NUMPY_ONLY) \
 	        $(PYTHON_ONLY) || exit 1; \
 	done
 
@@ -128,10 +130,10 @@ test-parity: $(VENV)/.with-test $(VENV)/.with-diffusers ## token parity with dif
 test-ray: $(VENV)/.with-test $(VENV)/.with-ray ## test the Ray Data job, which loses its workers and its driver
 	$(VENV)/bin/python -m pytest python/tests/ray
 
-test-diffusers-oldest: $(OLDEST)/.installed ## test the drop-in beside the oldest torch and diffusers that it works with
+test-diffusers-oldest: $(OLDEST)/.installed ## one in four of the tests beside the oldest torch and diffusers that it works with
 	@if [ -x $(OLDEST)/bin/python ]; then \
-	    echo '$(OLDEST)/bin/python -m $(PYTEST) python/tests/diffusers' && \
-	    $(OLDEST)/bin/python -m $(PYTEST) python/tests/diffusers; \
+	    echo '$(OLDEST)/bin/python -m $(PYTEST) $(SOME) python/tests/diffusers' && \
+	    $(OLDEST)/bin/python -m $(PYTEST) $(SOME) python/tests/diffusers; \
 	else \
 	    echo 'SKIPPED: the oldest torch runs on Python 3.11 and 3.12, and neither is among: $(PYTHONS).'; \
 	fi

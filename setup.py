@@ -37,11 +37,12 @@ EMBEDDED += ["-Xfrontend", "-function-sections"]
 # Without this, objects of earlier builds are kept when these flags change.
 EMBEDDED += ["-Xfrontend", "-disable-incremental-llvm-codegen"]
 FMA = ["-DVQD_FMA"]
-# For CPUs from before 2013: a library a seventh smaller, for a sixth of gumbel's time there.
-SMALL = ["-Osize"]
+# A quarter less than -O. Functions that would take more than a twentieth longer are marked
+# `@_optimize(speed)`.
+EMBEDDED += ["-Osize"]
 LEVELS = {  # machine -> CPU level -> what the Swift and the C compiler get for it
     "x86_64": {
-        "x86-64": (SMALL, ["-march=x86-64"]),
+        "x86-64": ([], ["-march=x86-64"]),
         "x86-64-v3": (FMA, ["-march=x86-64-v3"]),
         "x86-64-v4": (FMA, ["-march=x86-64-v4"]),
     },

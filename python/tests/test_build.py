@@ -100,10 +100,10 @@ def test_wheel(dist):
     with zipfile.ZipFile(path) as wheel:
         members = {info.filename: info for info in wheel.infolist()}
         metadata = wheel.read(f"vqdiffusion-{vqdiffusion.__version__}.dist-info/METADATA").decode()
-    # Libraries for three CPU levels, 370 to 425 kB each, and 150 kB of Python.
+    # Libraries for three CPU levels, 265 to 400 kB each, and 176 kB of Python.
     assert (
         sum(info.compress_size for name, info in members.items() if not name.endswith(".npz"))
-        < 1_420_000
+        < 1_180_000
     )
     native = {name for name in members if name.endswith(".so")}
     assert native == {f"vqdiffusion/{path.name}" for path in SHARED_OBJECTS}

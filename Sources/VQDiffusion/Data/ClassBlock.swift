@@ -14,6 +14,7 @@ extension LaneGroup {
     ///   - row: where the batch row begins.
     ///   - block: room for sixteen vectors.
     @inline(never)  // a call for sixteen vectors is nothing, its copies are a fifth of the library
+    @_optimize(speed)
     func load<E: FloatingElement>(
         _: E.Type, row: UnsafeRawPointer, classStride: Int, first: Int, count: Int,
         into block: UnsafeMutablePointer<E.Real>

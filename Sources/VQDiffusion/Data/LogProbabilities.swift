@@ -5,7 +5,18 @@
 /// fit.
 public struct LogProbabilities {
     /// How an element is stored. Kernels compute in `Double` for `.float64`, else in `Float`.
-    public enum ElementType: Sendable { case float16, bfloat16, float32, float64 }
+    public enum ElementType: Sendable {
+        case float16, bfloat16, float32, float64
+
+        /// In bytes.
+        var size: Int {
+            switch self {
+            case .float16, .bfloat16: 2
+            case .float32: 4
+            case .float64: 8
+            }
+        }
+    }
 
     /// The name errors give this argument.
     public var name: StaticString
@@ -38,6 +49,9 @@ public struct LogProbabilities {
             shape: (batch, classes, pixels),
             strides: (classes * pixels * 4, pixels * 4, 4))
     }
+
+    /// Bytes of an element.
+    var elementSize: Int { elementType.size }
 
     public var shape: Shape { Shape(batch, classes, pixels) }
 

@@ -87,15 +87,23 @@ private func guide<E: FloatingElement>(
             columns.combine(
                 row: row, group: group, first: first, count: count, exact: true, into: buffer.0,
                 buffer: buffer.1)
-            let normaliser = V(at: normalisers.pointer + (row &* groups &+ group) &* 16)
-            var target = result + ((row &* u.classes &+ first) &* u.pixels &+ group &* 16)
-            let pixels = min(16, u.pixels &- group &* 16)
-            var i = 0
-            while i < count {
-                (V(at: buffer.0 + i &* 16) - normaliser).store(to: target, count: pixels)
-                target += u.pixels
-                i &+= 1
-            }
+            writeNormalised(
+                buffer.0, less: V(at: normalisers.pointer + (row &* groups &+ group) &* 16),
+                to: result + ((row &* u.classes &+ first) &* u.pixels &+ group &* 16),
+                classStride: u.pixels, count: count, pixels: min(16, u.pixels &- group &* 16))
         }
+    }
+}
+
+@inline(never)
+@_optimize(speed)
+private func writeNormalised<Real: RealScalar>(
+    _ block: UnsafePointer<Real>, less normaliser: Real.Vector,
+    to target: UnsafeMutablePointer<Real>, classStride: Int, count: Int, pixels: Int
+) {
+    var target = target
+    for i in 0..<count {
+        (Real.Vector(at: block + i &* 16) - normaliser).store(to: target, count: pixels)
+        target += classStride
     }
 }

@@ -60,6 +60,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     ///   - block: room for sixteen vectors, like `buffer`.
     /// - Returns: false when a class at the limit was met and not made -∞.
     @inline(never)
+    @_optimize(speed)
     @discardableResult
     func combine(
         row: Int, group: Int, first: Int, count: Int, exact: Bool,

@@ -123,6 +123,7 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     ///     normalising.
     ///   - all: whether all classes are listed.
     @inline(never)
+    @_optimize(speed)
     func enter(
         _ block: UnsafePointer<E.Real>, first: Int, count: Int, group: Int,
         largest: UnsafePointer<E.Real>? = nil, all: Bool = false
@@ -323,14 +324,14 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     private func addUp(without observed: UnsafePointer<Int32>) -> DoubleVector {
         let observed = UnsafeRawPointer(observed).loadUnaligned(as: SIMD16<Int32>.self)
         let massOfNothing = V.exp(V(repeating: -.infinity))
-        let blockRows = BlockSums<E>.blockRows(classes: classes)
+        let blockRows = BlockSums<E.Real>.blockRows(classes: classes)
         var total = DoubleVector(repeating: 0)
         var k = 0
         while k < classes {
             let endOfBlock = min(k &+ blockRows, classes)
             var block = V(repeating: 0)
             while k < endOfBlock {
-                let end = min(k &+ BlockSums<E>.rowsAtOnce, endOfBlock)
+                let end = min(k &+ BlockSums<E.Real>.rowsAtOnce, endOfBlock)
                 var sum = V(repeating: 0)
                 while k < end {
                     let mass = V(at: masses.pointer + Int(places[k]) &* 16)

@@ -9,19 +9,17 @@ import CVQDiffusion
 /// Accuracy: an exponential is good to 2 ulp, eight are added to each other and a block adds
 /// blockRows/8 of those: some 5e-7 relative at 64 rows, with the blocks themselves added in double
 /// precision.
-struct BlockSums<E: FloatingElement>: ~Copyable {
+struct BlockSums<Real: RealScalar>: ~Copyable {
     /// Classes whose sums of exponentials are added to each other before they enter that of a
     /// block.
     static var rowsAtOnce: Int { 8 }
-    /// Classes in a page of memory.
-    private static var page: Int { 4096 / E.size }
     /// Classes in a block.
     let blockRows: Int
     let blocks: Int
     /// Columns, rounded up to whole lane groups.
     let width: Int
     /// The sums, `sums[block * width + column]`.
-    let sums: Scratch<E.Real>
+    let sums: Scratch<Real>
 
     /// Near the square root of the number of classes, where sums and rescans cost alike; a multiple
     /// of 16 for the vectors along classes.
@@ -37,12 +35,19 @@ struct BlockSums<E: FloatingElement>: ~Copyable {
         _ p: LogProbabilities, row: Int, columns: PixelList, excluded: UnsafePointer<Int32>
     ) throws(ArgumentError) -> BlockSums {
         let result = try BlockSums(classes: p.classes, columns: columns.count)
-        // A column whose classes are neighbours in memory is read along the classes, unless whole
-        // rows of pixels are dense too.
-        if p.classStride == E.size && p.pixelStride != E.size {
-            result.alongClasses(p, row: row, columns: columns, excluded: excluded)
-        } else {
-            try result.alongPixels(p, row: row, columns: columns, excluded: excluded)
+        let parts = BlockSumsOfColumns(
+            p: p, row: row, columns: columns, excluded: excluded, blockRows: result.blockRows,
+            blocks: result.blocks, width: result.width,
+            sums: UnsafeMutableRawPointer(result.sums.pointer))
+        let isWidened = MemoryLayout<Real>.size == 8
+        switch p.elementType {
+        case .float16 where isWidened: try parts.add(Widened<HalfElement>.self)
+        case .float16: try parts.add(HalfElement.self)
+        case .bfloat16 where isWidened: try parts.add(Widened<BrainElement>.self)
+        case .bfloat16: try parts.add(BrainElement.self)
+        case .float32 where isWidened: try parts.add(Widened<Float>.self)
+        case .float32: try parts.add(Float.self)
+        case .float64: try parts.add(Double.self)
         }
         return result
     }
@@ -57,23 +62,52 @@ struct BlockSums<E: FloatingElement>: ~Copyable {
         self.width = width
     }
 
+    /// The mass of a column, the left-out class not counted.
+    func total(column: Int) -> Double {
+        var total = 0.0
+        for block in 0..<blocks { total += sums[block &* width &+ column].asDouble }
+        return total
+    }
+}
+
+/// The columns that `BlockSums` adds up, and where their sums go.
+private struct BlockSumsOfColumns {
+    let p: LogProbabilities
+    let row: Int
+    let columns: PixelList
+    let excluded: UnsafePointer<Int32>
+    let blockRows, blocks, width: Int
+    let sums: UnsafeMutableRawPointer
+
+    func add<E: FloatingElement>(_: E.Type) throws(ArgumentError) {
+        let sums = sums.assumingMemoryBound(to: E.Real.self)
+        // A column whose classes are neighbours in memory is read along the classes, unless whole
+        // rows of pixels are dense too.
+        if p.classStride == E.size && p.pixelStride != E.size {
+            alongClasses(E.self, sums)
+        } else {
+            try alongPixels(E.self, sums)
+        }
+    }
+
     /// One vector is one class of sixteen pixels. Whole rows are walked eight at a time: column by
     /// column, class rows 4096 bytes apart would share one set of the cache, and each would need
     /// its own page. Last block first, so that the next pass, from the first class on, hits the
     /// cache.
-    private func alongPixels(
-        _ p: LogProbabilities, row: Int, columns: PixelList, excluded: UnsafePointer<Int32>
+    @_optimize(speed)
+    private func alongPixels<E: FloatingElement>(
+        _: E.Type, _ sums: UnsafeMutablePointer<E.Real>
     ) throws(ArgumentError) {
         let groups = width / 16
         let lanes = try columns.laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
         let base = p.pointer(row: row)
         for block in (0..<blocks).reversed() {
-            let total = sums.pointer + block &* width
+            let total = sums + block &* width
             total.update(repeating: 0, count: width)
             let end = min(p.classes, (block + 1) * blockRows)
             var k = block * blockRows
             while k < end {
-                let next = min(k &+ Self.rowsAtOnce, end)
+                let next = min(k &+ BlockSums<E.Real>.rowsAtOnce, end)
                 for g in 0..<groups {
                     let target = UnsafeMutableRawPointer(total + g &* 16)
                     let leftOut = UnsafeRawPointer(excluded + g &* 16).loadUnaligned(
@@ -89,10 +123,12 @@ struct BlockSums<E: FloatingElement>: ~Copyable {
     }
 
     /// One vector is sixteen classes of one pixel.
-    private func alongClasses(
-        _ p: LogProbabilities, row: Int, columns: PixelList, excluded: UnsafePointer<Int32>
+    @_optimize(speed)
+    private func alongClasses<E: FloatingElement>(
+        _: E.Type, _ sums: UnsafeMutablePointer<E.Real>
     ) {
         typealias V = E.Real.Vector
+        let page = 4096 / E.size
         for column in 0..<columns.count {
             let base = p.pointer(row: row, pixel: columns[column])
             let next = p.pointer(row: row, pixel: columns[min(column &+ 1, columns.count &- 1)])
@@ -104,9 +140,9 @@ struct BlockSums<E: FloatingElement>: ~Copyable {
                 while k &+ 16 <= end {
                     // The hardware does not look beyond a page: the next one of this column is
                     // asked for, or the first of the next column.
-                    let ahead = (k &+ Self.page) &* E.size
+                    let ahead = (k &+ page) &* E.size
                     vqd_prefetch(
-                        k &+ Self.page < p.classes
+                        k &+ page < p.classes
                             ? base + ahead : next + (ahead &- p.classes &* E.size))
                     let x = E.loadVector(base + k &* E.size)
                     let leftOut = excluded[column] &- Int32(truncatingIfNeeded: k)
@@ -124,13 +160,6 @@ struct BlockSums<E: FloatingElement>: ~Copyable {
                 sums[block &* width &+ column] = sum.sumOfLanes
             }
         }
-    }
-
-    /// The mass of a column, the left-out class not counted.
-    func total(column: Int) -> Double {
-        var total = 0.0
-        for block in 0..<blocks { total += sums[block &* width &+ column].asDouble }
-        return total
     }
 }
 

@@ -20,17 +20,15 @@ struct ColumnMass {
     ///   - others: Σ e^x over the other classes, as summed in the element's own precision.
     /// - Throws: `ArgumentError` when the column has a NaN or +∞, or no mass.
     @inline(__always)
-    func log<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, row: Int, pixel: Int, own: Int32, others: Double
+    func log<Real: RealScalar>(
+        _: Real.Type, _ p: LogProbabilities, row: Int, pixel: Int, own: Int32, others: Double
     ) throws(ArgumentError) -> Double {
-        let hasOwn = Int(own) < p.classes
         let ownLog =
-            hasOwn
-            ? E.load(p.pointer(row: row, class: Int(own), pixel: pixel)).asDouble : -.infinity
-        if let log = log(E.Real.self, ownLog: ownLog, others: others, classes: p.classes) {
+            Int(own) < p.classes ? p.element(row: row, class: Int(own), pixel: pixel) : -.infinity
+        if let log = log(Real.self, ownLog: ownLog, others: others, classes: p.classes) {
             return log
         }
-        return try logRescaled(E.self, p, row: row, pixel: pixel, own: own)
+        return try logRescaled(p, row: row, pixel: pixel, own: own)
     }
 
     /// The same from the logarithm of the mass of the own class, -∞ for none; nil when `others`
@@ -61,13 +59,13 @@ struct ColumnMass {
 
     /// The same by way of the largest element, in double precision: right for any column, and the
     /// place where bad ones are found out.
-    private func logRescaled<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, row: Int, pixel: Int, own: Int32
-    ) throws(ArgumentError) -> Double {
+    private func logRescaled(_ p: LogProbabilities, row: Int, pixel: Int, own: Int32)
+        throws(ArgumentError) -> Double
+    {
         let largest = try largestElement(p, row: row, pixel: pixel)
         var mass = 0.0
         for k in 0..<p.classes {
-            let x = E.load(p.pointer(row: row, class: k, pixel: pixel)).asDouble
+            let x = p.element(row: row, class: k, pixel: pixel)
             mass += vqd_exp(x - largest) * (k == Int(own) ? ownWeight : otherWeight)
         }
         return largest + vqd_log(mass)
@@ -78,10 +76,9 @@ struct ColumnMass {
 ///
 /// - Throws: `ArgumentError` when the column has a NaN or +∞, or is -∞ throughout.
 func largestElement(_ p: LogProbabilities, row: Int, pixel: Int) throws(ArgumentError) -> Double {
-    let elements = Elements<Double>(type: p.elementType)
     var largest = -Double.infinity
     for k in 0..<p.classes {
-        let x = elements.load(p.pointer(row: row, class: k, pixel: pixel))
+        let x = p.element(row: row, class: k, pixel: pixel)
         guard x < .infinity else {
             throw ArgumentError(p.name, .notFinite(row: row, class: k, pixel: pixel))
         }

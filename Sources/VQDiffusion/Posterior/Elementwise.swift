@@ -61,6 +61,7 @@ private func mapRows<E: FloatingElement, Function: ElementFunction>(
 }
 
 /// The other pixels of a batch row, by blocks of classes.
+@_optimize(speed)
 private func mapBlocks<E: FloatingElement, Function: ElementFunction>(
     _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Range<Int>,
     groups: borrowing Scratch<LaneGroup>,

@@ -35,8 +35,8 @@ extension ReverseStep {
         _ output: OutputTensor, _ parallelism: Parallelism
     ) throws(ArgumentError) {
         guard p.batch > 0 && p.pixels > 0 else { return }
-        let plan = try PosteriorCoefficients.of(
-            E.self, self, p, sample: observed, parallelism: parallelism)
+        let plan = try PosteriorCoefficients<E.Real>.of(
+            self, p, sample: observed, parallelism: parallelism)
         let width = plan.width
         let posterior = LogPosteriorFunction(
             width: width, signal: plan.signal.pointer, level: plan.level.pointer,

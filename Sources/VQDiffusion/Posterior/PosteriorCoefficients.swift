@@ -13,19 +13,19 @@ struct PosteriorCoefficients<Real: RealScalar>: ~Copyable {
     private let masked, unmasked: LogPosteriorFactors
 
     /// - Throws: `ArgumentError` when a column has a NaN or +∞ or no mass.
-    static func of<E: FloatingElement>(
-        _: E.Type, _ step: ReverseStep, _ p: LogProbabilities, sample: borrowing Scratch<Int32>,
+    static func of(
+        _ step: ReverseStep, _ p: LogProbabilities, sample: borrowing Scratch<Int32>,
         parallelism: Parallelism
-    ) throws(ArgumentError) -> PosteriorCoefficients where E.Real == Real {
+    ) throws(ArgumentError) -> PosteriorCoefficients {
         let plan = try PosteriorCoefficients(step, batch: p.batch, pixels: p.pixels, sample: sample)
         let classes = plan.classes.pointer
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             let start = row * plan.width + chunk.lowerBound
             let excluded = try step.excludedClasses(
                 UnsafePointer(classes + start), count: chunk.count)
-            let sums = try BlockSums<E>.of(
+            let sums = try BlockSums<Real>.of(
                 p, row: row, columns: .run(chunk), excluded: UnsafePointer(excluded.pointer))
-            try plan.set(E.self, step, p, row: row, chunk: chunk, excluded: excluded.pointer) {
+            try plan.set(step, p, row: row, chunk: chunk, excluded: excluded.pointer) {
                 sums.total(column: $0)
             }
         }
@@ -66,15 +66,15 @@ struct PosteriorCoefficients<Real: RealScalar>: ~Copyable {
     ///   - excluded: the class of each column of the chunk that is not in its mass.
     ///   - mass: that of a column of the chunk, in plain exponentials.
     /// - Throws: `ArgumentError` when a column has a NaN or +∞ or no mass.
-    func set<E: FloatingElement>(
-        _: E.Type, _ step: ReverseStep, _ p: LogProbabilities, row: Int, chunk: Range<Int>,
+    func set(
+        _ step: ReverseStep, _ p: LogProbabilities, row: Int, chunk: Range<Int>,
         excluded: UnsafePointer<Int32>, mass: (Int) -> Double
-    ) throws(ArgumentError) where E.Real == Real {
+    ) throws(ArgumentError) {
         let start = row * width + chunk.lowerBound
         for n in 0..<(chunk.count + 15) / 16 * 16 {
             let column = min(n, chunk.count - 1)
             try set(
-                E.self, step, p, at: start + n, row: row, pixel: chunk.lowerBound + column,
+                step, p, at: start + n, row: row, pixel: chunk.lowerBound + column,
                 own: excluded[n], others: mass(column))
         }
     }
@@ -85,16 +85,16 @@ struct PosteriorCoefficients<Real: RealScalar>: ~Copyable {
     ///   - own: the class that is not in its mass.
     ///   - others: its mass, in plain exponentials.
     /// - Throws: `ArgumentError` when the column has a NaN or +∞ or no mass.
-    func set<E: FloatingElement>(
-        _: E.Type, _ step: ReverseStep, _ p: LogProbabilities, at: Int, row: Int, pixel: Int,
+    func set(
+        _ step: ReverseStep, _ p: LogProbabilities, at: Int, row: Int, pixel: Int,
         own: Int32, others: Double
-    ) throws(ArgumentError) where E.Real == Real {
+    ) throws(ArgumentError) {
         let observed = classes[at]
         let logMass = try step.mass(of: observed).log(
-            E.self, p, row: row, pixel: pixel, own: own, others: others)
+            Real.self, p, row: row, pixel: pixel, own: own, others: others)
         let x =
             Int(observed) < p.classes
-            ? E.load(p.pointer(row: row, class: Int(observed), pixel: pixel)).asDouble : -.infinity
+            ? p.element(row: row, class: Int(observed), pixel: pixel) : -.infinity
         set(at, step, own: x, logMass: logMass)
     }
 

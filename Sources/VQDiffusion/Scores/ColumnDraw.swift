@@ -39,7 +39,7 @@ struct ColumnDraw<Real: RealScalar> {
     private func invert(_ target: Double, classes: Range<Int>) -> Int {
         typealias V = Real.Vector
         let group = LaneGroup(
-            PixelList.run(0..<16), from: 0, pixelStride: p.classStride, elementSize: elements.size)
+            PixelList.run(0..<16), from: 0, pixelStride: p.classStride, elementSize: p.elementSize)
         var (rest, last) = (target, classes.lowerBound)
         for first in stride(from: classes.lowerBound, to: classes.upperBound, by: 16) {
             let count = min(16, classes.upperBound - first)
@@ -58,7 +58,7 @@ struct ColumnDraw<Real: RealScalar> {
     /// Draws from the whole column by one uniform in [0, 1), in two reads of it.
     func draw(_ u: Double) -> Int {
         let group = LaneGroup(
-            PixelList.run(0..<16), from: 0, pixelStride: p.classStride, elementSize: elements.size)
+            PixelList.run(0..<16), from: 0, pixelStride: p.classStride, elementSize: p.elementSize)
         var total = 0.0
         for first in stride(from: 0, to: p.classes, by: 16) {
             let count = min(16, p.classes - first)

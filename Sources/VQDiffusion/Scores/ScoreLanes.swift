@@ -34,6 +34,7 @@ struct ScoreLanes<V: RealVector> {
     ///
     /// - Parameter first: the index of the first; the others follow.
     @inline(never)
+    @_optimize(speed)
     mutating func add(_ block: UnsafePointer<V.Scalar>, count: Int, first: Int) {
         var top = V(at: block)
         for i in 1..<max(count, 1) { top = .greater(top, V(at: block + i &* 16)) }

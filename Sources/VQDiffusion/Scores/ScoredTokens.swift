@@ -36,7 +36,7 @@ struct ScoredTokens<Real: RealScalar>: ~Copyable {
         // Of fewer classes, those of sixteen pixels are transposed in less time than the lanes of
         // one pixel are put together.
         let elements = Elements<Real>(type: p.elementType)
-        let alongClasses = p.classStride == elements.size && p.classes >= 1024
+        let alongClasses = p.classStride == p.elementSize && p.classes >= 1024
         let rows = BlockSums<Float>.blockRows(classes: p.classes)
         let whole = 16 * blockOfClasses  // what is read at once along classes
         let segmentRows = alongClasses ? (rows + whole - 1) / whole * whole : rows
@@ -133,15 +133,15 @@ struct ScoredTokens<Real: RealScalar>: ~Copyable {
             let end = min(p.classes, (segment + 1) * segmentRows)
             for first in stride(from: segment * segmentRows, to: end, by: 16 * blockOfClasses) {
                 let whole = min(blockOfClasses, (end &- first) / 16)
-                let source = column + first &* elements.size
+                let source = column + first &* p.elementSize
                 elements.loadNeighbours(source, vectors: whole, into: block)
                 var count = whole
                 let left = min(end &- first &- whole &* 16, whole == blockOfClasses ? 0 : 16)
                 if left > 0 {
-                    let rest = source + whole &* 16 &* elements.size
+                    let rest = source + whole &* 16 &* p.elementSize
                     for lane in 0..<16 {
                         block[whole &* 16 &+ lane] =
-                            lane < left ? elements.load(rest + lane &* elements.size) : -.infinity
+                            lane < left ? elements.load(rest + lane &* p.elementSize) : -.infinity
                     }
                     count += 1
                 }
@@ -169,7 +169,7 @@ struct ScoredTokens<Real: RealScalar>: ~Copyable {
     private func readPixels(_ pixels: PixelList, row: Int) throws(ArgumentError) {
         typealias V = Real.Vector
         let groups = try pixels.laneGroups(
-            pixelStride: p.pixelStride, elementSize: elements.size)
+            pixelStride: p.pixelStride, elementSize: p.elementSize)
         let count = (pixels.count + 15) / 16
         let lanes = try Scratch<Lanes>(
             count, filledWith: Lanes(sharpness: sharpness, isOneStream: false))
@@ -181,7 +181,7 @@ struct ScoredTokens<Real: RealScalar>: ~Copyable {
             let end = min(p.classes, (segment + 1) * segmentRows)
             forEachBlock(
                 classes: segment * segmentRows..<end, groups: 0..<count,
-                alongPixels: p.pixelStride == elements.size
+                alongPixels: p.pixelStride == p.elementSize
             ) { first, classes, group in
                 elements.load(
                     groups.pointer[group], row: source, classStride: p.classStride, first: first,

@@ -5,7 +5,18 @@ import CVQDiffusion
 ///
 /// - Throws: `ArgumentError` at the first NaN or +∞, in the order of rows, classes and pixels;
 ///   where there is none, at the first column that is -∞ throughout.
-func columnMaxima<E: FloatingElement>(
+func columnMaxima(of p: LogProbabilities, parallelism: Parallelism) throws(ArgumentError)
+    -> Scratch<Double>
+{
+    switch p.elementType {
+    case .float16: try columnMaxima(HalfElement.self, of: p, parallelism: parallelism)
+    case .bfloat16: try columnMaxima(BrainElement.self, of: p, parallelism: parallelism)
+    case .float32: try columnMaxima(Float.self, of: p, parallelism: parallelism)
+    case .float64: try columnMaxima(Double.self, of: p, parallelism: parallelism)
+    }
+}
+
+private func columnMaxima<E: FloatingElement>(
     _: E.Type, of p: LogProbabilities, parallelism: Parallelism
 ) throws(ArgumentError) -> Scratch<Double> {
     let maxima = try Scratch<Double>(p.batch * p.pixels)

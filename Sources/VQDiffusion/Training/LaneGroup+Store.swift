@@ -10,6 +10,7 @@ extension LaneGroup {
     ///   - isStreamed: what is stored is too much for the caches. Whole lines are then stored past
     ///     them: a loss of 4 × 4096 × 1024 takes 15 % less time.
     @inline(never)
+    @_optimize(speed)
     func store<Real: RealScalar>(
         _ block: UnsafeMutablePointer<Real>, row: UnsafeMutableRawPointer, classStride: Int,
         first: Int, count: Int, isStreamed: Bool

@@ -72,13 +72,7 @@ extension NoiseSchedule {
         let pixels = LossPixels(
             logits: logits, clean: clean.pointer, observed: observed.pointer, rows: rows.pointer,
             weights: batch.pixelWeights, gradient: gradient)
-        let sums: LossSums
-        switch logits.elementType {
-        case .float16: sums = try pixels.sums(HalfElement.self, parallelism)
-        case .bfloat16: sums = try pixels.sums(BrainElement.self, parallelism)
-        case .float32: sums = try pixels.sums(Float.self, parallelism)
-        case .float64: sums = try pixels.sums(Double.self, Double.self, parallelism)
-        }
+        let sums = try pixels.sums(parallelism)
         var loss = 0.0
         for row in 0..<logits.batch {
             perRow[row] = sums.losses[row]

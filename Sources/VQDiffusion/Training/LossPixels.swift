@@ -10,28 +10,19 @@ struct LossPixels {
     let gradient: GradientTensor?
 
     /// The losses of all rows. Writes the gradient when everything that can fail is done.
-    func sums<E: FloatingElement>(_: E.Type, _ parallelism: Parallelism)
-        throws(ArgumentError) -> LossSums where E.Real == Float
-    {
-        try sums(E.self, Widened<E>.self, parallelism)
-    }
-
-    /// - Parameter wide: the same elements, to be computed with in double precision.
-    func sums<E: FloatingElement, Wide: FloatingElement>(
-        _: E.Type, _ wide: Wide.Type, _ parallelism: Parallelism
-    ) throws(ArgumentError) -> LossSums where Wide.Real == Double {
+    func sums(_ parallelism: Parallelism) throws(ArgumentError) -> LossSums {
         let (batch, pixels) = (logits.batch, logits.pixels)
         let result = LossSums(
             losses: try Scratch<Double>(batch, filledWith: 0),
             auxiliary: try Scratch<Double>(batch, filledWith: 0))
         guard !logits.isEmpty else { return result }
         let threads = parallelism.threads(forWork: batch * logits.classes * pixels)
-        let maxima = try columnMaxima(E.self, of: logits, parallelism: parallelism)
+        let maxima = try columnMaxima(of: logits, parallelism: parallelism)
         var isWide = false
         for row in 0..<batch { isWide = isWide || rows[row].needsDouble }
 
         // Exponentials fill half a MiB, a quarter to half of a second-level cache, where they can.
-        let size = MemoryLayout<E.Real>.size
+        let size = logits.elementType == .float64 ? 8 : 4
         let most = (1 << 19) / (logits.classes * 16 * size) * 16
         let tile = max(16, min(most, (pixels + 15) / 16 * 16))
         let tiles = (pixels + tile - 1) / tile
@@ -49,7 +40,9 @@ struct LossPixels {
                 pixels: self, row: row, run: start..<min(start + tile, pixels),
                 maxima: largest + row * pixels, groups: firstGroup + thread * (tile / 16),
                 memory: UnsafeMutableRawPointer(firstByte + thread * bytes))
-            target[item] = rows[row].needsDouble ? part.sums(wide) : part.sums(E.self)
+            target[item] =
+                size == 8 || rows[row].needsDouble
+                ? part.sums(Double.self) : part.sums(Float.self)
         }
         // In a fixed order, whatever the threads.
         for item in 0..<batch * tiles {

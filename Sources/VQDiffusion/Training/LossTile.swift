@@ -37,10 +37,10 @@ struct LossTile {
     private var groupCount: Int { (run.count + 15) / 16 }
 
     /// The sums of the losses and of the cross-entropies that are added to them.
-    func sums<E: FloatingElement>(_: E.Type) -> (loss: Double, auxiliary: Double) {
-        let values = memory.assumingMemoryBound(to: E.Real.self)
-        for g in 0..<groupCount { groups[g] = group(E.self, g) }
-        load(E.self, into: values)
+    func sums<Real: RealScalar>(_: Real.Type) -> (loss: Double, auxiliary: Double) {
+        let values = memory.assumingMemoryBound(to: Real.self)
+        for g in 0..<groupCount { groups[g] = group(g) }
+        load(into: values)
         var sums = (loss: 0.0, auxiliary: 0.0)
         for g in 0..<groupCount {
             let own = solve(g, LossColumns(values: values + g &* classes &* 16, classes: classes))
@@ -57,8 +57,9 @@ struct LossTile {
     }
 
     /// Sixteen pixels; the last group's spare lanes repeat the last pixel.
-    private func group<E: FloatingElement>(_: E.Type, _ g: Int) -> LossGroup {
+    private func group(_ g: Int) -> LossGroup {
         let (logits, list) = (pixels.logits, PixelList.run(run))
+        let elements = Elements<Double>(type: logits.elementType)
         var (clean, observed) = (SIMD16<Int32>(), SIMD16<Int32>())
         var kinds = LossKinds()
         var (logClean, logObserved) = (DoubleVector(repeating: 0), DoubleVector(repeating: 0))
@@ -70,21 +71,21 @@ struct LossTile {
             let column = logits.pointer(row: row, pixel: n)
             let (j, i) = (pixels.clean[at], pixels.observed[at])
             (clean[lane], observed[lane], largest[lane]) = (j, i, maxima[n])
-            logClean[lane] = E.load(column + Int(j) &* logits.classStride).asDouble - maxima[n]
+            logClean[lane] = elements.load(column + Int(j) &* logits.classStride) - maxima[n]
             let bit = UInt16(truncatingIfNeeded: 1 &<< lane)
             if Int(i) == classes {
                 kinds.masked |= bit
             } else if i == j {
                 kinds.kept |= bit
             } else {
-                logObserved[lane] =
-                    E.load(column + Int(i) &* logits.classStride).asDouble - maxima[n]
+                logObserved[lane] = elements.load(column + Int(i) &* logits.classStride) - maxima[n]
             }
             if let given = pixels.weights { weights[lane] = given[row, n] }
         }
         return LossGroup(
             logits: LaneGroup(
-                list, from: g * 16, pixelStride: logits.pixelStride, elementSize: E.size),
+                list, from: g * 16, pixelStride: logits.pixelStride,
+                elementSize: logits.elementSize),
             gradient: LaneGroup(
                 list, from: g * 16, pixelStride: pixels.gradient?.pixelStride ?? 0,
                 elementSize: logits.elementType == .float64 ? 8 : 4),
@@ -93,18 +94,21 @@ struct LossTile {
     }
 
     /// Fills the memory with exponentials, group by group and class by class.
-    private func load<E: FloatingElement>(_: E.Type, into values: UnsafeMutablePointer<E.Real>) {
+    private func load<Real: RealScalar>(into values: UnsafeMutablePointer<Real>) {
         let (logits, classes) = (pixels.logits, classes)
         let source = logits.pointer(row: row)
+        let elements = Elements<Real>(type: logits.elementType)
         forEachBlock(
-            classes: 0..<classes, groups: 0..<groupCount, alongPixels: logits.pixelStride == E.size
+            classes: 0..<classes, groups: 0..<groupCount,
+            alongPixels: logits.pixelStride == logits.elementSize
         ) { first, count, g in
             let block = values + (g &* classes &+ first) &* 16
-            groups[g].logits.load(
-                E.self, row: source, classStride: logits.classStride, first: first, count: count,
+            elements.load(
+                groups[g].logits, row: source, classStride: logits.classStride, first: first,
+                count: count,
                 into: block)
             LossColumns(values: block, classes: count).exponentiate(
-                largest: E.Real.Vector(groups[g].largest))
+                largest: Real.Vector(groups[g].largest))
         }
     }
 

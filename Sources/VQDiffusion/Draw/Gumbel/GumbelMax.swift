@@ -27,18 +27,7 @@ extension ReverseStep {
         let winners = try Scratch<Int32>(p.batch * p.pixels)
         // Scores are computed in the wider of the precisions of the two.
         if case .given(let uniforms) = uniforms, uniforms.elementType == .float64 {
-            switch p.elementType {
-            case .float16:
-                try race(
-                    Widened<HalfElement>.self, p, observed, uniforms, winners.pointer, parallelism)
-            case .bfloat16:
-                try race(
-                    Widened<BrainElement>.self, p, observed, uniforms, winners.pointer, parallelism)
-            case .float32:
-                try race(Widened<Float>.self, p, observed, uniforms, winners.pointer, parallelism)
-            case .float64:
-                try race(Double.self, p, observed, uniforms, winners.pointer, parallelism)
-            }
+            try raceInDouble(p, observed, uniforms, winners.pointer, parallelism)
         } else {
             switch p.elementType {
             case .float16:
@@ -73,15 +62,14 @@ extension ReverseStep {
     var classesWithNoise: Int { drawsModelOutput ? classes : classes + 1 }
 
     /// Scores in double precision, uniforms too.
-    private func race<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ observed: borrowing Scratch<Int32>,
-        _ uniforms: LogProbabilities,
+    private func raceInDouble(
+        _ p: LogProbabilities, _ observed: borrowing Scratch<Int32>, _ uniforms: LogProbabilities,
         _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
-    ) throws(ArgumentError) where E.Real == Double {
+    ) throws(ArgumentError) {
         try checkUniforms(Double.self, uniforms, parallelism: parallelism)
-        let plan = try PosteriorCoefficients.of(
-            E.self, self, p, sample: observed, parallelism: parallelism)
-        let columns = try StoredColumns<E>(p)
+        let plan = try PosteriorCoefficients<Double>.of(
+            self, p, sample: observed, parallelism: parallelism)
+        let columns = try CopiedColumns<Double>(p)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             var noise = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
             try race(
@@ -102,7 +90,7 @@ extension ReverseStep {
         }
         do throws(ArgumentError) {
             if try drawFromShortlists(
-                E.self, p, observed: observed.pointer, engine: state, winners, parallelism)
+                p, observed: observed.pointer, engine: state, winners, parallelism)
             {
                 return
             }
@@ -123,8 +111,8 @@ extension ReverseStep {
             try checkUniforms(Float.self, uniforms, parallelism: parallelism)
         }
         // This refuses a bad model output before any uniform is drawn.
-        let plan = try PosteriorCoefficients.of(
-            E.self, self, p, sample: observed, parallelism: parallelism)
+        let plan = try PosteriorCoefficients<E.Real>.of(
+            self, p, sample: observed, parallelism: parallelism)
         try race(Noise.self, try StoredColumns<E>(p), plan, of: p, uniforms, winners, parallelism)
     }
 
@@ -199,21 +187,22 @@ extension ReverseStep {
     /// row finds its winners (`ShortlistRace`): those of the plain formula.
     ///
     /// - Parameters:
+    ///   - p: not of float64.
     ///   - observed: the observed classes of the pixels.
     ///   - state: of the engine; advanced when this returns true.
     /// - Returns: false, with the engine as it was and winners that mean nothing, when the lists of
     ///   a batch row prove nothing, or a column is bad.
     /// - Throws: `ArgumentError` when memory for the lists runs out.
-    func drawFromShortlists<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, observed: UnsafePointer<Int32>,
+    func drawFromShortlists(
+        _ p: LogProbabilities, observed: UnsafePointer<Int32>,
         engine state: UnsafeMutablePointer<UInt32>,
         _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
-    ) throws(ArgumentError) -> Bool where E.Real == Float {
+    ) throws(ArgumentError) -> Bool {
         let threads = parallelism.threads(forWork: p.batch * p.classes * p.pixels)
         let pieces = try StreamPieces(batch: p.batch, classRows: classesWithNoise, threads: threads)
         let width = (p.pixels + 15) / 16 * 16
         let lanes = try PixelList.run(0..<p.pixels).laneGroups(
-            pixelStride: p.pixelStride, elementSize: E.size)
+            pixelStride: p.pixelStride, elementSize: p.elementSize)
         let kinds = PixelKinds(self, floor: Double(ShortlistRace.floor))
         let buffer = ShortlistPart.roomPerPixel(in: pieces)
         let bytes = (ShortlistPart.bytes(width: width, roomPerPixel: buffer) + 63) / 64 * 64
@@ -229,7 +218,7 @@ extension ReverseStep {
         try parallel(tasks: pieces.shares, threads: threads) { (share) throws(ArgumentError) in
             let words = try Scratch<UInt32>(MersenneTwister.workingSize)
             var engine = try MersenneTwister(state: state, in: words.pointer)
-            var reader = try ShortlistReader<E>(p, lanes: lanes.pointer)
+            var reader = try ShortlistReader(p, lanes: lanes.pointer)
             // Class rows behind the engine.
             var passed = 0
             while let piece = pieces.take(share: share) {
@@ -248,7 +237,7 @@ extension ReverseStep {
                 let race = ShortlistRace(
                     self, kinds: kinds, pixels: p.pixels, observed: observed + row * p.pixels, all)
                 isProven[row] = try decide(
-                    E.self, race, all, p, row: row, observed: observed + row * p.pixels,
+                    race, all, p, row: row, observed: observed + row * p.pixels,
                     into: winners + row * p.pixels)
             }
         }
@@ -261,11 +250,11 @@ extension ReverseStep {
     /// them.
     ///
     /// - Returns: false when the lists prove nothing.
-    private func decide<E: FloatingElement>(
-        _: E.Type, _ race: ShortlistRace, _ parts: RowParts, _ p: LogProbabilities, row: Int,
+    private func decide(
+        _ race: ShortlistRace, _ parts: RowParts, _ p: LogProbabilities, row: Int,
         observed: UnsafePointer<Int32>,
         into winners: UnsafeMutablePointer<Int32>
-    ) throws(ArgumentError) -> Bool where E.Real == Float {
+    ) throws(ArgumentError) -> Bool {
         let open = try Scratch<Int32>(p.pixels)
         guard let count = try race.run(into: winners, open: open.pointer) else { return false }
         guard count > 0 else { return true }
@@ -274,10 +263,11 @@ extension ReverseStep {
         for c in 0..<count { classes[c] = observed[selection[c]] }
         let plan = try PosteriorCoefficients<Float>(self, batch: 1, pixels: count, sample: classes)
         let excluded = try excludedClasses(plan.classes.pointer, count: count)
-        let sums = try BlockSums<E>.of(p, row: row, columns: selection, excluded: excluded.pointer)
+        let sums = try BlockSums<Float>.of(
+            p, row: row, columns: selection, excluded: excluded.pointer)
         for c in 0..<count {
             try plan.set(
-                E.self, self, p, at: c, row: row, pixel: selection[c], own: excluded[c],
+                self, p, at: c, row: row, pixel: selection[c], own: excluded[c],
                 others: sums.total(column: c))
         }
         return try CandidateRace(self, selection: selection, pixels: p.pixels).run(

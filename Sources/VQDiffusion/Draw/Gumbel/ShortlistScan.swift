@@ -62,7 +62,8 @@ struct ShortlistPart {
 
 /// Reads pieces of the stream: draws their uniforms, brackets the sums of the columns and lists the
 /// classes that can win. Each thread has its own.
-struct ShortlistReader<E: FloatingElement>: ~Copyable where E.Real == Float {
+struct ShortlistReader: ~Copyable {
+    /// Not of float64.
     private let p: LogProbabilities
     private let lanes: UnsafePointer<LaneGroup>
     /// Pixels rounded up to whole vectors.
@@ -74,6 +75,8 @@ struct ShortlistReader<E: FloatingElement>: ~Copyable where E.Real == Float {
     private let copy: Scratch<Float>
     private let scan: ShortlistScan
 
+    private var elements: Elements<Float> { Elements(type: p.elementType) }
+
     /// - Parameter lanes: the groups of the pixels of a batch row.
     init(_ p: LogProbabilities, lanes: UnsafePointer<LaneGroup>) throws(ArgumentError) {
         let width = (p.pixels + 15) / 16 * 16
@@ -81,7 +84,7 @@ struct ShortlistReader<E: FloatingElement>: ~Copyable where E.Real == Float {
         // 4096 the second; longer rows are read in blocks. Along classes: up to 64 classes of a
         // pixel, several lines of memory, are read in turn.
         let together =
-            p.pixelStride == E.size
+            p.pixelStride == p.elementSize
             ? (width <= 4096 ? 4 : 1) : max(1, min(4, 65536 / width / 16)) * blockOfClasses
         let block = together > 1 ? width : 4096
         let noise = try Scratch<Float>(together * block + 16)
@@ -142,9 +145,10 @@ struct ShortlistReader<E: FloatingElement>: ~Copyable where E.Real == Float {
     /// with as many pages as pixels, prefetching takes longer.
     @inline(__always)
     private func lines(row: Int, _ k: Int, _ pixels: Range<Int>) -> LinesAhead? {
-        guard p.pixelStride == E.size else { return nil }
+        guard p.pixelStride == p.elementSize else { return nil }
         return LinesAhead(
-            first: p.pointer(row: row, class: k, pixel: pixels.lowerBound), step: 16 &* E.size)
+            first: p.pointer(row: row, class: k, pixel: pixels.lowerBound),
+            step: 16 &* p.elementSize)
     }
 
     /// Reads some classes of some pixels, the first of which begins a group.
@@ -154,19 +158,27 @@ struct ShortlistReader<E: FloatingElement>: ~Copyable where E.Real == Float {
         into part: inout ShortlistPart
     ) {
         let groups = pixels.lowerBound / 16..<(pixels.upperBound &+ 15) / 16
-        let endOfDense = p.pixelStride == E.size ? pixels.upperBound / 16 : groups.lowerBound
+        let endOfDense = p.pixelStride == p.elementSize ? pixels.upperBound / 16 : groups.lowerBound
         if endOfDense > groups.lowerBound {
             let x = p.pointer(row: row, class: classes.lowerBound, pixel: pixels.lowerBound)
-            scan.read(
-                E.self, x, p.classStride, noise.pointer, classes,
-                groups: groups.lowerBound..<endOfDense, observed: observed, into: &part)
+            let dense = groups.lowerBound..<endOfDense
+            func read<E: FloatingElement>(_: E.Type) where E.Real == Float {
+                scan.read(
+                    E.self, x, p.classStride, noise.pointer, classes, groups: dense,
+                    observed: observed, into: &part)
+            }
+            switch p.elementType {
+            case .float16: read(HalfElement.self)
+            case .bfloat16: read(BrainElement.self)
+            case .float32, .float64: read(Float.self)
+            }
         }
         for group in endOfDense..<groups.upperBound {
             var (k, v) = (classes.lowerBound, noise.pointer + (group &* 16 &- pixels.lowerBound))
             while k < classes.upperBound {
                 let count = min(blockOfClasses, classes.upperBound &- k)
-                lanes[group].load(
-                    E.self, row: p.pointer(row: row), classStride: p.classStride, first: k,
+                elements.load(
+                    lanes[group], row: p.pointer(row: row), classStride: p.classStride, first: k,
                     count: count, into: copy.pointer)
                 scan.read(
                     Float.self, copy.pointer, 16 &* Float.size, v, k..<k &+ count,
@@ -190,7 +202,7 @@ struct ShortlistReader<E: FloatingElement>: ~Copyable where E.Real == Float {
     ) {
         while next >= 0 && Int(next) < pixels.upperBound {
             let pixel = Int(next)
-            let x = E.load(p.pointer(row: row, class: k, pixel: pixel))
+            let x = elements.load(p.pointer(row: row, class: k, pixel: pixel))
             scan.add(
                 Int32(truncatingIfNeeded: k), pixel, x, v[pixel &- pixels.lowerBound], to: &part)
             next = observing.next[pixel]

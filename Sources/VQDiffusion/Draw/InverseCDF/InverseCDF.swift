@@ -83,11 +83,11 @@ protocol ColumnDistribution: ~Copyable {
 }
 
 /// A column with known sums over blocks: finds the block, then rescans it.
-struct BlockedColumn<E: FloatingElement>: ColumnDistribution {
+struct BlockedColumn<Real: RealScalar>: ColumnDistribution {
     let p: LogProbabilities
     let row, pixel: Int
     let observed: Int32
-    let sums: UnsafePointer<E.Real>
+    let sums: UnsafePointer<Real>
     let stride, blocks, blockRows: Int
     let observedMass, others: Double
 
@@ -97,7 +97,7 @@ struct BlockedColumn<E: FloatingElement>: ColumnDistribution {
         for block in 0..<blocks {
             let mass = sums[block &* stride].asDouble
             // A block of nothing but -∞ sums to the smallest exponentials.
-            guard mass > E.Real.flushedMass * Double(blockRows) else { continue }
+            guard mass > Real.flushedMass * Double(blockRows) else { continue }
             chosen = block
             target = rest
             if rest < mass { break }
@@ -109,20 +109,21 @@ struct BlockedColumn<E: FloatingElement>: ColumnDistribution {
     }
 
     private func scan(block: Int, _ target: Double) -> Int32 {
+        let elements = Elements<Real>(type: p.elementType)
         let end = min(p.classes, (block + 1) * blockRows)
         var rest = target
         var last = Int32(0)
         for first in Swift.stride(from: block * blockRows, to: end, by: 16) {
             let count = min(16, end - first)
-            var x = E.Real.Vector(repeating: -.infinity)
+            var x = Real.Vector(repeating: -.infinity)
             for lane in 0..<count {
-                x[lane] = E.load(p.pointer(row: row, class: first + lane, pixel: pixel))
+                x[lane] = elements.load(p.pointer(row: row, class: first + lane, pixel: pixel))
             }
-            let weights = E.Real.Vector.exp(x)
+            let weights = Real.Vector.exp(x)
             for lane in 0..<count {
                 let k = Int32(truncatingIfNeeded: first + lane)
                 let weight = weights[lane].asDouble
-                guard k != observed && x[lane] > E.Real.smallestExponent else { continue }
+                guard k != observed && x[lane] > Real.smallestExponent else { continue }
                 last = k
                 if rest < weight { return k }
                 rest -= weight
@@ -134,16 +135,14 @@ struct BlockedColumn<E: FloatingElement>: ColumnDistribution {
 
 /// A column whose plain exponentials overflow or vanish: relative to its largest element, in double
 /// precision.
-struct RescaledColumn<E: FloatingElement>: ColumnDistribution {
+struct RescaledColumn: ColumnDistribution {
     let p: LogProbabilities
     let row, pixel: Int
     let observed: Int32
     let largest: Double
     let observedMass, others: Double
 
-    init(_: E.Type, _ p: LogProbabilities, row: Int, pixel: Int, observed: Int32)
-        throws(ArgumentError)
-    {
+    init(_ p: LogProbabilities, row: Int, pixel: Int, observed: Int32) throws(ArgumentError) {
         (self.p, self.row, self.pixel, self.observed) = (p, row, pixel, observed)
         largest = try largestElement(p, row: row, pixel: pixel)
         var (observedMass, others) = (0.0, 0.0)
@@ -157,7 +156,7 @@ struct RescaledColumn<E: FloatingElement>: ColumnDistribution {
     private static func weight(
         _ p: LogProbabilities, _ row: Int, _ k: Int, _ pixel: Int, _ largest: Double
     ) -> Double {
-        vqd_exp(E.load(p.pointer(row: row, class: k, pixel: pixel)).asDouble - largest)
+        vqd_exp(p.element(row: row, class: k, pixel: pixel) - largest)
     }
 
     func invert(_ target: Double) -> Int32 {

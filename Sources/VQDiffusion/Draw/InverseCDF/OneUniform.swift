@@ -103,19 +103,18 @@ extension ReverseStep {
         into output: OutputTensor,
         _ parallelism: Parallelism
     ) throws(ArgumentError) {
-        switch p.elementType {
-        case .float16: try invertColumns(HalfElement.self, p, gathered, decision, parallelism)
-        case .bfloat16: try invertColumns(BrainElement.self, p, gathered, decision, parallelism)
-        case .float32: try invertColumns(Float.self, p, gathered, decision, parallelism)
-        case .float64: try invertColumns(Double.self, p, gathered, decision, parallelism)
+        if p.elementType == .float64 {
+            try invertColumns(Double.self, p, gathered, decision, parallelism)
+        } else {
+            try invertColumns(Float.self, p, gathered, decision, parallelism)
         }
         guard decision.pixels > 0 else { return }
         output.write(decision.tokens.pointer, count: decision.batch * decision.pixels)
     }
 
     /// Draws the needed pixels from their columns.
-    private func invertColumns<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ gathered: Bool, _ decision: borrowing StepDecision,
+    private func invertColumns<Real: RealScalar>(
+        _: Real.Type, _ p: LogProbabilities, _ gathered: Bool, _ decision: borrowing StepDecision,
         _ parallelism: Parallelism
     ) throws(ArgumentError) {
         let (found, pixels) = (decision.count, decision.pixels)
@@ -128,7 +127,7 @@ extension ReverseStep {
         // columns of 4096 neighbouring classes, or of tens where each class is in a cache line of
         // its own. Gathered columns are neighbours too.
         let work = found * p.classes
-        let isDense = p.classStride == E.size || gathered
+        let isDense = p.classStride == p.elementSize || gathered
         let threads = parallelism.threads(forWork: isDense ? work / 8 : work / 2)
         // Chunks of needed columns; a chunk must not cross batch rows.
         let chunk = min(1024, max(4, (found + threads - 1) / threads))
@@ -143,7 +142,7 @@ extension ReverseStep {
                 gathered
                 ? PixelList.run(first..<first + count) : .selection(needed + first, count: count)
             try invertChunk(
-                E.self, p, row: gathered ? 0 : row, columns: columns, needed: needed + first,
+                Real.self, p, row: gathered ? 0 : row, columns: columns, needed: needed + first,
                 observed: observed + row * pixels,
                 uniforms: uniforms + row * pixels, tokens: tokens + row * pixels)
         }
@@ -154,8 +153,8 @@ extension ReverseStep {
     ///   - columns: where they are in it.
     ///   - needed: the pixels that they belong to, in the row of the grid that `observed`,
     ///     `uniforms` and `tokens` point to.
-    private func invertChunk<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, row: Int, columns: PixelList,
+    private func invertChunk<Real: RealScalar>(
+        _: Real.Type, _ p: LogProbabilities, row: Int, columns: PixelList,
         needed: UnsafePointer<Int32>, observed: UnsafePointer<Int32>,
         uniforms: UnsafePointer<Double>, tokens: UnsafeMutablePointer<Int32>
     ) throws(ArgumentError) {
@@ -164,21 +163,20 @@ extension ReverseStep {
         for c in 0..<width {
             observedClasses[c] = observed[Int(needed[min(c, columns.count - 1)])]
         }
-        let sums = try BlockSums<E>.of(
+        let sums = try BlockSums<Real>.of(
             p, row: row, columns: columns, excluded: observedClasses.pointer)
         for c in 0..<columns.count {
             let (source, pixel) = (columns[c], Int(needed[c]))
             let (observed, others) = (observedClasses[c], sums.total(column: c))
             var observedMass = 0.0
             if observed < maskClass {
-                observedMass = vqd_exp(
-                    E.load(p.pointer(row: row, class: Int(observed), pixel: source)).asDouble)
+                observedMass = vqd_exp(p.element(row: row, class: Int(observed), pixel: source))
             }
             let weights = mass(of: observed)
             if weights.isReliable(
-                weights.of(own: observedMass, others: others), E.Real.self, classes: p.classes)
+                weights.of(own: observedMass, others: others), Real.self, classes: p.classes)
             {
-                let column = BlockedColumn<E>(
+                let column = BlockedColumn<Real>(
                     p: p, row: row, pixel: source, observed: observed, sums: sums.sums.pointer + c,
                     stride: sums.width,
                     blocks: sums.blocks, blockRows: sums.blockRows, observedMass: observedMass,
@@ -186,7 +184,7 @@ extension ReverseStep {
                 tokens[pixel] = draw(uniforms[pixel], observed: observed, from: column)
             } else {
                 let column = try RescaledColumn(
-                    E.self, p, row: row, pixel: source, observed: observed)
+                    p, row: row, pixel: source, observed: observed)
                 tokens[pixel] = draw(uniforms[pixel], observed: observed, from: column)
             }
         }
