@@ -191,9 +191,10 @@ endif
 install-c: $(VENV)/.with-demo ## copy the header and the static library for C into PREFIX
 	$(call INSTALL_C,$(PREFIX))
 
-docs: $(VENV)/.docs-tools ## build the documentation site: build/site/index.html
+docs: $(VENV)/.docs-tools $(VENV)/.with-demo ## build the documentation site: build/site/index.html
 	rm -rf build/docs build/site && mkdir -p build/docs
 	cp -r --parents $(SITE) build/docs
+	$(VENV)/bin/python -m vqdiffusion demo --out build/digits.png --html build/docs/docs/chain.html
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --config-file docs/mkdocs.yml
 
 bench: $(VENV)/.with-bench ## time the scheduler beside diffusers', torch.compile and NumPy, check that all compute the same, write the figures
