@@ -100,6 +100,7 @@ int main(void) {
     test_rows();
     test_scores();
     test_unmask();
+    test_threads();
     test_huge();
     test_misuse();
     printf("%d passed, %d failed\n", passed, failed);

@@ -50,6 +50,7 @@ void test_rows(void);
 void test_scores(void);
 void test_unmask(void);
 void test_huge(void);
+void test_threads(void);
 void test_misuse(void);
 
 #endif

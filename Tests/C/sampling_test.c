@@ -249,7 +249,7 @@ static void test_add_noise(void) {
     }
 }
 
-static void test_threads(void) {
+static void test_numbers_of_threads(void) {
     enum { PIXELS = 5000, CLASSES = 50 };
     float *p = malloc(sizeof(float) * CLASSES * PIXELS);
     double *uniforms = malloc(sizeof(double) * PIXELS);
@@ -282,5 +282,5 @@ void test_sampling(void) {
     test_inverse_cdf();
     test_plan();
     test_add_noise();
-    test_threads();
+    test_numbers_of_threads();
 }

@@ -1,13 +1,15 @@
 """Calls the NumPy classes with arguments that lie, and prints how many calls returned and how many
 raised. What returns is right: what the same call returns for the plain values that the arguments
-have handed out. After an exception no generator has moved. The arguments are the seed and the
-number of calls.
+have handed out. After an exception no generator has moved. The arguments are the seed, the number
+of calls, and the seconds after which no more are made.
 """
 
 import copy
 import faulthandler
 import itertools
+import math
 import sys
+import time
 import warnings
 
 import numpy as np
@@ -204,10 +206,11 @@ def check(function, method, named, before, others, result):
     )
 
 
-def main(seed, calls):
+def main(seed, calls, seconds=math.inf):
     rng = np.random.default_rng(seed)
     returned, raised = 0, {}
-    while returned + sum(raised.values()) < calls:
+    end = time.monotonic() + seconds
+    while returned + sum(raised.values()) < calls and time.monotonic() < end:
         for function, good in every_call(rng):
             method = ("inverse_cdf", "gumbel")[rng.integers(2)]
             named, others = with_lies(rng, good)

@@ -150,6 +150,20 @@ def test_a_larger_one_is_refused_with_the_largest(rng):
     assert rng.bit_generator.state == before
 
 
+@pytest.mark.parametrize("method", ["inverse_cdf", "gumbel"])
+@pytest.mark.parametrize("s", [-1, 0])
+def test_none_where_nothing_is_masked_and_all_was(method, s):
+    """γ̄_s = 0 and γ̄_t = 1: no bound from the pixels that show a class, as none does."""
+    scheduler = VQDiffusionScheduler(
+        6, 2, alphas_cumprod=[0.5, 0], gammas_cumprod=[0, 1], sampling_method=method
+    )
+    log_p, sample = np.full((1, 5, 64), np.log(0.2)), np.arange(64)[None] % 6
+    with pytest.raises(ValueError, match="^remask must be .* from 0 to 0,"):
+        scheduler.step(log_p, 1, sample, 1, previous_timestep=s, remask=0.5)
+    tokens = scheduler.step(log_p, 1, sample, 1, previous_timestep=s).prev_sample
+    assert s == 0 or tokens.max() < 5
+
+
 def test_planned_and_guided_steps_give_the_same(rng):
     scheduler = scheduler_of("mixed", CLASSES)
     sample = rng.integers(0, CLASSES + 1, (3, 50))

@@ -184,3 +184,15 @@ def test_refusals(rng):
         with pytest.raises(ValueError, match="^log_p must give every pixel a class"):
             _native.truncate(bad, 0.5, -70.0, out, *options)
     assert np.all(out == 7)
+
+
+@pytest.mark.parametrize("largest", [1.0, 89.0, 700.0, 1e300])
+@pytest.mark.parametrize("least", [-1e300, -np.finfo(np.float64).max])
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_numbers_far_apart(largest, least, count):
+    """The places of these in the order of all float64 are more than 2^63 apart."""
+    log_p = np.array([largest, least, -3.0, 0.0])[None, :, None].repeat(17, 2)
+    kept = np.sort(np.argsort(-log_p[0, :, 0])[:count])
+    expected = np.full(log_p.shape, -np.inf)
+    expected[:, kept] = log_p[:, kept]
+    np.testing.assert_array_equal(vqdiffusion.truncate(log_p, 1, top_k=count), expected)

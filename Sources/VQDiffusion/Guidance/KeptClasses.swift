@@ -19,7 +19,9 @@ struct KeptClasses: ~Copyable {
     @inline(__always)
     func insert(_ k: Int, group: Int, if isKept: Bool) {
         let bit: UInt8 = isKept ? 1 : 0
-        bytes[group &* stride &+ k / 8] |= bit << UInt8(truncatingIfNeeded: k % 8)
+        // Not by a subscript: a change in place through one counts as access to all of the memory.
+        (bytes.pointer + (group &* stride &+ k / 8)).pointee |=
+            bit << UInt8(truncatingIfNeeded: k % 8)
     }
 
     @inline(__always)

@@ -99,7 +99,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
 
     /// No value lies between the two.
     private func isCollapsed(_ lane: Int) -> Bool {
-        upper[lane].orderedBits - lower[lane].orderedBits <= 1
+        lower[lane].orderedBits >= upper[lane].orderedBits - 1
     }
 
     /// Classes below v hold at most K e^v, so the mass that is dropped gives a value that is too

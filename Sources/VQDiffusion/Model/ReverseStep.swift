@@ -30,8 +30,10 @@ public struct ReverseStep: Sendable {
     }
 
     /// min(1, γ̄_s/(1 - γ̄_t)), the largest probability with which pixels that show a class can be
-    /// masked again: no masked pixel stays masked then.
+    /// masked again: no masked pixel stays masked then. 0 where nothing is masked at s, as in clean
+    /// data, also at γ̄_t = 1.
     public var largestRemask: Double {
+        guard earlier.gamma > 0 else { return 0 }
         let shown = 1 - now.gamma
         return earlier.gamma < shown ? earlier.gamma / shown : 1
     }

@@ -228,7 +228,7 @@ extension ReverseStep {
                 let (classRows, ofRow) = (pieces.classRows(of: piece), pieces.pieces(ofRow: row))
                 try reader.read(
                     row: row, classRows, observed: observed + row * p.pixels, kinds, &engine,
-                    into: &parts.pointer[place])
+                    into: &(parts.pointer + place).pointee)
                 if piece == pieces.count - 1 { engine.save(to: end.pointer) }
                 guard vqd_arrive(arrived.pointer + row) == ofRow.count - 1 else { continue }
                 let all = RowParts(
