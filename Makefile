@@ -25,7 +25,7 @@ SOME := --one-in=4
 ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance layouts plan posterior properties sampling)
 
 PYTHON_SOURCES := python benchmarks examples releasing training Tests setup.py
-C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch])
+C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch] Tests/fuzz/*.[ch])
 
 NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
 
@@ -63,7 +63,7 @@ SITE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs benchmar
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
-    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible wheels sdist release install-c docs bench clean
+    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz wheels sdist release install-c docs bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -74,7 +74,7 @@ demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png a
 
 build: $(VENV)/.with-demo ## build and install into .venv
 
-test: lint test-core wheels test-aarch64-c test-diffusers test-parity test-diffusers-oldest test-ray ## run every test
+test: lint test-core wheels test-aarch64-c test-diffusers test-parity test-diffusers-oldest test-ray fuzz ## run every test
 
 lint: $(VENV)/.with-lint ## check the form of Swift, C and Python sources, and Python's types
 	swift format lint --strict --recursive Sources Tests Package.swift
@@ -137,6 +137,14 @@ test-diffusers-oldest: $(OLDEST)/.installed ## one in four of the tests beside t
 	else \
 	    echo 'SKIPPED: the oldest torch runs on Python 3.11 and 3.12, and neither is among: $(PYTHONS).'; \
 	fi
+
+sanitize: $(VENV)/.with-test ## run the tests of C, Swift and Python under sanitizers, and of C under valgrind
+	Tests/sanitize/run.sh $(VENV)/bin/python $(PARTS)
+
+# A minute is as much as `make test` has; more finds more: make fuzz SECONDS=3600.
+SECONDS := 60
+fuzz: $(VENV)/.with-test ## make random calls of the C ABI between guard pages and hostile calls of Python, for SECONDS
+	Tests/fuzz/run.sh $(SECONDS) $(VENV)/bin/python $(SEED)
 
 # Of the last commit, in folders whose paths are of one length: with a call of withoutActuallyEscaping, Swift passes the
 # length of the path of Parallel.swift.
