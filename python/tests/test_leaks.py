@@ -1,4 +1,6 @@
-"""The memory of a process does not grow with the calls of the native module, of which most fail."""
+"""The memory of a process, its open files and the references to arguments do not grow with the
+calls of the native module, of which most fail. As a script this prints how many.
+"""
 
 import os
 import subprocess
@@ -34,6 +36,11 @@ def from_an_engine(function):
 def broken(function, named):
     """The same calls with one thing wrong, where it is found last."""
     for name, value in named.items():
+        if isinstance(value, np.ndarray):
+            yield named | {name: value.astype(np.complex64)}
+            yield named | {name: value[..., None, None, None]}
+        elif value is not None:
+            yield named | {name: object()}
         if name in OUTPUTS[function]:
             yield named | {name: value[..., 1:].copy()}
         elif name in ("t", "s", "num_timesteps", "num_classes"):
@@ -61,6 +68,7 @@ def every_call():
         good = [wide(function)]
         if function.endswith("step_gumbel"):
             good.append(from_an_engine(function))
+            good.append(wide(function) | {"uniforms": np.random.PCG64(1)})
         for named in good:
             for each in [named, *broken(function, named)]:
                 yield native(function), tuple(positional(function, each))
@@ -70,33 +78,72 @@ def resident():
     return os.sysconf("SC_PAGESIZE") * int(Path("/proc/self/statm").read_text().split()[1])
 
 
+def descriptors():
+    return len(os.listdir("/proc/self/fd"))
+
+
+def failed(function, values):
+    try:
+        function(*values)
+    except (TypeError, ValueError):
+        return True
+    return False
+
+
 def main():
-    """Prints how many calls there were, how many failed, and how many bytes memory has grown."""
+    """Prints how many calls there were, how many failed, by how many bytes memory has grown, and by
+    how many the number of open files.
+    """
     calls = list(every_call())
 
     def run(rounds):
-        failed = 0
-        for _ in range(rounds):
-            for function, values in calls:
-                try:
-                    function(*values)
-                except ValueError:
-                    failed += 1
-        return failed
+        return sum(failed(function, values) for _ in range(rounds) for function, values in calls)
 
     rounds = -(-CALLS // len(calls))
     run(rounds // 10)
-    before = resident()
-    failed = run(rounds)
-    print(rounds * len(calls), failed, resident() - before)
+    before, files = resident(), descriptors()
+    failures = run(rounds)
+    print(f"calls: {rounds * len(calls)}")
+    print(f"failed: {failures}")
+    print(f"bytes grown: {resident() - before}")
+    print(f"descriptors more: {descriptors() - files}")
 
 
-def test_memory_does_not_grow():
+def test_memory_and_descriptors_do_not_grow():
     command = [sys.executable, __file__]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    calls, failed, growth = map(int, result.stdout.split())
-    assert calls >= CALLS and failed > 0.6 * calls
-    assert growth <= LIMIT
+    calls, failures, growth, files = (
+        int(line.split(": ")[1]) for line in result.stdout.splitlines()
+    )
+    assert calls >= CALLS and failures > 0.8 * calls
+    assert growth <= LIMIT and files == 0
+
+
+def references(values):
+    """To those that nobody else may hold, unlike small numbers and None."""
+    own = [value for value in values if isinstance(value, (np.ndarray, np.random.BitGenerator))]
+    return [sys.getrefcount(value) for value in own]
+
+
+def test_references_to_arguments_do_not_grow():
+    for function, values in every_call():
+        before = references(values)
+        failed(function, values)
+        assert references(values) == before, (function, values)
+
+
+def test_what_an_index_returns_is_let_go():
+    class Index:
+        number = 2**70  # beyond what the function takes
+
+        def __index__(self):
+            return self.number
+
+    named = arguments("row_uniforms") | {"seed": Index()}
+    before = sys.getrefcount(Index.number)
+    assert failed(native("row_uniforms"), positional("row_uniforms", named))
+    after = sys.getrefcount(Index.number)
+    assert after == before
 
 
 if __name__ == "__main__":
