@@ -63,7 +63,7 @@ SITE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs benchmar
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
-    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz wheels sdist release install-c docs bench clean
+    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz wheels sdist release install-c docs bench clean faults
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -158,6 +158,12 @@ test-reproducible: $(VENV)/.with-test $(VENV)/.wheel-tools ## build the wheels t
 	    done; \
 	done
 	diff -r build/one/dist build/two/dist && ls -l build/one/dist
+
+# FAULTS='remask,Draw/Gumbel' plants those whose name, kind or file contains one of these.
+FAULTS ?=
+JOBS ?= 2
+faults: $(VENV)/.with-test $(VENV)/.with-diffusers $(VENV)/.accelerate ## plant the faults of Tests/faults and see whether the tests notice them
+	$(VENV)/bin/python Tests/faults/run.py --jobs $(JOBS) '$(FAULTS)'
 
 wheels: $(WHEELS) ## build the wheels into dist, for aarch64 too where the cross compiler is, and check them
 	$(SAY_WHAT_IS_MISSING)

@@ -66,6 +66,12 @@ static void test_tensors(void) {
     BROKEN(a.p.strides[0] = INT64_MAX, VQD_VALUE_ERROR, "log_p_x_0");
     BROKEN(a.p.strides[2] = INT64_MIN, VQD_VALUE_ERROR, "log_p_x_0");
     BROKEN(a.x.strides[1] = INT64_MAX / 2, VQD_VALUE_ERROR, "x_t");
+    /* each axis within it, but not their sum */
+    BROKEN(a.p.strides[0] = INT64_MAX / 2;
+           a.p.strides[1] = INT64_MAX / 4, VQD_VALUE_ERROR, "log_p_x_0");
+    /* one number for all elements, of which there are too many */
+    BROKEN(a.p.shape[0] = a.p.shape[2] = (int64_t)1 << 32;
+           memset(a.p.strides, 0, sizeof a.p.strides), VQD_VALUE_ERROR, "log_p_x_0");
     /* element types */
     BROKEN(a.p.dtype = VQD_INT32, VQD_TYPE_ERROR, "log_p_x_0");
     BROKEN(a.p.dtype = VQD_BOOL8, VQD_TYPE_ERROR, "log_p_x_0");

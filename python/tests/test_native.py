@@ -52,6 +52,14 @@ def test_other_element_types(function, name):
     assert_refused(function, named, TypeError, rf"^{name} must be ")
 
 
+@pytest.mark.parametrize("function", ["step_gumbel", "guided_step_gumbel", "gumbel_noised"])
+def test_uniforms_of_classes_are_of_no_smaller_type(function):
+    named = arguments(function)
+    named["uniforms"] = named["uniforms"].astype(np.float16)
+    match = "^uniforms must be float32 or float64"
+    assert_refused(function, named, TypeError, match)
+
+
 @pytest.mark.parametrize(
     "value", [None, 3, "text", [[1, 2]], object()], ids=lambda value: type(value).__name__
 )
