@@ -53,6 +53,21 @@ def test_the_prior_term_of_the_default_schedule():
     assert bound[0] / pixels == pytest.approx(7.16e-5, abs=5e-8)
 
 
+def test_the_prior_term_where_pixels_are_replaced():
+    """KL of q(x_0 | x_-1) and the prior of the last timestep, class by class: the model is sure of
+    all else.
+    """
+    scheduler = VQDiffusionScheduler(
+        4, alphas_cumprod=[0.6, 0.3], gammas_cumprod=[0.1, 0.4], timestep_spacing="leading"
+    )
+    scheduler.set_timesteps(1)
+    sure = np.full((1, 3, 5), -np.inf)
+    sure[:, 2] = 0
+    bound = scheduler.likelihood_bound(lambda x_t, t: sure, np.full((1, 5), 2), 1)
+    noised, prior = np.array([0.1, 0.1, 0.7, 0.1]), np.array([0.2, 0.2, 0.2, 0.4])
+    assert bound[0] / 5 == pytest.approx((noised * np.log(noised / prior)).sum(), rel=1e-12)
+
+
 def test_bounds_that_are_none(rng):
     gammas = np.array([0.2, 0.6, 1.0])
     scheduler = VQDiffusionScheduler(

@@ -189,6 +189,9 @@ def test_steps_that_were_not_planned(case):
         "plan must come from a scheduler with": lambda: VQDiffusionScheduler(6, 90).step(
             given, 30, x, plan=plan
         ),
+        "plan must come from a scheduler with the": lambda: VQDiffusionScheduler(
+            6, gamma_cum_end=0.9
+        ).step(given, 30, x, plan=plan),
         r"model_output must have shape \(5, \d+\), not": lambda: scheduler.step(
             given[:, 1:], 30, x, plan=plan
         ),

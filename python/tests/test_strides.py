@@ -135,6 +135,15 @@ def test_timesteps_of_a_spacing(spacing):
         assert other.previous_timestep(50) == scheduler.previous_timestep(50)
 
 
+def test_previous_timestep_is_below_the_timestep():
+    log_p, x, scheduler = np.zeros((1, 4, 2)), np.zeros((1, 2), int), VQDiffusionScheduler(5)
+    match = "^previous_timestep must be below the timestep, 50, not 50$"
+    with pytest.raises(ValueError, match=match):
+        scheduler.step(log_p, 50, x, previous_timestep=50)
+    with pytest.raises(ValueError, match=match):
+        scheduler.q_posterior(log_p, x, 50, previous_timestep=50)
+
+
 def test_timesteps_are_rounded():
     rounded = {"trailing": [99, 66, 32], "linspace": [99, 50, 0], "leading": [66, 33, 0]}
     for spacing, expected in rounded.items():

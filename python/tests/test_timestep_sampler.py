@@ -47,6 +47,18 @@ def test_of_rows_with_one_timestep_the_last_decides():
     assert sampler.counts.tolist() == [0, 0, 3, 0, 0, 1, 0]
 
 
+def test_a_uniform_on_an_edge_belongs_to_the_timestep_above():
+    """Of four timesteps alike, 0.5 of the probability lies below the third."""
+
+    class Half(np.random.Generator):
+        def random(self, size=None, dtype=np.float64, out=None):
+            out[...] = 0.5
+            return out
+
+    t, _ = TimestepSampler(4).sample(3, Half(np.random.PCG64(1)))
+    assert t.tolist() == [2, 2, 2]
+
+
 @pytest.mark.parametrize("learned", [False, True])
 def test_samples_have_the_probabilities(learned):
     """Each count within five standard deviations: one false alarm in 10^5 for each of 7."""

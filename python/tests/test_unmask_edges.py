@@ -40,6 +40,16 @@ def test_one_class_is_what_every_masked_pixel_becomes(rng, prior_weight):
             np.testing.assert_array_equal(out.revealed, sample == 1)
 
 
+def test_arrays_of_an_unmask_are_copies():
+    count, positions = np.array([1, 2]), np.array([True, False, True])
+    unmask = Unmask(count=count, positions=positions)
+    count[:], positions[:] = 7, False
+    assert unmask.count.tolist() == [1, 2] and unmask.positions.tolist() == [True, False, True]
+    for array in (unmask.count, unmask.positions):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+
+
 @pytest.mark.parametrize("shape", [(0, 7), (3, 0), (0, 0)])
 def test_without_pixels_nothing_is_drawn(rng, shape):
     batch, pixels = shape
