@@ -126,3 +126,12 @@ def test_rounding_past_the_last_mass_of_a_rescaled_column():
     """Each small class has 1.1 · 2⁻⁵³ and raises the sum by 2⁻⁵²: the last uniform is past all."""
     log_p = np.array([0, *np.full(20, np.log(1.1 * 2.0**-53)), -np.inf, -np.inf]) - 800
     np.testing.assert_array_equal(draw(log_p, [0, LAST]), [0, 20])
+
+
+@pytest.mark.parametrize("dtype", FAR)
+def test_a_uniform_on_the_edge_of_a_class_draws_the_class_above(dtype):
+    """Of equal classes, whose sums are exact: within a block of 64 and between two."""
+    uniforms = np.arange(256) / 256
+    for shift in (0, FAR[dtype]):
+        drawn = draw(np.full(256, shift, dtype), uniforms)
+        np.testing.assert_array_equal(drawn, np.arange(256))

@@ -96,3 +96,9 @@ def test_truth_of_cumulative():
         ZeroDivisionError,
         "^its own$",
     )
+
+
+@pytest.mark.parametrize("least", [-1, -8, -(2**63)])
+def test_ids_of_rows_are_not_negative(least):
+    named = arguments("row_uniforms") | {"ids": np.array([5, least])}
+    assert_refused("row_uniforms", named, ValueError, f"^ids must be at least 0, not {least}$")

@@ -70,3 +70,17 @@ def test_step_coefficients_of_one_bad_step_leave_the_others_unwritten():
         assert_refused(
             "step_coefficients", named | {name: steps}, ValueError, "timestep must be in "
         )
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_float64_uniforms_draw_the_argmax_of_the_plain_formula(dtype):
+    """At the last step, with uniforms close to 1 too, whose noise is the greatest."""
+    rng, shape = np.random.default_rng(3), (2, 40, 300)
+    log_p = rng.normal(0, 2, shape).astype(dtype)
+    u = rng.random(shape)
+    u[rng.random(shape) < 0.02] = 1 - 2.0**-53
+    tokens = np.empty((2, 300), np.int64)
+    alpha, gamma = np.array([0.9, 0.5]), np.array([0.05, 0.3])
+    _native.step(40, alpha, gamma, 0, -1, log_p, None, "gumbel", u, tokens)
+    scores = log_p.astype(np.float64) - np.log(-np.log(u + 1e-30) + 1e-30)
+    np.testing.assert_array_equal(tokens, scores.argmax(1))
