@@ -137,3 +137,12 @@ def test_tokens_are_those_of_the_float64_twin(rng, t):
     if t == 0:
         kept = np.take_along_axis(twin.step_probabilities(log_p, sample, t), sample[:, None], 1)
         assert np.all(kept[:, 0][sample < classes] == 1)
+
+
+def test_transitions_of_classes_without_probability():
+    """log(ᾱ e^q + 0) at q = log 0, which no NaN may come of."""
+    scheduler = absorbing(3, "inverse_cdf")
+    q = np.array([[[0.0, -np.inf], [-np.inf, -1.0], [-2.0, -np.inf]]])
+    out = scheduler.apply_cumulative_transitions(q, 5)
+    np.testing.assert_allclose(out[:, :3], q + scheduler.log_cumprod_at[5], rtol=1e-6)
+    np.testing.assert_allclose(out[:, 3], scheduler.log_cumprod_ct[5], rtol=1e-6)

@@ -375,6 +375,20 @@ def test_scale_and_unconditional_output_are_independent(rng):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_the_two_outputs_may_lie_in_memory_in_two_ways(rng, method):
+    scheduler = VQDiffusionScheduler(6, sampling_method=method)
+    both = rng.normal(size=(2, 3, 5, 40)).astype(np.float32)
+    sample = np.full((3, 40), 5)
+    apart = np.repeat(both[0], 2, axis=0)[::2]  # rows twice as far from each other
+    drawn = [
+        scheduler.guided_step(*pair, 0, sample, 1).prev_sample
+        for pair in (both, (apart, both[1]), (both[0], np.asfortranarray(both[1])))
+    ]
+    np.testing.assert_array_equal(drawn[1], drawn[0])
+    np.testing.assert_array_equal(drawn[2], drawn[0])
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shape", [(0, 5, 7), (2, 5, 0)])
 def test_empty(method, shape):
     empty, sample = np.zeros(shape, np.float32), np.zeros((shape[0], shape[2]), np.int64)

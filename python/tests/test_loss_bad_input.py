@@ -79,3 +79,12 @@ def test_no_gradient_is_written_on_an_error(layout, at):
     with pytest.raises(ValueError, match="^logits must hold finite numbers"):
         _native.loss(classes, *tables, z, GRID, GRID, t, t - 1, *options, per_row, gradient)
     assert (gradient == 7).all() and (per_row == 7).all() and loss == 7
+
+
+@pytest.mark.parametrize("at", [0, 15, 16, 20])
+@pytest.mark.parametrize("layout", ["outer", "inner"])
+def test_every_class_is_looked_at(layout, at):
+    z = np.zeros((1, 21, 2), np.float32)
+    z[0, at, 1] = np.nan
+    with pytest.raises(ValueError, match=rf"^logits .* \[0, {at}, 1\]$"):
+        VQDiffusionScheduler(22).loss(turned(z) if layout == "inner" else z, [[1, 2]], [[1, 2]], 50)

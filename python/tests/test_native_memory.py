@@ -2,12 +2,13 @@
 
 import mmap
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from native_calls import FUNCTIONS, T, arguments, call
+from native_calls import EVERY_ARRAY, FUNCTIONS, T, arguments, call
 from native_checks import run_python
 from schedule_of import schedule_of
 
@@ -65,6 +66,13 @@ def test_memory_that_cannot_be_had():
     code, output, error = run_python(code)
     assert (code, error) == (0, "")
     assert re.fullmatch(r".*no memory for \d+ bytes.*\nTrue\n", output)
+
+
+def test_no_call_leaves_the_memory_of_its_arrays():
+    script = Path(__file__).with_name("guarded_calls.py")
+    result = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert int(result.stdout) >= 2 * len(EVERY_ARRAY)
 
 
 THP = Path("/sys/kernel/mm/transparent_hugepage/enabled")

@@ -102,3 +102,9 @@ def test_truth_of_cumulative():
 def test_ids_of_rows_are_not_negative(least):
     named = arguments("row_uniforms") | {"ids": np.array([5, least])}
     assert_refused("row_uniforms", named, ValueError, f"^ids must be at least 0, not {least}$")
+
+
+def test_numbers_in_messages_have_the_digits_that_tell_them_from_others():
+    named = arguments("add_noise")
+    named["uniforms"][1, 2] = 1 + 2**-52
+    assert_refused("add_noise", named, ValueError, r"^uniforms .*, not 1\.0000000000000002$")

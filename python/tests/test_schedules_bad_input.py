@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from schedule_cases import EVERY, SHARED, named
 
-from vqdiffusion import schedules
+from vqdiffusion import VQDiffusionScheduler, schedules
 
 
 @pytest.mark.parametrize("case", EVERY, ids=named)
@@ -81,3 +81,11 @@ def test_wrong_kinds(function, name):
 def test_variant_of_another_kind(wrong):
     with pytest.raises(TypeError, match="variant must be a string, not"):
         schedules.cosine(10, variant=wrong)
+
+
+def test_a_small_share_that_rises_is_no_rounding_error():
+    """ᾱ/(1 - γ̄) doubles where both are tiny."""
+    gammas = np.array([0.1, 1 - 1e-9, 1 - 1e-9])
+    with pytest.raises(ValueError, match=r"rises at timestep 2"):
+        VQDiffusionScheduler(4, alphas_cumprod=[0.5, 1e-10, 2e-10], gammas_cumprod=gammas)
+    VQDiffusionScheduler(4, alphas_cumprod=[0.5, 1e-10, 1e-10], gammas_cumprod=gammas)

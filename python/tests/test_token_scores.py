@@ -156,6 +156,17 @@ def test_even_uniforms_give_exact_shares():
     assert np.all(np.abs(np.bincount(result.token[0], minlength=40) - 4000 * p) <= 1)
 
 
+@pytest.mark.parametrize("classes", [64, 2048])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_uniform_on_the_edge_of_a_class_draws_the_class_above(classes, turned):
+    """Of equal classes, whose sums are exact."""
+    logits = np.zeros((1, classes, classes), np.float32)
+    if turned:
+        logits = logits.swapaxes(1, 2).copy().swapaxes(1, 2)
+    result = vqdiffusion.token_scores(logits, np.arange(classes)[None] / classes)
+    np.testing.assert_array_equal(result.token, np.arange(classes)[None])
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("classes", [40, 2000])
 def test_impossible_classes(rng, dtype, classes):

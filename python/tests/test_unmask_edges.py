@@ -247,3 +247,19 @@ def test_the_native_module_refuses_orders_beyond_32_bits(item, shift):
     how[item] -= shift
     _native.step(2, *step, *rest, tuple(how), 1)
     assert (tokens < 2).all()
+
+
+def test_pixels_without_entropy_are_within_a_bound_of_0():
+    sample, log_p = np.ones((2, 30), int), np.zeros((2, 1, 30))
+    out = VQDiffusionScheduler(2).step(log_p, 50, sample, 1, unmask=Unmask(entropy_bound=0))
+    assert out.revealed.all()
+
+
+def test_under_a_prior_confidence_is_that_of_the_token_drawn(rng):
+    scheduler, sample = VQDiffusionScheduler(9), np.full((2, 200), 8)
+    log_p = normalised(rng.normal(size=(2, 8, 200)))
+    unmask = Unmask(by="confidence", prior_weight=0.5, count=200)
+    out = scheduler.step(log_p, 50, sample, rng, unmask=unmask)
+    assert out.revealed.all() and (out.prev_sample != log_p.argmax(1)).any()
+    of_token = np.take_along_axis(log_p, out.prev_sample[:, None], 1)[:, 0]
+    np.testing.assert_allclose(out.scores, of_token, rtol=1e-12, atol=1e-12)
