@@ -3,6 +3,7 @@ one kind.
 """
 
 import tomllib
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ ROOT = HERE.parents[1]
 class Fault:
     """A place of a source file, and what a mistake makes of it."""
 
-    number: int  # from 1, by which the native build knows it
+    number: int  # by which the native build knows it, whatever else is listed
     kind: str
     name: str
     file: str
@@ -36,13 +37,14 @@ def faults():
         listed = tomllib.loads(path.read_text())
         for entry in listed["fault"]:
             entry["tests"] = tuple(entry["tests"])
-            found.append(Fault(len(found) + 1, listed["kind"], **entry))
+            number = zlib.crc32(f"{listed['kind']}: {entry['name']}".encode()) % 10**8 + 1
+            found.append(Fault(number, listed["kind"], **entry))
     return found
 
 
 def problems(root=ROOT):
     """Sentences on the entries that do not fit the sources."""
-    found, taken, names = [], {}, set()
+    found, taken, numbers = [], {}, set()
     for fault in faults():
         text = (root / fault.file).read_text()
         count = text.count(fault.was)
@@ -51,9 +53,9 @@ def problems(root=ROOT):
             continue
         if fault.was == fault.becomes or fault.form not in ("expression", "statement"):
             found.append(f"{fault.name!r} changes nothing, or has no form")
-        if (fault.kind, fault.name) in names:
-            found.append(f"{fault.name!r} is listed twice")
-        names.add((fault.kind, fault.name))
+        if fault.number in numbers:
+            found.append(f"{fault.name!r} is listed twice, or needs another name")
+        numbers.add(fault.number)
         begin = text.index(fault.was)
         end = begin + len(fault.was)
         for name, first, last in taken.get(fault.file, []):

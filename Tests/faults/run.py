@@ -2,8 +2,8 @@
 
     python Tests/faults/run.py [--jobs N] [--cpu LEVEL] [PART,...]
 
-PART selects the faults whose name, kind or file contains it, or whose number it is. The status is
-1 where fewer than 95 % of them are noticed, or one is not that the list does not explain.
+PART selects the faults whose name, kind or file contains it. The status is 1 where fewer than 95 %
+of them are noticed, or one is not that the list does not explain.
 """
 
 import argparse
@@ -22,11 +22,11 @@ LEAST = 0.95
 
 
 def selected(parts):
-    """The faults of a list of parts of their names, kinds or files, or of numbers."""
+    """The faults of a list of parts of their names, kinds or files."""
 
     def is_meant(fault, part):
         texts = fault.name, fault.kind, fault.file
-        return part == str(fault.number) or any(part.lower() in text.lower() for text in texts)
+        return any(part.lower() in text.lower() for text in texts)
 
     return [fault for fault in faults() if not parts or any(is_meant(fault, p) for p in parts)]
 
@@ -90,7 +90,7 @@ def main():
         for fault, (found, seconds) in zip(chosen, pool.map(notice, chosen)):
             results.append((fault, found, seconds))
             by = found.test if found else f"NOT NOTICED {fault.unnoticed}".strip()
-            print(f"{fault.number:3} {fault.kind:14} {fault.name}\n    {seconds:5.1f} s  {by}")
+            print(f"{fault.kind}: {fault.name}\n    {seconds:5.1f} s  {by}")
             sys.stdout.flush()
     print(*summary(results), f"{time.monotonic() - begin:.0f} s", sep="\n")
     missed = [fault for fault, found, _ in results if not found]

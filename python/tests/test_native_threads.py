@@ -72,3 +72,23 @@ def test_fork_after_use():
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     assert run_python(code) == (0, "0\n", "")
+
+
+def test_chunks_of_a_row_draw_their_part_of_an_engine():
+    """Classes too few for lists, and pixels for several threads: each passes over the uniforms of
+    the others.
+    """
+    classes, pixels = 40, 4096
+    log_p = np.random.default_rng(1).normal(size=(1, classes, pixels)).astype(np.float32)
+    alpha, gamma = np.linspace(0.95, 0.05, T), np.linspace(0.02, 0.9, T)
+    sample, drawn = np.full((1, pixels), classes), []
+    for number in (1, 2, 3):
+        engine = np.random.default_rng(2).integers(0, 2**32, 625, np.uint32)
+        engine[624] = 7
+        tokens = np.empty((1, pixels), np.int64)
+        step = classes, alpha, gamma, 6, 4, log_p, sample, "gumbel", engine, tokens
+        _native.step(*step, None, None, 0.0, None, number)
+        drawn.append((tokens, engine))
+    for tokens, engine in drawn[1:]:
+        np.testing.assert_array_equal(tokens, drawn[0][0])
+        np.testing.assert_array_equal(engine, drawn[0][1])
