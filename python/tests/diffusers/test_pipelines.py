@@ -168,6 +168,17 @@ def test_what_the_scheduler_is_sent(
         assert ours[2].dtype == torch.int64 and torch.equal(ours[2], theirs[2])
 
 
+@pytest.mark.parametrize("scale, times", [(0.5, 1), (1.0, 1), (1.5, 2)])
+def test_how_often_the_model_sees_an_image(replacement, scale, times):
+    sizes = []
+    hook = replacement.transformer.register_forward_pre_hook(
+        lambda model, inputs: sizes.append(len(inputs[0]))
+    )
+    run(replacement, guidance_scale=scale)
+    hook.remove()
+    assert sizes == STEPS * [times * len(PROMPTS)]
+
+
 def test_pil_images_and_tuples(stock, replacement):
     for pipe in (stock, replacement):
         (images,) = pipe(
