@@ -1,61 +1,26 @@
-"""What does not depend on the number of threads or the CPU level, bit by bit, and how far the rest
-may differ.
-
-On one level every result is the same for any number of threads. Levels with fused multiply-add give
-the same bits as each other. The baseline x86-64 rounds products before they are added: its
-log-probabilities differ in the last digits, and its tokens only at pixels where two outcomes are so
-near that the difference decides.
+"""Threads are started where they are worth it, and the tokens of every CPU level are those of the
+uniforms up to near-ties. test_determinism.py compares the levels and numbers of threads.
 """
 
 import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 from statistics import median
 
 import level_results
 import numpy as np
 import pytest
-from level_results import B, INPUTS, K, N, SCHEDULE, T_EARLIER, T_NOW, inputs, results
+from level_results import (
+    B, INPUTS, K, LEVELS, N, SCHEDULE, T_EARLIER, T_NOW, inputs, of_process, results,
+)  # fmt: skip
 from reference import gumbel
 
 from vqdiffusion import _native
 
-LEVELS = _native.supported_cpus()
-WITH_FMA = [level for level in LEVELS if level != "x86-64"]
-SCRIPT = Path(__file__).with_name("level_results.py")
-
 
 @pytest.fixture(scope="module")
-def of_levels(tmp_path_factory):
+def of_levels():
     """The results on each level, with another number of threads on each."""
-    found = {}
-    for index, level in enumerate(LEVELS):
-        path = tmp_path_factory.mktemp("levels") / f"{level}.npz"
-        command = [sys.executable, str(SCRIPT), str(path), str(index + 1)]
-        run = subprocess.run(
-            command, env=os.environ | {"VQDIFFUSION_CPU": level}, capture_output=True, text=True
-        )
-        assert (run.returncode, run.stdout, run.stderr) == (0, f"{level}\n", "")
-        with np.load(path) as file:
-            found[level] = dict(file)
-    return found
-
-
-def same_bits(found, expected):
-    assert found.keys() == expected.keys()
-    for name, value in found.items():
-        assert (
-            value.dtype == expected[name].dtype and value.tobytes() == expected[name].tobytes()
-        ), name
-
-
-@pytest.mark.parametrize("kind", INPUTS)
-def test_the_number_of_threads_changes_no_bit(kind):
-    expected = results(kind, 1)
-    for num_threads in (2, 3, 8, 0):
-        same_bits(results(kind, num_threads), expected)
+    return {level: of_process(level, number) for number, level in enumerate(LEVELS, start=1)}
 
 
 @pytest.mark.parametrize(
@@ -71,8 +36,8 @@ def test_the_number_of_threads_changes_no_bit(kind):
     ],
 )
 def test_threads_are_started_for_input_of_this_size(name, monkeypatch):
-    """Else the test above would say nothing. Time that the process used and this thread did not is
-    that of others.
+    """Else comparing numbers of threads, as test_determinism.py does, would say nothing. Time that
+    the process used and this thread did not is that of others.
     """
     run, others = level_results.run, {}
 
@@ -108,38 +73,10 @@ def test_on_one_core_there_is_no_other_to_start_threads_on():
     try:
         os.sched_setaffinity(0, {min(cores)})
         for num_threads in (3, 0):
-            same_bits(results("float32", num_threads), expected)
+            for name, value in results("float32", num_threads).items():
+                assert value.tobytes() == expected[name].tobytes(), name
     finally:
         os.sched_setaffinity(0, cores)
-
-
-@pytest.mark.skipif(len(WITH_FMA) < 2, reason="this machine has one level with fused multiply-add")
-def test_levels_with_fused_multiply_add_give_the_same_bits(of_levels):
-    for level in WITH_FMA[1:]:
-        same_bits(of_levels[level], of_levels[WITH_FMA[0]])
-
-
-def test_log_probabilities_of_all_levels_are_close(of_levels):
-    """Within 5e-7 (1 + |value|): a rounding or two of float32. Within 1e-14 in float64 without
-    noise of float32.
-
-    Guided ones are differences of numbers of up to some 50, and a rounding of those.
-    """
-    for level in LEVELS[:-1]:
-        for name, value in of_levels[level].items():
-            other = of_levels[LEVELS[-1]][name]
-            if name.endswith(
-                "/truncate"
-            ):  # the input or nothing; a class at the very edge may be kept or not
-                assert (value != other).sum() <= 3, (level, name)
-            elif value.dtype.kind == "f":
-                single = value.dtype == np.float32 or name.endswith(
-                    ("/gumbel_noised", "/loss, per row")
-                )
-                near = (5e-7 if single else 1e-14) * (8 if name.endswith("/guide") else 1)
-                np.testing.assert_allclose(
-                    value, other, rtol=near, atol=near, err_msg=f"{level} {name}"
-                )
 
 
 @pytest.mark.parametrize("kind", INPUTS)
@@ -221,20 +158,3 @@ def test_inverse_cdf_tokens_are_those_of_the_uniform_up_to_near_ties(of_levels, 
             assert min(near) <= tokens[b, n] <= max(near), (level, b, n)
         read = of_levels[level][f"{kind}/plan"]
         assert 0.5 < read.mean() < 1
-
-
-@pytest.mark.parametrize("method", ["gumbel", "inverse_cdf"])
-def test_guided_tokens_of_all_levels_are_the_same_but_for_near_ties(of_levels, method):
-    """A class at the very edge of the truncation may be kept or not, as with `truncate`."""
-    for level in LEVELS[:-1]:
-        for kind in INPUTS:
-            key = f"{kind}/guided_step_{method}"
-            assert (of_levels[level][key] != of_levels[LEVELS[-1]][key]).sum() <= 3, (level, kind)
-
-
-def test_what_is_decided_without_the_model_is_the_same_on_every_level(of_levels):
-    for level in LEVELS[:-1]:
-        for kind in INPUTS:
-            for name in ("plan", "add_noise"):
-                key = f"{kind}/{name}"
-                np.testing.assert_array_equal(of_levels[level][key], of_levels[LEVELS[-1]][key])
