@@ -26,6 +26,8 @@ ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guid
 
 PYTHON_SOURCES := python benchmarks examples releasing training Tests setup.py
 C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch] Tests/fuzz/*.[ch])
+PYTHON_SOURCES := python benchmarks examples reliability releasing training Tests setup.py
+C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch])
 
 NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
 
@@ -63,7 +65,7 @@ SITE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs benchmar
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
-    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz wheels sdist release install-c docs bench clean faults
+    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz wheels sdist release install-c docs bench clean faults \ statistics
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -77,7 +79,7 @@ build: $(VENV)/.with-demo ## build and install into .venv
 test: lint test-core wheels test-aarch64-c test-diffusers test-parity test-diffusers-oldest test-ray fuzz ## run every test
 
 lint: $(VENV)/.with-lint ## check the form of Swift, C and Python sources, and Python's types
-	swift format lint --strict --recursive Sources Tests Package.swift
+	swift format lint --strict --recursive Sources Tests reliability Package.swift
 	$(VENV)/bin/clang-format --dry-run --Werror $(C_SOURCES)
 	$(VENV)/bin/ruff format --quiet --check $(PYTHON_SOURCES)
 	$(VENV)/bin/ruff check --quiet $(PYTHON_SOURCES)
@@ -197,6 +199,7 @@ test-aarch64: $(if $(AARCH64_MISSING),,build/aarch64/.with-wheel) ## install the
 ifeq ($(AARCH64_MISSING),)
 	VQDIFFUSION_CPU=$(EQUAL_LEVEL) $(VENV)/bin/python Tests/aarch64/fingerprints.py >build/aarch64/expected.txt
 	build/aarch64/python Tests/aarch64/fingerprints.py | diff build/aarch64/expected.txt -
+	VQDIFFUSION_AARCH64_PYTHON=build/aarch64/python $(VENV)/bin/python -m pytest --quiet python/tests/test_determinism.py -k aarch64
 	build/aarch64/python -m pytest --quiet -p no:cacheprovider $(ARITHMETIC)
 else
 	$(SAY_WHAT_IS_MISSING)
@@ -213,6 +216,21 @@ docs: $(VENV)/.docs-tools $(VENV)/.with-demo ## build the documentation site: bu
 
 bench: $(VENV)/.with-bench ## time the scheduler beside diffusers', torch.compile and NumPy, check that all compute the same, write the figures
 	OMP_WAIT_POLICY=PASSIVE $(VENV)/bin/python -W ignore benchmarks/bench.py
+
+# The core's exp and log are internal, so their sources are compiled alone, for each level with setup.py's flags.
+statistics: $(VENV)/.with-test $(VENV)/.with-diffusers $(VENV)/.statistics-tools ## test 10^9 draws, and compare the errors of each CPU level with diffusers': minutes
+	mkdir -p build/reliability
+	for level in $(CPU_LEVELS); do \
+	    case $$level in \
+	        x86-64) flags='-Osize -Xcc -march=x86-64';; \
+	        aarch64) flags=-DVQD_FMA;; \
+	        *) flags="-DVQD_FMA -Xcc -march=$$level";; \
+	    esac; \
+	    swiftc -O -swift-version 6 -I Sources/CVQDiffusion/include $$flags Sources/VQDiffusion/Vector/*.swift \
+	        reliability/exp_log/main.swift -o build/reliability/exp_log-$$level || exit 1; \
+	done
+	$(VENV)/bin/python -W ignore reliability/accuracy.py
+	$(VENV)/bin/python reliability/draws.py
 
 clean: ## remove all that was made here
 	rm -rf $(VENV) $(OLDEST) .build build dist python/*.egg-info .pytest_cache .hypothesis .mypy_cache \
@@ -242,6 +260,10 @@ $(VENV)/.with-lint: $(VENV)/.created
 $(VENV)/.docs-tools: $(VENV)/.created
 	$(VENV)/bin/pip install --quiet 'mkdocs==1.6.1' 'mkdocs-material==9.8.2' 'mkdocstrings==1.0.8' \
 	    'mkdocstrings-python==2.0.11' 'griffelib==2.4.1' $(RUFF)
+	@touch $@
+
+$(VENV)/.statistics-tools: $(VENV)/.created
+	$(VENV)/bin/pip install --quiet 'scipy==1.17.1' 'mpmath==1.3.0'
 	@touch $@
 
 $(VENV)/.wheel-tools: $(VENV)/.created
