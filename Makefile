@@ -33,9 +33,9 @@ NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
 
 # Where the CPU level plays no part.
 PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes bound build class_surface config config_files demo demo_html \
-    digit_chains docs_pages enumerated_chains inpainting interrupts leaks numbers_at_the_edge order_scripts orders orders_figures \
-    orders_page orders_remdm plot read_only recipes recipes_chains recipes_known \
-    recipes_page release schedules schedules_bad_input shared_objects subinterpreters threads_environment timestep_sampler)
+    digit_chains docs_pages enumerated_chains inpainting interrupts leaks many_threads numbers_at_the_edge order_scripts orders orders_figures \
+    orders_page orders_remdm plot processes read_only recipes recipes_chains recipes_known \
+    recipes_page release schedules schedules_bad_input shared_objects signals subinterpreters threads_environment timestep_sampler)
 
 # Wheels of this machine and, where the tools are, of aarch64, which compiles for another machine and runs emulated.
 MACHINE := $(shell uname -m)
