@@ -24,10 +24,8 @@ SOME := --one-in=4
 # Where the arithmetic is; the other tests are of the package, the demo and bad input.
 ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance layouts plan posterior properties sampling)
 
-PYTHON_SOURCES := python benchmarks examples releasing training Tests setup.py
-C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch] Tests/fuzz/*.[ch])
 PYTHON_SOURCES := python benchmarks examples reliability releasing training Tests setup.py
-C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch])
+C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.h python/native/*.[ch] Tests/C/*.[ch] Tests/fuzz/*.[ch])
 
 NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
 
@@ -65,7 +63,8 @@ SITE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs benchmar
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
 .PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
-    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz wheels sdist release install-c docs bench clean faults \ statistics
+    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz faults statistics \
+    wheels sdist release install-c docs bench clean
 
 help: ## list these targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -222,11 +221,11 @@ statistics: $(VENV)/.with-test $(VENV)/.with-diffusers $(VENV)/.statistics-tools
 	mkdir -p build/reliability
 	for level in $(CPU_LEVELS); do \
 	    case $$level in \
-	        x86-64) flags='-Osize -Xcc -march=x86-64';; \
+	        x86-64) flags='-Xcc -march=x86-64';; \
 	        aarch64) flags=-DVQD_FMA;; \
 	        *) flags="-DVQD_FMA -Xcc -march=$$level";; \
 	    esac; \
-	    swiftc -O -swift-version 6 -I Sources/CVQDiffusion/include $$flags Sources/VQDiffusion/Vector/*.swift \
+	    swiftc -Osize -swift-version 6 -I Sources/CVQDiffusion/include $$flags Sources/VQDiffusion/Vector/*.swift \
 	        reliability/exp_log/main.swift -o build/reliability/exp_log-$$level || exit 1; \
 	done
 	$(VENV)/bin/python -W ignore reliability/accuracy.py
