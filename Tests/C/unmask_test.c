@@ -58,6 +58,29 @@ static void test_revealed(void) {
     }
 }
 
+/* Tables that describe no chain, which vqd_schedule_check refuses and a step need not. */
+static void test_wild_tables(void) {
+    static const double wild[] = {NAN, INFINITY, -INFINITY, 5e-324, -5e-324, -0.5, 1e308};
+    const vqd_unmask unmask = {.order = VQD_PURITY};
+    for (int i = 0; i < 7; i++)
+        for (int at = 2; at < 4; at++) {
+            double gamma[T];
+            memcpy(gamma, gamma_bar, sizeof gamma);
+            gamma[at] = wild[i];
+            const vqd_schedule tables = {K, T, alpha_bar, gamma};
+            const vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N),
+                             x = tensor(x_t, VQD_INT64, 2, B, N, 0),
+                             u = tensor(uniforms, VQD_FLOAT64, 2, B, N, 0),
+                             to = tensor(drawn, VQD_INT64, 2, B, N, 0);
+            const vqd_draw draw = {.method = VQD_INVERSE_CDF, .uniforms = &u};
+            const vqd_step_options options = {.unmask = &unmask};
+            const vqd_status status = vqd_step(&tables, 3, 2, &p, &x, &draw, &options, &to, NULL);
+            CHECK(status == VQD_OK || status == VQD_VALUE_ERROR);
+            for (int n = 0; status == VQD_OK && n < B * N; n++)
+                CHECK((&drawn[0][0])[n] >= 0 && (&drawn[0][0])[n] <= K);
+        }
+}
+
 static void refused(const vqd_unmask *unmask, double remask, int method, const char *name) {
     vqd_context report = {0};
     memset(drawn, 7, sizeof drawn);
@@ -97,5 +120,6 @@ static void test_refused(void) {
 
 void test_unmask(void) {
     test_revealed();
+    test_wild_tables();
     test_refused();
 }

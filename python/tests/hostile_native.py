@@ -10,6 +10,7 @@ import faulthandler
 import math
 import sys
 import time
+import warnings
 
 import numpy as np
 from hostile_values import ERRORS, SAID, LyingFloat, LyingIndex, LyingInt, Refused
@@ -113,7 +114,7 @@ def wrong_array(rng, good):
         try:
             with np.errstate(all="ignore"):
                 good = changes[rng.integers(len(changes))](rng, good)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError, MemoryError):
             pass  # NumPy has no such array
     return good
 
@@ -217,4 +218,5 @@ def main(seed, calls, seconds=math.inf):
 
 if __name__ == "__main__":
     faulthandler.enable()
+    warnings.simplefilter("ignore")
     main(*map(int, sys.argv[1:]))

@@ -187,7 +187,7 @@ def test_refusals(rng):
 
 
 @pytest.mark.parametrize("largest", [1.0, 89.0, 700.0, 1e300])
-@pytest.mark.parametrize("least", [-1e300, -np.finfo(np.float64).max])
+@pytest.mark.parametrize("least", [-1e300, -1e308])
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_numbers_far_apart(largest, least, count):
     """The places of these in the order of all float64 are more than 2^63 apart."""

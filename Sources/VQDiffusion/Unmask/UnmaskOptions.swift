@@ -152,9 +152,11 @@ public struct PositionGrid {
 }
 
 extension ReverseStep {
-    /// M - ⌊M γ̄_s/γ̄_t + ½⌋: how many of M masked pixels a step reveals.
+    /// M - ⌊M γ̄_s/γ̄_t + ½⌋: how many of M masked pixels a step reveals; from 0 to M for any numbers
+    /// in the tables, of which NaN reveals none.
     func due(of masked: Int) -> Int {
         guard earlier.gamma > 0 else { return masked }
-        return masked - min(masked, Int(Double(masked) * (earlier.gamma / now.gamma) + 0.5))
+        let staying = Double(masked) * (earlier.gamma / now.gamma) + 0.5
+        return masked - (staying < Double(masked) ? Int(max(0, staying)) : masked)
     }
 }
