@@ -66,7 +66,9 @@ swift_core() {
 }
 
 # The module with the checks of `address`, in a copy of the package. Python itself leaks what it
-# makes once, so leaks are not looked for: test_leaks.py does.
+# makes once, so leaks are not looked for: test_leaks.py does. Left out: levels, of which there is
+# one; limits of the address space, which the sanitizer exceeds; and a test that counts calls in
+# 1.5 s.
 python_tests() {
     library=$("$here/library.sh" address)
     package=$out/python/vqdiffusion
@@ -96,7 +98,8 @@ python_tests() {
     quietly python env LD_PRELOAD="$runtime" ASAN_OPTIONS=detect_leaks=0 \
         PYTHONPATH="$out/python" VQDIFFUSION_CPU="$level" PYTHONMALLOC=malloc \
         "$python" -m pytest -q -p no:cacheprovider $tests \
-        --deselect python/tests/test_native_levels.py
+        --deselect python/tests/test_native_levels.py \
+        -k 'not cannot_be_had and not there_is_no_memory and not another_thread_overwrites'
     echo "address: Python, $(tail -n 1 "$out/python.log" | tr -d '='), reports: 0"
 }
 
