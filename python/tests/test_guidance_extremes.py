@@ -162,3 +162,15 @@ def test_no_finite_input_gives_nan(rng, dtype):
             )
             np.testing.assert_array_equal(drawn.prev_sample, expected)
     assert refused < 290 and (refused > 10 or dtype == np.float16)  # whose numbers overflow nowhere
+
+
+@pytest.mark.parametrize("scale", [-1.0, -5.0, 3.0])
+@pytest.mark.parametrize("turned", [False, True])
+def test_infinity_is_refused_at_any_scale(rng, scale, turned):
+    """Also where it would turn into -inf: +inf with the condition, at a negative scale."""
+    u, c = rng.normal(size=(2, 1, 40, 33)).astype(np.float32)
+    c[0, 7, 20] = np.inf
+    if turned:
+        u, c = (one.swapaxes(1, 2).copy().swapaxes(1, 2) for one in (u, c))
+    with pytest.raises(ValueError, match=r"\[0, 7, 20\]"):
+        vqdiffusion.guide(u, c, scale)
