@@ -114,7 +114,7 @@ def wrong_array(rng, good):
         try:
             with np.errstate(all="ignore"):
                 good = changes[rng.integers(len(changes))](rng, good)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError, RuntimeError):
             pass  # NumPy has no such array
     return good
 
