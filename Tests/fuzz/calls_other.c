@@ -108,9 +108,9 @@ static vqd_status whole_loss(vqd_context *context) {
 }
 
 static void check_gradient(void) {
-    /* larger weights may overflow */
+    /* products of larger weights may overflow */
     const bool is_large =
-        fmax(fmax(options.masked_weight, options.unmasked_weight), options.auxiliary_weight) > 1e20;
+        fmax(fmax(options.masked_weight, options.unmasked_weight), options.auxiliary_weight) > 1e9;
     if (!whole || (given_options && is_large))
         return;
     for (int64_t b = 0; gradient && b < gradient->shape[0]; b++)
