@@ -60,22 +60,18 @@ static int set_up(PyObject *module) {
     return failed ? -1 : PyModule_AddStringConstant(module, "cpu", VQD_CPU);
 }
 
-/* Headers for the Limited API of 3.11 lack these two slots, but the interpreter that loads the
- * module may have them: the numbers are part of the stable ABI. */
+/* Headers for the Limited API of 3.11 lack this slot, but the interpreter that loads the module may
+ * have it: the number is part of the stable ABI. */
 #ifndef Py_mod_multiple_interpreters
 #define Py_mod_multiple_interpreters 3
 #define Py_MOD_PER_INTERPRETER_GIL_SUPPORTED ((void *)2)
 #endif
-#ifndef Py_mod_gil
-#define Py_mod_gil 4
-#define Py_MOD_GIL_NOT_USED ((void *)1)
-#endif
 
-/* The module has no state. An interpreter refuses slots that it does not know, so those of newer
- * ones come first, and older ones begin further on. */
+/* The module has no state. An interpreter refuses slots that it does not know, so CPython 3.11 begins
+ * at the second. Without the slot Py_mod_gil, free-threaded builds keep their GIL: no test has run
+ * on one. */
 static PyModuleDef_Slot slots[] = {
-    {Py_mod_gil, Py_MOD_GIL_NOT_USED},                                    /* from CPython 3.13 on */
-    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED}, /* from 3.12 on */
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
     {Py_mod_exec, set_up},
     {0, NULL},
 };
@@ -90,9 +86,8 @@ static PyModuleDef_Slot slots[] = {
         .m_slots = slots + (first_slot), \
     }
 
-static struct PyModuleDef definitions[] = {DEFINITION(0), DEFINITION(1), DEFINITION(2)};
+static struct PyModuleDef definitions[] = {DEFINITION(0), DEFINITION(1)};
 
 PyMODINIT_FUNC JOINED(PyInit_, VQD_MODULE)(void) {
-    const int first_slot = Py_Version >= 0x030D0000 ? 0 : Py_Version >= 0x030C0000 ? 1 : 2;
-    return PyModuleDef_Init(&definitions[first_slot]);
+    return PyModuleDef_Init(&definitions[Py_Version >= 0x030C0000 ? 0 : 1]);
 }

@@ -6,8 +6,7 @@ import CVQDiffusion
 /// class is kept below log((1 - rate)/K). For columns still to be normalised the cutoff is a
 /// heuristic: max + log(0.9 (1 - rate)/256), with the largest class so far as max. One pass lists
 /// the classes above the cutoff, a vector wherever one of sixteen columns has one; what follows
-/// looks at no other class. `weigh` detects a miss: the listed mass does not reach the rate. All
-/// classes are then listed.
+/// looks at no other class. Where the listed mass does not reach the rate, all are listed in turn.
 struct TruncationTile<E: FloatingElement>: ~Copyable {
     typealias V = E.Real.Vector
 
