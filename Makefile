@@ -146,6 +146,7 @@ sanitize: $(VENV)/.with-test ## run the tests of C, Swift and Python under sanit
 
 # A minute is as much as `make test` has; more finds more: make fuzz SECONDS=3600.
 SECONDS := 60
+SEED := 1
 fuzz: $(VENV)/.with-test ## make random calls of the C ABI between guard pages and hostile calls of Python, for SECONDS
 	Tests/fuzz/run.sh $(SECONDS) $(VENV)/bin/python $(SEED)
 
