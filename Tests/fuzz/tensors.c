@@ -259,15 +259,21 @@ static int32_t type_of(content content) {
     }
 }
 
-static const vqd_tensor *any_input(content content, shape shape, int64_t least, int64_t limit,
-                                   int32_t dtype) {
-    vqd_tensor *tensor = new_tensor(dtype ? dtype : type_of(content), shape);
+/* Breaks one in twelve: 1 its type, 2 its shape; 3 is left to the caller. 0 where it is good. */
+static uint32_t bend(vqd_tensor *tensor) {
     const bool breaks = !none_is_broken && chance(12);
     const uint32_t how = breaks ? choice(4) : 0;
     if (how == 1)
         tensor->dtype = VQD_INT8 + (int32_t)choice(13);
     if (how == 2)
         lengthen(tensor);
+    return how;
+}
+
+static const vqd_tensor *any_input(content content, shape shape, int64_t least, int64_t limit,
+                                   int32_t dtype) {
+    vqd_tensor *tensor = new_tensor(dtype ? dtype : type_of(content), shape);
+    const uint32_t how = bend(tensor);
     lay_out(tensor, true, true);
     place(tensor, INPUT);
     if ((tensor->dtype == VQD_INT8 || tensor->dtype == VQD_UINT8) && limit > 127)
@@ -290,12 +296,7 @@ const vqd_tensor *timesteps(int64_t least, int64_t limit) {
 
 static const vqd_tensor *any_output(int32_t dtype, shape shape, bool any_strides) {
     vqd_tensor *tensor = new_tensor(dtype, shape);
-    const bool breaks = !none_is_broken && chance(12);
-    const uint32_t how = breaks ? choice(4) : 0;
-    if (how == 1)
-        tensor->dtype = VQD_INT8 + (int32_t)choice(13);
-    if (how == 2)
-        lengthen(tensor);
+    const uint32_t how = bend(tensor);
     lay_out(tensor, any_strides || how == 1, false);
     place(tensor, any_strides ? GAPPED : OUTPUT);
     if (any_strides) {

@@ -48,7 +48,8 @@ address() {
 
 # The toolchain's runtime of ThreadSanitizer also knows of libdispatch, which it therefore needs.
 thread() {
-    libraries=$(swift -print-target-info | sed -n '/"runtimeLibraryPaths"/{n;s/^ *"\(.*\)".*/\1/p;}')
+    libraries=$(swift -print-target-info |
+        sed -n '/"runtimeLibraryPaths"/{n;s/^ *"\(.*\)".*/\1/p;}')
     c_tests thread -fsanitize=thread -L"$libraries" -Wl,-rpath,"$libraries" -ldispatch \
         -lBlocksRuntime
 }
@@ -57,7 +58,8 @@ thread() {
 swift_tests() {
     quietly "swift-$1" swift test -c release -Xswiftc -enable-testing --sanitize="$1" \
         --scratch-path "$out/swift-$1"
-    echo "$1: Swift core, $(sed -n 's/.*Executed \([0-9]* tests\).*/\1/p; s/.*Test run with \([0-9]* tests\).*/\1/p' "$out/swift-$1.log" | tail -n 1), reports: 0"
+    count=$(sed -n 's/.*Test run with \([0-9]* tests\).*/\1/p' "$out/swift-$1.log" | tail -n 1)
+    echo "$1: Swift core, $count, reports: 0"
 }
 
 swift_core() {

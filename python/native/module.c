@@ -67,9 +67,9 @@ static int set_up(PyObject *module) {
 #define Py_MOD_PER_INTERPRETER_GIL_SUPPORTED ((void *)2)
 #endif
 
-/* The module has no state. An interpreter refuses slots that it does not know, so CPython 3.11 begins
- * at the second. Without the slot Py_mod_gil, free-threaded builds keep their GIL: no test has run
- * on one. */
+/* The module has no state. An interpreter refuses slots that it does not know, so CPython 3.11
+ * begins at the second. Without the slot Py_mod_gil, free-threaded builds keep their GIL: no test
+ * has run on one. */
 static PyModuleDef_Slot slots[] = {
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
     {Py_mod_exec, set_up},

@@ -89,7 +89,7 @@ def counts_of_a_chain(scheduler, pixels, rng):
 
 
 def test_counts_of_chains_add_up_to_all_pixels():
-    """For the published schedule each is M - ⌊M γ̄_s/γ̄_t + ½⌋, and within 1 of its share of all."""
+    """For the published schedule: M - ⌊M γ̄_s/γ̄_t + ½⌋, and within 1 of its share of all."""
     rng = np.random.default_rng(5)
     for _ in range(200):
         timesteps, pixels = int(rng.integers(2, 120)), int(rng.integers(1, 300))

@@ -7,7 +7,7 @@ extension LogProbabilities {
     }
 }
 
-/// Elements of a type that is known at run time, read in the precision that kernels compute them in.
+/// Elements of a type that is known at run time, read in the precision that kernels compute in.
 ///
 /// For code that reads whole blocks, or little: it is compiled for two precisions and not for four
 /// types, which is half of its size in the library. A choice of the type takes no time beside the

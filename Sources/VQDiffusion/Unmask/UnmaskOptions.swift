@@ -152,8 +152,8 @@ public struct PositionGrid {
 }
 
 extension ReverseStep {
-    /// M - ⌊M γ̄_s/γ̄_t + ½⌋: how many of M masked pixels a step reveals; from 0 to M for any numbers
-    /// in the tables, of which NaN reveals none.
+    /// M - ⌊M γ̄_s/γ̄_t + ½⌋: how many of M masked pixels a step reveals. From 0 to M for any
+    /// numbers in the tables; NaN reveals none.
     func due(of masked: Int) -> Int {
         guard earlier.gamma > 0 else { return masked }
         let staying = Double(masked) * (earlier.gamma / now.gamma) + 0.5
