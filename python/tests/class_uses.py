@@ -5,6 +5,7 @@ and all uses of such a module in children, while another thread computes.
 import hashlib
 import multiprocessing
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
 import numpy as np
@@ -78,6 +79,23 @@ def digest(use, made=None):
     make, apply = use
     result = np.ascontiguousarray(apply(make() if made is None else made))
     return hashlib.sha256(result.tobytes()).hexdigest()
+
+
+def on_threads(use, number, times):
+    """The digest of a use on one thread, and all of those of one object that so many threads use at
+    once, each of which starts others.
+    """
+    vqdiffusion.set_num_threads(1)
+    expected, made = digest(use), use[0]()
+    vqdiffusion.set_num_threads(3)
+    together = threading.Barrier(number)
+
+    def work(_):
+        together.wait()
+        return {digest(use, made) for _ in range(times)}
+
+    with ThreadPoolExecutor(number) as pool:
+        return expected, set().union(*pool.map(work, range(number)))
 
 
 def use_all(module, objects, results):

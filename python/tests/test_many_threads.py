@@ -1,11 +1,10 @@
 """One object of every public class, used by 32 threads at once, each of which starts others."""
 
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from class_uses import USES, digest
+from class_uses import USES, on_threads
 
 import vqdiffusion
 
@@ -15,20 +14,10 @@ THREADS = 32
 @pytest.mark.usefixtures("num_threads_restored")
 @pytest.mark.parametrize("use", USES)
 def test_thirty_two_threads_share_an_object(use):
-    vqdiffusion.set_num_threads(1)
-    expected, made = digest(USES[use]), USES[use][0]()
-    vqdiffusion.set_num_threads(3)
-    together = threading.Barrier(THREADS)
-
-    def work(_):
-        together.wait()
-        return [digest(USES[use], made) for _ in range(2)]
-
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        with ThreadPoolExecutor(THREADS) as pool:
-            found = {one for each in pool.map(work, range(THREADS)) for one in each}
+        expected, found = on_threads(USES[use], THREADS, times=2)
     finally:
         sys.setswitchinterval(interval)
     assert found == {expected}

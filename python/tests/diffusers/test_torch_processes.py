@@ -2,16 +2,13 @@
 test_many_threads.py have them for arrays.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from threading import Barrier
 
 import pytest
-from class_uses import CHILDREN, digest
+from class_uses import CHILDREN, on_threads
 from native_checks import run_python
 from torch_class_uses import USES
 
-import vqdiffusion
 
 THREADS = 32
 
@@ -40,14 +37,5 @@ def test_a_child_computes_the_same(method, use):
 @pytest.mark.usefixtures("num_threads_restored")
 @pytest.mark.parametrize("use", USES)
 def test_thirty_two_threads_share_an_object(use):
-    vqdiffusion.set_num_threads(1)
-    expected, made = digest(USES[use]), USES[use][0]()
-    vqdiffusion.set_num_threads(3)
-    together = Barrier(THREADS)
-
-    def work(_):
-        together.wait()
-        return digest(USES[use], made)
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        assert set(pool.map(work, range(THREADS))) == {expected}
+    expected, found = on_threads(USES[use], THREADS, times=1)
+    assert found == {expected}
