@@ -8,8 +8,8 @@ import PackageDescription
 //     -wmo               Embedded Swift compiles a module at a time
 //     -function-sections the linker drops the functions that nothing calls
 //     -Xcc -march=LEVEL  code generation for one CPU level
-//     -Osize             a library that is a quarter smaller; what takes longer then is marked
-//                        @_optimize(speed)
+//     -Osize             a library that is a fifth smaller; what takes longer then is marked
+//                        @_optimize(speed), and @inline(never) where a caller would undo that
 //     -D VQD_FMA         fused multiply-add is an instruction (Vector/FusedMultiplyAdd.swift)
 
 let package = Package(

@@ -37,8 +37,8 @@ EMBEDDED += ["-Xfrontend", "-function-sections"]
 # Without this, objects of earlier builds are kept when these flags change.
 EMBEDDED += ["-Xfrontend", "-disable-incremental-llvm-codegen"]
 FMA = ["-DVQD_FMA"]
-# A quarter less than -O. Functions that would take more than a twentieth longer are marked
-# `@_optimize(speed)`.
+# A fifth less than -O. What would take a tenth longer is marked `@_optimize(speed)`:
+# benchmarks/builds.py compares two builds.
 EMBEDDED += ["-Osize"]
 LEVELS = {  # machine -> CPU level -> what the Swift and the C compiler get for it
     "x86_64": {

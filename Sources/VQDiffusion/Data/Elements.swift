@@ -31,6 +31,7 @@ struct Elements<Real: RealScalar> {
     ///
     /// - Parameter block: room for `count` vectors.
     @inline(never)
+    @_optimize(speed)
     func load(
         _ group: LaneGroup, row: UnsafeRawPointer, classStride: Int, first: Int, count: Int,
         into block: UnsafeMutablePointer<Real>

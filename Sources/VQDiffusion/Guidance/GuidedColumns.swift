@@ -45,6 +45,8 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     }
 
     /// A block of classes of sixteen pixels of the conditional input as they are.
+    @inline(never)
+    @_optimize(speed)
     func loadConditional(
         row: Int, group: Int, first: Int, count: Int, into block: UnsafeMutablePointer<E.Real>
     ) {

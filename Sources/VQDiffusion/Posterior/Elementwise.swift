@@ -61,6 +61,7 @@ private func mapRows<E: FloatingElement, Function: ElementFunction>(
 }
 
 /// The other pixels of a batch row, by blocks of classes.
+@inline(never)  // or it takes on the optimisation of its caller
 @_optimize(speed)
 private func mapBlocks<E: FloatingElement, Function: ElementFunction>(
     _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Range<Int>,

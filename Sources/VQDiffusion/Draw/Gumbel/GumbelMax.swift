@@ -69,7 +69,7 @@ extension ReverseStep {
         try checkUniforms(Double.self, uniforms, parallelism: parallelism)
         let plan = try PosteriorCoefficients<Double>.of(
             self, p, sample: observed, parallelism: parallelism)
-        let columns = try CopiedColumns<Double>(p)
+        let columns = try CopiedColumns(p)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             var noise = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
             try race(
@@ -226,6 +226,7 @@ extension ReverseStep {
                 passed = pieces.end(of: piece)
                 let (row, place) = (pieces.row(of: piece), pieces.place(of: piece, share: share))
                 let (classRows, ofRow) = (pieces.classRows(of: piece), pieces.pieces(ofRow: row))
+                // A subscript would count as access to the parts of all threads.
                 try reader.read(
                     row: row, classRows, observed: observed + row * p.pixels, kinds, &engine,
                     into: &(parts.pointer + place).pointee)

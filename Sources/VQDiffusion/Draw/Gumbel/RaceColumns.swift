@@ -72,12 +72,12 @@ struct StoredColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     }
 }
 
-/// Log-probabilities of any type, copied sixteen classes at a time in the precision of the race.
+/// Log-probabilities of any type, copied sixteen classes at a time in double precision.
 ///
 /// For uniforms in double precision: compiled once, where `StoredColumns` would be for four types.
-struct CopiedColumns<Real: RealScalar>: RaceColumns, ~Copyable {
+struct CopiedColumns: RaceColumns, ~Copyable {
     private let p: LogProbabilities
-    private let elements: Elements<Real>
+    private let elements: Elements<Double>
     private let lanes: Scratch<LaneGroup>
 
     init(_ p: LogProbabilities) throws(ArgumentError) {
@@ -90,8 +90,8 @@ struct CopiedColumns<Real: RealScalar>: RaceColumns, ~Copyable {
     var roomPerGroup: Int { blockOfClasses * 16 }
 
     /// Its place in a copy, less that of the first group of all.
-    func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<Real>)
-        -> UnsafePointer<Real>
+    func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<Double>)
+        -> UnsafePointer<Double>
     {
         let place = k % blockOfClasses
         if place == 0 {
@@ -106,7 +106,7 @@ struct CopiedColumns<Real: RealScalar>: RaceColumns, ~Copyable {
     }
 
     @inline(__always)
-    func load(_ classRow: UnsafePointer<Real>, group: Int) -> Real.Vector {
-        Real.Vector(at: classRow + group &* roomPerGroup)
+    func load(_ classRow: UnsafePointer<Double>, group: Int) -> DoubleVector {
+        DoubleVector(at: classRow + group &* roomPerGroup)
     }
 }
