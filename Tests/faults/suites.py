@@ -21,7 +21,7 @@ NOT_OF_THE_CODE = [
     for name in (
         *("build", "docs_pages", "faults_list", "native_levels", "order_scripts", "orders_page"),
         *("orders_figures", "recipes_page", "release", "shared_objects", "plot", "demo_html"),
-        *("levels_and_threads", "subinterpreters"),
+        *("levels_and_threads", "determinism", "subinterpreters"),
     )
 ]
 
