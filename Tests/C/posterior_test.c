@@ -1,6 +1,8 @@
 /* The posterior and its parts, over memory of several layouts. */
 #include "abi_test.h"
 
+#include <string.h>
+
 static bool matches_bayes(int64_t t, int64_t s, double out[B][K + 1][N]) {
     bool same = true;
     for (int b = 0; b < B; b++)
@@ -35,6 +37,19 @@ static void test_bayes(void) {
     CHECK(vqd_q_posterior(&schedule, 3, 2, &p32, &x, &to32, NULL) == VQD_OK);
     for (int i = 0; i < B * (K + 1) * N; i++)
         CHECK(near((&out_single[0][0][0])[i], (&out[0][0][0])[i], 1e-5));
+}
+
+/* The stride of an axis of one element is never used, in an output either. */
+static void test_an_axis_of_one(void) {
+    double whole[B][K + 1][N], first[K + 1][N] = {{0}};
+    vqd_tensor p = tensor(log_p, VQD_FLOAT64, 3, B, K, N), x = tensor(x_t, VQD_INT64, 2, B, N, 0);
+    vqd_tensor to = tensor(whole, VQD_FLOAT64, 3, B, K + 1, N);
+    CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &to, NULL) == VQD_OK);
+    to.data = first;
+    p.shape[0] = x.shape[0] = to.shape[0] = 1;
+    p.strides[0] = x.strides[0] = to.strides[0] = 3;
+    CHECK(vqd_q_posterior(&schedule, 3, 2, &p, &x, &to, NULL) == VQD_OK);
+    CHECK(memcmp(whole[0], first, sizeof first) == 0);
 }
 
 static void test_strides(void) {
@@ -118,5 +133,6 @@ static void test_rows_and_onehot(void) {
 void test_posterior(void) {
     test_bayes();
     test_strides();
+    test_an_axis_of_one();
     test_rows_and_onehot();
 }

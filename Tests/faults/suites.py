@@ -44,6 +44,12 @@ def fallbacks(fault):
     return [["all"], ["all:diffusers"], ["swift:"]] if fault.is_native else [["all"]]
 
 
+def as_suite(found):
+    """The test that has noticed a fault, or where none is named the suite, to run it alone."""
+    match = re.match(r"((?:\w+/)?)test_(\w+)\.py(::\w+)", found.test)
+    return "".join(match.groups()) if match else found.suite
+
+
 def run_suites(suites, number, folder=None):
     """What notices the fault of a number first, or None. `folder` holds a package with it."""
     for suite in suites:
@@ -130,7 +136,7 @@ def first_failure(suite, output):
     patterns = [
         r"^(?:FAILED|ERROR) (?:python/tests/)?(\S+)",
         r"Test (\S+) (?:recorded an issue|failed)",
-        r"^(\S+?\.c:\d+): ",
+        r"(Tests/C/\S+?\.c:\d+): ",
     ]
     for pattern in patterns:
         match = re.search(pattern, output, re.MULTILINE)
