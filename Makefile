@@ -64,7 +64,7 @@ SITE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs benchmar
 # The files in a wheel are as old as the commit, so that two builds of it are equal.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
-.PHONY: help demo build lint test test-core test-swift test-c test-python test-levels test-threads test-diffusers \
+.PHONY: help demo build lint test test-arithmetic test-builds test-core test-swift test-c test-python test-levels test-threads test-diffusers \
     test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz faults statistics \
     wheels sdist release install-c docs bench clean
 
@@ -77,7 +77,15 @@ demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png a
 
 build: $(VENV)/.with-demo ## build and install into .venv
 
-test: lint test-core wheels test-aarch64-c test-diffusers test-parity test-diffusers-oldest test-ray fuzz ## run every test
+# Of two at a time one runs on every core, and the other mostly on one. Only the first installs, once they run.
+test: $(VENV)/.with-lint $(VENV)/.with-test $(VENV)/.wheel-tools ## run every test
+	$(MAKE) --jobs=2 --output-sync=target test-arithmetic test-builds
+
+test-arithmetic:
+	$(MAKE) --jobs=1 test-python test-levels test-threads test-diffusers test-parity test-diffusers-oldest test-ray
+
+test-builds:
+	$(MAKE) --jobs=1 lint test-swift test-c wheels test-aarch64-c fuzz
 
 lint: $(VENV)/.with-lint ## check the form of Swift, C and Python sources, and Python's types
 	swift format lint --strict --recursive Sources Tests reliability Package.swift
@@ -122,12 +130,9 @@ test-threads: $(VENV)/.with-test ## the tests of the arithmetic on several numbe
 test-diffusers: $(VENV)/.with-test $(VENV)/.with-diffusers $(VENV)/.accelerate ## test the drop-in beside diffusers itself
 	$(VENV)/bin/python -m $(PYTEST) python/tests/diffusers
 
-test-parity: $(VENV)/.with-test $(VENV)/.with-diffusers ## token parity with diffusers at lower CPU levels and on several numbers of threads
+test-parity: $(VENV)/.with-test $(VENV)/.with-diffusers ## token parity with diffusers at lower CPU levels
 	for level in $(LOWER_CPU_LEVELS); do \
 	    VQDIFFUSION_CPU=$$level $(VENV)/bin/python -m $(PYTEST) --quiet python/tests/diffusers/test_token_parity.py || exit 1; \
-	done
-	for number in $(THREADS); do \
-	    $(VENV)/bin/python -m $(PYTEST) --quiet --num-threads=$$number python/tests/diffusers/test_token_parity.py || exit 1; \
 	done
 
 test-ray: $(VENV)/.with-test $(VENV)/.with-ray ## test the Ray Data job, which loses its workers and its driver
@@ -312,10 +317,15 @@ $(VENV)/.accelerate: $(VENV)/.torch
 	$(VENV)/bin/pip install --quiet accelerate
 	@touch $@
 
-# The package as users install it, with one of the extras of pyproject.toml.
-$(VENV)/.with-%: $(VENV)/.created $(SOURCES)
+# The package as users install it.
+$(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	@echo 'Building vqdiffusion and installing it into $(VENV). The first time this takes a few minutes.'
-	$(VENV)/bin/pip install --quiet --no-build-isolation '.[$*]'
+	$(VENV)/bin/pip install --quiet --no-build-isolation .
+	@touch $@
+
+# What one of the extras of pyproject.toml adds to the package.
+$(VENV)/.with-%: $(VENV)/.installed
+	$(VENV)/bin/pip install --quiet 'vqdiffusion[$*]'
 	@touch $@
 
 # The lower bounds of the extra in pyproject.toml, exactly; what diffusers itself then needs to be old is added.

@@ -11,6 +11,7 @@ import PackageDescription
 //     -Osize             a library that is a fifth smaller; what takes longer then is marked
 //                        @_optimize(speed), and @inline(never) where a caller would undo that
 //     -D VQD_FMA         fused multiply-add is an instruction (Vector/FusedMultiplyAdd.swift)
+//     -D VQD_AVX512      sixteen doubles are two registers (Vector/ExpAndLog.swift)
 
 let package = Package(
     name: "VQDiffusion",

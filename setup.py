@@ -44,7 +44,7 @@ LEVELS = {  # machine -> CPU level -> what the Swift and the C compiler get for 
     "x86_64": {
         "x86-64": ([], ["-march=x86-64"]),
         "x86-64-v3": (FMA, ["-march=x86-64-v3"]),
-        "x86-64-v4": (FMA, ["-march=x86-64-v4"]),
+        "x86-64-v4": ([*FMA, "-DVQD_AVX512"], ["-march=x86-64-v4"]),
     },
     "aarch64": {"aarch64": (FMA, [])},
 }.get(MACHINE, {})

@@ -29,6 +29,7 @@ def output_of(*command, **options):
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="AArch64 runs all the other tests")
+@pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc"), reason="`make wheels` compiles this")
 def test_compiles_for_aarch64(tmp_path):
     """The Swift sources, for a CPU that is not there to run them: vectors become NEON's and no lane
     calls a function.
@@ -100,10 +101,10 @@ def test_wheel(dist):
     with zipfile.ZipFile(path) as wheel:
         members = {info.filename: info for info in wheel.infolist()}
         metadata = wheel.read(f"vqdiffusion-{vqdiffusion.__version__}.dist-info/METADATA").decode()
-    # Libraries for three CPU levels, 265 to 400 kB each, and 176 kB of Python.
+    # Libraries for three CPU levels, 241 to 292 kB each, and 176 kB of Python.
     assert (
         sum(info.compress_size for name, info in members.items() if not name.endswith(".npz"))
-        < 1_180_000
+        < 1_000_000
     )
     native = {name for name in members if name.endswith(".so")}
     assert native == {f"vqdiffusion/{path.name}" for path in SHARED_OBJECTS}
@@ -146,7 +147,7 @@ def failed_build(tools, prologue="pass", command="build_ext", **environment):
         env={"PATH": str(tools)} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,  # other builds in this folder come first
     )
     assert result.returncode != 0
     assert "Traceback" not in result.stderr

@@ -19,7 +19,7 @@ public func checkColumns(_ p: LogProbabilities, parallelism: Parallelism = Paral
 private func checkColumns<E: FloatingElement>(
     _: E.Type, _ p: LogProbabilities, _ parallelism: Parallelism
 ) throws(ArgumentError) {
-    try checkElements(E.self, p, parallelism: parallelism)
+    try checkElements(of: p, parallelism: parallelism)
     try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
         for pixel in chunk {
             // Nearly always the first class has some probability.

@@ -18,6 +18,19 @@ struct Elements<Real: RealScalar> {
 
     private var areWidened: Bool { MemoryLayout<Real>.size == 8 && type != .float64 }
 
+    /// True where elements are numbers of that precision as they are.
+    var areReal: Bool { type == (MemoryLayout<Real>.size == 8 ? .float64 : .float32) }
+
+    /// The lowest finite number.
+    var lowest: Real {
+        switch type {
+        case .float16: -65504
+        case .bfloat16: -0x1.fep127
+        case .float32: Real(-Float.greatestFiniteMagnitude)
+        case .float64: -.greatestFiniteMagnitude
+        }
+    }
+
     func load(_ p: UnsafeRawPointer) -> Real {
         switch type {
         case .float16: Real(HalfElement.load(p))
@@ -49,19 +62,35 @@ struct Elements<Real: RealScalar> {
         case .float32: load(Float.self)
         case .float64: load(Double.self)
         }
-        guard areWidened else { return }
+        if areWidened { widen(target, to: block, count: count) }
+    }
+
+    /// Floats that lie in the upper half of what they become.
+    private func widen(
+        _ floats: UnsafeMutableRawPointer, to block: UnsafeMutablePointer<Real>, count: Int
+    ) {
         for i in 0..<count {
-            let floats = FloatVector.loadUnaligned(target + i &* 16 &* 4)
-            Real.Vector(floats.widened).store(at: block + i &* 16)
+            let sixteen = FloatVector.loadUnaligned(floats + i &* 16 &* 4)
+            Real.Vector(sixteen.widened).store(at: block + i &* 16)
         }
     }
 
-    /// So many vectors of neighbours in memory, one after the other. Not widened.
+    /// So many vectors of neighbours in memory: they themselves, or their copy in a buffer.
+    @inline(__always)
+    func neighbours(
+        at source: UnsafeRawPointer, vectors: Int, buffer: UnsafeMutablePointer<Real>
+    ) -> UnsafePointer<Real> {
+        if areReal { return source.assumingMemoryBound(to: Real.self) }
+        loadNeighbours(source, vectors: vectors, into: buffer)
+        return UnsafePointer(buffer)
+    }
+
+    /// So many vectors of neighbours in memory, one after the other.
     @inline(never)
     func loadNeighbours(
         _ source: UnsafeRawPointer, vectors: Int, into block: UnsafeMutablePointer<Real>
     ) {
-        let target = UnsafeMutableRawPointer(block)
+        let target = UnsafeMutableRawPointer(block) + (areWidened ? vectors &* 16 &* 4 : 0)
         func load<E: FloatingElement>(_: E.Type) {
             let vectorsAt = target.assumingMemoryBound(to: E.Real.self)
             var p = source
@@ -77,5 +106,6 @@ struct Elements<Real: RealScalar> {
         case .float32: load(Float.self)
         case .float64: load(Double.self)
         }
+        if areWidened { widen(target, to: block, count: vectors) }
     }
 }

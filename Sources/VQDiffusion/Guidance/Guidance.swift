@@ -23,13 +23,10 @@ public func guide(
     try output.checkShape(unconditional.shape)
     guard !unconditional.isEmpty else { return }
     try unconditional.checkHasClasses()
-    switch unconditional.elementType {
-    case .float16:
-        try guide(HalfElement.self, unconditional, conditional, scale, output, parallelism)
-    case .bfloat16:
-        try guide(BrainElement.self, unconditional, conditional, scale, output, parallelism)
-    case .float32: try guide(Float.self, unconditional, conditional, scale, output, parallelism)
-    case .float64: try guide(Double.self, unconditional, conditional, scale, output, parallelism)
+    if unconditional.elementType == .float64 {
+        try guide(Double.self, unconditional, conditional, scale, output, parallelism)
+    } else {
+        try guide(Float.self, unconditional, conditional, scale, output, parallelism)
     }
 }
 
@@ -49,19 +46,19 @@ func checkGuidance(
     }
 }
 
-private func guide<E: FloatingElement>(
-    _: E.Type, _ u: LogProbabilities, _ c: LogProbabilities, _ scale: Double,
+private func guide<Real: RealScalar>(
+    _: Real.Type, _ u: LogProbabilities, _ c: LogProbabilities, _ scale: Double,
     _ output: OutputTensor, _ parallelism: Parallelism
 ) throws(ArgumentError) {
-    typealias V = E.Real.Vector
+    typealias V = Real.Vector
     let groups = (u.pixels + 15) / 16
-    let normalisers = try Scratch<E.Real>(u.batch * groups * 16)
-    let columns = GuidedColumns<E>(
+    let normalisers = try Scratch<Real>(u.batch * groups * 16)
+    let columns = GuidedColumns<Real>(
         u, c, scale: scale,
         lanesOfUnconditional: try PixelList.run(0..<u.pixels).laneGroups(
-            pixelStride: u.pixelStride, elementSize: E.size),
+            pixelStride: u.pixelStride, elementSize: u.elementSize),
         lanesOfConditional: try PixelList.run(0..<u.pixels).laneGroups(
-            pixelStride: c.pixelStride, elementSize: E.size))
+            pixelStride: c.pixelStride, elementSize: c.elementSize))
     let bad = try Scratch<Bool>(u.batch * groups, filledWith: false)
     try forEachChunk(of: u, parallelism) { (row, chunk) throws(ArgumentError) in
         let first = chunk.lowerBound / 16
@@ -72,16 +69,16 @@ private func guide<E: FloatingElement>(
         bad[at] = !isGood
     }
     for at in 0..<u.batch * groups where bad[at] {
-        try checkElements(E.self, u, parallelism: parallelism)
-        try checkElements(E.self, c, parallelism: parallelism)
+        try checkElements(of: u, parallelism: parallelism)
+        try checkElements(of: c, parallelism: parallelism)
         for n in 0..<u.batch * u.pixels {
             try columns.checkColumn(row: n / u.pixels, pixel: n % u.pixels)
         }
         break
     }
-    let result = output.elements(E.Real.self)
+    let result = output.elements(Real.self)
     let threads = parallelism.threads(forWork: u.batch * u.classes * u.pixels)
-    try forEachRun(E.Real.self, of: u, threads: threads) { row, classes, buffer in
+    try forEachRun(Real.self, of: u, threads: threads) { row, classes, buffer in
         forEachBlock(classes: classes, groups: 0..<groups, alongPixels: columns.alongPixels) {
             first, count, group in
             columns.combine(

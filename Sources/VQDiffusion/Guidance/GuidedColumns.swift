@@ -6,15 +6,17 @@ import CVQDiffusion
 /// With both of magnitude L = greatest/(4 (1 + |scale|)/temperature) at most, that of ℓ is at most
 /// (1 + 2 |scale|) L / temperature < greatest/2: nothing overflows. At temperatures above 1 +
 /// |scale| L is greatest/4, so that c - u does not.
-struct GuidedColumns<E: FloatingElement>: ~Copyable {
-    typealias V = E.Real.Vector
+struct GuidedColumns<Real: RealScalar>: ~Copyable {
+    typealias V = Real.Vector
 
+    /// Of one element type.
     let unconditional, conditional: LogProbabilities
+    private let elements: Elements<Real>
     private let lanesOfUnconditional, lanesOfConditional: Scratch<LaneGroup>
     /// 1 / temperature, and scale / temperature.
     private let share, scale: V
     /// L.
-    private let largest: E.Real
+    private let largest: Real
     /// Classes up to this count as -∞: -L, or the lowest number of the element type.
     private let limit: V
     /// Whether inputs are checked for NaN and +∞: with a negative scale +∞ may become -∞, and the
@@ -33,26 +35,35 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     ) {
         unconditional = u
         conditional = c
+        elements = Elements(type: u.elementType)
         self.lanesOfUnconditional = lanesOfUnconditional
         self.lanesOfConditional = lanesOfConditional
-        let (share, scale) = (E.Real(1 / temperature), E.Real(scale / temperature))
+        let (share, scale) = (Real(1 / temperature), Real(scale / temperature))
         self.share = V(repeating: share)
         self.scale = V(repeating: scale)
         largest = .greatestFiniteMagnitude / (4 * max(1, share + scale.magnitude))
-        limit = V(repeating: max(-largest, E.lowest))
+        limit = V(repeating: max(-largest, elements.lowest))
         checksInputs = scale < 0
-        alongPixels = u.pixelStride == E.size && c.pixelStride == E.size
+        alongPixels = u.pixelStride == u.elementSize && c.pixelStride == c.elementSize
     }
 
     /// A block of classes of sixteen pixels of the conditional input as they are.
     @inline(never)
     @_optimize(speed)
     func loadConditional(
-        row: Int, group: Int, first: Int, count: Int, into block: UnsafeMutablePointer<E.Real>
+        row: Int, group: Int, first: Int, count: Int, into block: UnsafeMutablePointer<Real>
     ) {
-        lanesOfConditional.pointer[group].load(
-            E.self, row: conditional.pointer(row: row), classStride: conditional.classStride,
-            first: first, count: count, into: block)
+        elements.load(
+            lanesOfConditional.pointer[group], row: conditional.pointer(row: row),
+            classStride: conditional.classStride, first: first, count: count, into: block)
+    }
+
+    private func loadUnconditional(
+        row: Int, group: Int, first: Int, count: Int, into block: UnsafeMutablePointer<Real>
+    ) {
+        elements.load(
+            lanesOfUnconditional.pointer[group], row: unconditional.pointer(row: row),
+            classStride: unconditional.classStride, first: first, count: count, into: block)
     }
 
     /// Combines a block of classes of sixteen pixels.
@@ -66,12 +77,9 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     @discardableResult
     func combine(
         row: Int, group: Int, first: Int, count: Int, exact: Bool,
-        into block: UnsafeMutablePointer<E.Real>, buffer: UnsafeMutablePointer<E.Real>
+        into block: UnsafeMutablePointer<Real>, buffer: UnsafeMutablePointer<Real>
     ) -> Bool {
-        let u = unconditional
-        lanesOfUnconditional.pointer[group].load(
-            E.self, row: u.pointer(row: row), classStride: u.classStride, first: first,
-            count: count, into: block)
+        loadUnconditional(row: row, group: group, first: first, count: count, into: block)
         loadConditional(row: row, group: group, first: first, count: count, into: buffer)
         let (share, scale, limit) = (share, scale, limit)
         var at = 0
@@ -96,9 +104,12 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     /// ℓ, or -∞ where an input is at most the limit, which may overflow. Neither is NaN.
     @inline(__always)
     private static func mixed(_ x: V, _ y: V, _ share: V, _ scale: V, _ limit: V) -> V {
-        let nothing = V(repeating: -E.Real.infinity)
+        let nothing = V(repeating: -Real.infinity)
         return (share * x + scale * (y - x)).kept(where: .lesser(x, y), above: limit, else: nothing)
     }
+
+    /// Groups that are combined together.
+    private var together: Int { 8 }
 
     /// Combines a block of classes of some groups, not exactly. Groups that are neighbours are
     /// combined class by class: consecutive lines of memory take less time than lines a class row
@@ -108,9 +119,9 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     @inline(never)
     private func combine(
         row: Int, groups: Range<Int>, first: Int, count: Int,
-        into blocks: UnsafeMutablePointer<E.Real>, buffer: UnsafeMutablePointer<E.Real>
+        into blocks: UnsafeMutablePointer<Real>, buffer: UnsafeMutablePointer<Real>
     ) -> Bool {
-        let size = blockOfClasses &* 16
+        let (size, vector) = (blockOfClasses &* 16, 16 &* unconditional.elementSize)
         let (lanesOfU, lanesOfC) = (
             lanesOfUnconditional.pointer + groups.lowerBound,
             lanesOfConditional.pointer + groups.lowerBound
@@ -120,8 +131,8 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         var neighbours = 0
         while neighbours < groups.count && lanesOfU[neighbours].isDense
             && lanesOfC[neighbours].isDense
-            && lanesOfU[neighbours].offsets[0] == startOfU &+ neighbours &* 16 &* E.size
-            && lanesOfC[neighbours].offsets[0] == startOfC &+ neighbours &* 16 &* E.size
+            && lanesOfU[neighbours].offsets[0] == startOfU &+ neighbours &* vector
+            && lanesOfC[neighbours].offsets[0] == startOfC &+ neighbours &* vector
         {
             neighbours &+= 1
         }
@@ -138,17 +149,14 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         var c = conditional.pointer(row: row, class: first) + startOfC
         var i = 0
         while i < count && neighbours > 0 {
-            var (x, y) = (u, c)
+            let x = elements.neighbours(at: u, vectors: neighbours, buffer: buffer)
+            let y = elements.neighbours(at: c, vectors: neighbours, buffer: buffer + 16 &* together)
             var target = blocks + i &* 16
-            var j = 0
-            while j < neighbours {
-                let (a, b) = (E.loadVector(x), E.loadVector(y))
+            for j in 0..<neighbours {
+                let (a, b) = (V(at: x + j &* 16), V(at: y + j &* 16))
                 (share * a + scale * (b - a)).store(at: target)
                 least = .lesser(least, .lesser(a, b))
-                x += 16 &* E.size
-                y += 16 &* E.size
                 target += size
-                j &+= 1
             }
             u += unconditional.classStride
             c += conditional.classStride
@@ -167,21 +175,21 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         return (
             RowsAhead(
                 first: unconditional.pointer(row: row, class: first) + u,
-                classStride: unconditional.classStride, step: 16 &* E.size),
+                classStride: unconditional.classStride, step: 16 &* unconditional.elementSize),
             RowsAhead(
                 first: conditional.pointer(row: row, class: first) + c,
-                classStride: conditional.classStride, step: 16 &* E.size)
+                classStride: conditional.classStride, step: 16 &* conditional.elementSize)
         )
     }
 
-    /// ℓ of one class at sixteen pixels.
+    /// ℓ of class k at sixteen pixels.
+    ///
+    /// - Parameter buffer: room for two vectors.
     @inline(__always)
-    func load(unconditional u: UnsafeRawPointer, conditional c: UnsafeRawPointer, group: Int) -> V {
-        let (x, y) = (
-            lanesOfUnconditional.pointer[group].load(E.self, row: u),
-            lanesOfConditional.pointer[group].load(E.self, row: c)
-        )
-        return GuidedColumns.mixed(x, y, share, scale, limit)
+    func load(row: Int, class k: Int, group: Int, buffer: UnsafeMutablePointer<Real>) -> V {
+        loadUnconditional(row: row, group: group, first: k, count: 1, into: buffer)
+        loadConditional(row: row, group: group, first: k, count: 1, into: buffer + 16)
+        return GuidedColumns.mixed(V(at: buffer), V(at: buffer + 16), share, scale, limit)
     }
 
     /// log Σ_k e^ℓ for some groups of sixteen pixels.
@@ -193,17 +201,17 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
     ///     order; a second block at class 0 starts the group over.
     /// - Returns: false when a column has NaN or +∞, or no mass.
     func normalise(
-        row: Int, groups: Range<Int>, into normalisers: UnsafeMutablePointer<E.Real>,
+        row: Int, groups: Range<Int>, into normalisers: UnsafeMutablePointer<Real>,
         each: (
-            _ at: Int, _ block: UnsafePointer<E.Real>, _ first: Int, _ count: Int,
-            _ largest: UnsafePointer<E.Real>
+            _ at: Int, _ block: UnsafePointer<Real>, _ first: Int, _ count: Int,
+            _ largest: UnsafePointer<Real>
         ) -> Void = { _, _, _, _, _ in }
     ) throws(ArgumentError) -> Bool {
         let classes = unconditional.classes
         // Where pixels are neighbours, the blocks of some groups are read together.
-        let together = alongPixels && !checksInputs ? min(groups.count, 8) : 1
-        let block = try Scratch<E.Real>(together * blockOfClasses * 16)
-        let buffer = try Scratch<E.Real>(blockOfClasses * 16)
+        let together = alongPixels && !checksInputs ? min(groups.count, self.together) : 1
+        let block = try Scratch<Real>(together * blockOfClasses * 16)
+        let buffer = try Scratch<Real>(blockOfClasses * 16)
         let masses = try RunningMasses<V>(groups: groups.count)
         // Groups to combine again, exactly.
         let again = try Scratch<Bool>(groups.count, filledWith: checksInputs)
@@ -266,12 +274,9 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
 
     /// False when an input has NaN or +∞ in a block.
     private func isFinite(
-        row: Int, group: Int, first: Int, count: Int, buffer: UnsafeMutablePointer<E.Real>
+        row: Int, group: Int, first: Int, count: Int, buffer: UnsafeMutablePointer<Real>
     ) -> Bool {
-        let u = unconditional
-        lanesOfUnconditional.pointer[group].load(
-            E.self, row: u.pointer(row: row), classStride: u.classStride, first: first,
-            count: count, into: buffer)
+        loadUnconditional(row: row, group: group, first: first, count: count, into: buffer)
         for i in 0..<count * 16 where !(buffer[i] < .infinity) { return false }
         loadConditional(row: row, group: group, first: first, count: count, into: buffer)
         for i in 0..<count * 16 where !(buffer[i] < .infinity) { return false }
@@ -286,8 +291,8 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         var hasMass = false
         for k in 0..<u.classes {
             let (x, y) = (
-                E.load(u.pointer(row: row, class: k, pixel: pixel)),
-                E.load(c.pointer(row: row, class: k, pixel: pixel))
+                elements.load(u.pointer(row: row, class: k, pixel: pixel)),
+                elements.load(c.pointer(row: row, class: k, pixel: pixel))
             )
             guard x < .infinity else {
                 throw ArgumentError(u.name, .notFinite(row: row, class: k, pixel: pixel))
@@ -300,7 +305,7 @@ struct GuidedColumns<E: FloatingElement>: ~Copyable {
         guard hasMass else { throw ArgumentError(c.name, .noMass(row: row, pixel: pixel)) }
         for k in 0..<u.classes {
             for p in [u, c] {
-                let x = E.load(p.pointer(row: row, class: k, pixel: pixel))
+                let x = elements.load(p.pointer(row: row, class: k, pixel: pixel))
                 guard x <= largest else {
                     let problem = ArgumentError.Problem.tooLarge(
                         x.asDouble, row: row, class: k, pixel: pixel)

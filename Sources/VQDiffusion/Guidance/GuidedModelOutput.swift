@@ -101,11 +101,10 @@ public struct GuidedModelOutput {
         let preparation = Preparation(
             output: self, batch: batch, columns: columns, selection: selection,
             parallelism: parallelism)
-        switch conditional.elementType {
-        case .float16: try preparation.run(HalfElement.self, into: result.memory.pointer)
-        case .bfloat16: try preparation.run(BrainElement.self, into: result.memory.pointer)
-        case .float32: try preparation.run(Float.self, into: result.memory.pointer)
-        case .float64: try preparation.run(Double.self, into: result.memory.pointer)
+        if conditional.elementType == .float64 {
+            try preparation.run(Double.self, into: result.memory.pointer)
+        } else {
+            try preparation.run(Float.self, into: result.memory.pointer)
         }
         return result
     }
@@ -140,14 +139,14 @@ struct Preparation {
     let selection: (rows: UnsafePointer<Int32>, pixels: UnsafePointer<Int32>)?
     let parallelism: Parallelism
 
-    func run<E: FloatingElement>(_: E.Type, into memory: UnsafeMutableRawPointer)
+    func run<Real: RealScalar>(_: Real.Type, into memory: UnsafeMutableRawPointer)
         throws(ArgumentError)
     {
-        let result = memory.assumingMemoryBound(to: E.Real.self)
+        let result = memory.assumingMemoryBound(to: Real.self)
         let (classes, floor) = (
-            output.conditional.classes, E.Real.Vector(repeating: E.Real(output.floor))
+            output.conditional.classes, Real.Vector(repeating: Real(output.floor))
         )
-        try forEachGroup(E.self, try guidedColumns(E.self)) { row, group, tile, at, _ in
+        try forEachGroup(Real.self, try guidedColumns(Real.self)) { row, group, tile, at, _ in
             tile.truncate(
                 group: at, floor: floor, into: result + (row * classes * columns + group * 16),
                 classStride: columns,
@@ -157,14 +156,15 @@ struct Preparation {
 
     /// The columns that guidance combines. Without guidance both are the conditional ones, c, of
     /// which c + 1 (c - c) is c itself.
-    func guidedColumns<E: FloatingElement>(_: E.Type) throws(ArgumentError) -> GuidedColumns<E> {
+    func guidedColumns<Real: RealScalar>(_: Real.Type) throws(ArgumentError) -> GuidedColumns<Real>
+    {
         let unconditional = output.unconditional ?? output.conditional
-        return GuidedColumns<E>(
+        return GuidedColumns<Real>(
             unconditional, output.conditional,
             scale: output.unconditional == nil ? 1 : output.guidanceScale,
             temperature: output.temperature,
-            lanesOfUnconditional: try laneGroups(E.self, unconditional),
-            lanesOfConditional: try laneGroups(E.self, output.conditional))
+            lanesOfUnconditional: try laneGroups(unconditional),
+            lanesOfConditional: try laneGroups(output.conditional))
     }
 
     /// Calls `body` for every group of sixteen columns, with a tile that has been weighed for it.
@@ -172,11 +172,11 @@ struct Preparation {
     /// - Parameter body: gets the batch row, the group, the tile, the index of the group in the
     ///   tile, and the logarithms of the masses of its guided columns, which are subtracted.
     /// - Throws: `ArgumentError` for a column with NaN or +∞, or without mass.
-    func forEachGroup<E: FloatingElement>(
-        _: E.Type, _ guided: borrowing GuidedColumns<E>,
+    func forEachGroup<Real: RealScalar>(
+        _: Real.Type, _ guided: borrowing GuidedColumns<Real>,
         _ body: (
-            _ row: Int, _ group: Int, _ tile: borrowing TruncationTile<E>, _ at: Int,
-            _ normalisers: UnsafePointer<E.Real>
+            _ row: Int, _ group: Int, _ tile: borrowing TruncationTile<Real>, _ at: Int,
+            _ normalisers: UnsafePointer<Real>
         ) -> Void
     ) throws(ArgumentError) {
         let p = output.conditional
@@ -184,16 +184,18 @@ struct Preparation {
         let bad = try Scratch<Bool>(batch * groups, filledWith: false)
         let threads = parallelism.threads(forWork: batch * p.classes * columns)
         try forEachTile(
-            E.self, batch: batch, classes: p.classes, pixels: columns, rate: output.truncationRate,
+            Real.self, batch: batch, classes: p.classes, pixels: columns,
+            rate: output.truncationRate,
             topK: output.topK, threads: threads
         ) { (row, range, tile) throws(ArgumentError) in
-            let normalisers = try Scratch<E.Real>(range.count * 16, filledWith: 0)
-            let block = try Scratch<E.Real>(blockOfClasses * 16)
-            let buffer = try Scratch<E.Real>(blockOfClasses * 16)
+            let normalisers = try Scratch<Real>(range.count * 16, filledWith: 0)
+            let block = try Scratch<Real>(blockOfClasses * 16)
+            let buffer = try Scratch<Real>(blockOfClasses * 16)
             var isGood = true
             if output.isPlain {
                 forEachBlock(
-                    classes: 0..<p.classes, groups: range, alongPixels: p.pixelStride == E.size
+                    classes: 0..<p.classes, groups: range,
+                    alongPixels: p.pixelStride == p.elementSize
                 ) { first, count, group in
                     guided.loadConditional(
                         row: row, group: group, first: first, count: count, into: block.pointer)
@@ -216,7 +218,7 @@ struct Preparation {
                     let weighed =
                         isGood
                         ? tile.weigh(
-                            group: at, less: E.Real.Vector(at: normalisers.pointer + at * 16))
+                            group: at, less: Real.Vector(at: normalisers.pointer + at * 16))
                         : .bad
                     bad[row * groups + group] = weighed != .good
                     left[at] = weighed == .short
@@ -254,12 +256,10 @@ struct Preparation {
 
     /// The offsets of the columns in a batch row, or, when they are a selection, in the whole
     /// tensor.
-    private func laneGroups<E: FloatingElement>(_: E.Type, _ p: LogProbabilities)
-        throws(ArgumentError) -> Scratch<LaneGroup>
-    {
+    private func laneGroups(_ p: LogProbabilities) throws(ArgumentError) -> Scratch<LaneGroup> {
         guard let selection else {
             return try PixelList.run(0..<columns).laneGroups(
-                pixelStride: p.pixelStride, elementSize: E.size)
+                pixelStride: p.pixelStride, elementSize: p.elementSize)
         }
         let groups = (columns + 15) / 16
         let lanes = try Scratch<LaneGroup>(groups)
@@ -271,7 +271,7 @@ struct Preparation {
                     Int(selection.rows[column]) * p.batchStride + Int(selection.pixels[column])
                     * p.pixelStride
             }
-            lanes[group] = LaneGroup(offsets: offsets, elementSize: E.size)
+            lanes[group] = LaneGroup(offsets: offsets, elementSize: p.elementSize)
         }
         return lanes
     }

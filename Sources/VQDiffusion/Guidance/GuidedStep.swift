@@ -18,25 +18,16 @@ extension ReverseStep {
         try modelOutput.check(classes: classes)
         let p = modelOutput.conditional
         let winners = try Scratch<Int32>(p.batch * p.pixels)
-        let isDone: Bool
-        switch p.elementType {
-        case .float16:
-            isDone = try race(
-                HalfElement.self, FloatNoise.self, modelOutput, sample, uniforms, output,
-                winners.pointer, parallelism)
-        case .bfloat16:
-            isDone = try race(
-                BrainElement.self, FloatNoise.self, modelOutput, sample, uniforms, output,
-                winners.pointer, parallelism)
-        case .float32:
-            isDone = try race(
-                Float.self, FloatNoise.self, modelOutput, sample, uniforms, output, winners.pointer,
-                parallelism)
-        case .float64:
-            isDone = try race(
-                Double.self, WidenedFloatNoise.self, modelOutput, sample, uniforms, output,
-                winners.pointer, parallelism)
-        }
+        let isDone =
+            if p.elementType == .float64 {
+                try race(
+                    WidenedFloatNoise.self, modelOutput, sample, uniforms, output, winners.pointer,
+                    parallelism)
+            } else {
+                try race(
+                    FloatNoise.self, modelOutput, sample, uniforms, output, winners.pointer,
+                    parallelism)
+            }
         if isDone { return output.write(winners.pointer, count: p.batch * p.pixels) }
         let prepared = try modelOutput.prepared(parallelism: parallelism)
         try sampleGumbelMax(
@@ -48,11 +39,11 @@ extension ReverseStep {
     ///
     /// - Returns: false, with nothing drawn, in rare cases: uniforms in double precision, or
     ///   columns beyond the plain exponentials of the element type.
-    private func race<E: FloatingElement, Noise: GumbelNoise>(
-        _: E.Type, _: Noise.Type, _ modelOutput: GuidedModelOutput, _ sample: ClassIndices?,
+    private func race<Noise: GumbelNoise>(
+        _: Noise.Type, _ modelOutput: GuidedModelOutput, _ sample: ClassIndices?,
         _ uniforms: UniformSource, _ output: OutputTensor,
         _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
-    ) throws(ArgumentError) -> Bool where Noise.Real == E.Real, Noise.Uniform == Float {
+    ) throws(ArgumentError) -> Bool where Noise.Uniform == Float {
         let p = modelOutput.conditional
         if case .given(let given) = uniforms, given.elementType == .float64 { return false }
         let observed = try checkedClasses(p, given: sample, uniforms: uniforms, output: output)
@@ -60,11 +51,11 @@ extension ReverseStep {
         if case .given(let given) = uniforms {
             try checkUniforms(Float.self, given, parallelism: parallelism)
         }
-        let plan = try PosteriorCoefficients<E.Real>(
+        let plan = try PosteriorCoefficients<Noise.Real>(
             self, batch: p.batch, pixels: p.pixels, sample: observed)
         guard
-            let columns = try TruncatedColumns<E>.of(
-                E.self, modelOutput, self, enteredInto: plan, parallelism: parallelism)
+            let columns = try TruncatedColumns<Noise.Real>.of(
+                modelOutput, self, enteredInto: plan, parallelism: parallelism)
         else { return false }
         try race(Noise.self, columns, plan, of: p, uniforms, winners, parallelism)
         return true

@@ -1,48 +1,42 @@
 /// Guided and truncated columns, stored as each column's threshold and a bit for each class that is
 /// kept at some pixel of sixteen. Values are recomputed on demand; truncation keeps few.
-struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
-    typealias Real = E.Real
-    typealias ClassRow = (
-        k: Int, row: Int, unconditional: UnsafeRawPointer, conditional: UnsafeRawPointer
-    )
+struct TruncatedColumns<Real: RealScalar>: RaceColumns, ~Copyable {
+    typealias ClassRow = (k: Int, row: Int, buffer: UnsafeMutablePointer<Real>)
 
-    private let guided: GuidedColumns<E>
+    private let guided: GuidedColumns<Real>
     private let groups: Int
     /// Groups are numbered through all batch rows.
     private let kept: KeptClasses
     /// Where the columns are truncated; see `TruncationTile.findThresholds`.
-    private let thresholds: Scratch<E.Real>
+    private let thresholds: Scratch<Real>
     private let lasts: Scratch<Int32>
     /// The logarithm of the mass of each pixel's guided column.
-    private let normalisers: Scratch<E.Real>
+    private let normalisers: Scratch<Real>
     /// The floor, which replaces all that is not kept or is below.
-    private let least: E.Real.Vector
+    private let least: Real.Vector
 
     var classes: Int { guided.conditional.classes }
 
-    var roomPerGroup: Int { 0 }
+    /// For one group, which is more than needed.
+    var roomPerGroup: Int { 32 }
 
     @inline(__always)
-    func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<E.Real>)
+    func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<Real>)
         -> ClassRow
     {
-        (
-            k, row, guided.unconditional.pointer(row: row, class: k),
-            guided.conditional.pointer(row: row, class: k)
-        )
+        (k, row, buffer)
     }
 
     @inline(__always)
-    func load(_ classRow: ClassRow, group: Int) -> E.Real.Vector {
+    func load(_ classRow: ClassRow, group: Int) -> Real.Vector {
         let at = classRow.row &* groups &+ group
         guard kept.contains(classRow.k, group: at) else { return least }
         let x =
             guided.load(
-                unconditional: classRow.unconditional, conditional: classRow.conditional,
-                group: group)
-            - E.Real.Vector(at: normalisers.pointer + at &* 16)
+                row: classRow.row, class: classRow.k, group: group, buffer: classRow.buffer)
+            - Real.Vector(at: normalisers.pointer + at &* 16)
         let bits = x.lanesKept(
-            above: E.Real.Vector(at: thresholds.pointer + at &* 16),
+            above: Real.Vector(at: thresholds.pointer + at &* 16),
             index: Int32(truncatingIfNeeded: classRow.k),
             last: UnsafeRawPointer(lasts.pointer + at &* 16).loadUnaligned(as: SIMD16<Int32>.self),
             floor: least)
@@ -56,27 +50,27 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
     ///   of the element type.
     /// - Throws: `ArgumentError` for a column with NaN or +∞, or without mass.
     static func of(
-        _: E.Type, _ output: GuidedModelOutput, _ step: ReverseStep,
-        enteredInto plan: borrowing PosteriorCoefficients<E.Real>, parallelism: Parallelism
+        _ output: GuidedModelOutput, _ step: ReverseStep,
+        enteredInto plan: borrowing PosteriorCoefficients<Real>, parallelism: Parallelism
     ) throws(ArgumentError) -> TruncatedColumns? {
-        typealias V = E.Real.Vector
+        typealias V = Real.Vector
         let p = output.conditional
         let groups = (p.pixels + 15) / 16
         let preparation = Preparation(
             output: output, batch: p.batch, columns: p.pixels, selection: nil,
             parallelism: parallelism)
-        let guided = try preparation.guidedColumns(E.self)
+        let guided = try preparation.guidedColumns(Real.self)
         let kept = try KeptClasses(classes: p.classes, groups: p.batch * groups)
-        let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
+        let thresholds = try Scratch<Real>(p.batch * groups * 16)
         let lasts = try Scratch<Int32>(p.batch * groups * 16)
-        let normalisers = try Scratch<E.Real>(p.batch * groups * 16)
+        let normalisers = try Scratch<Real>(p.batch * groups * 16)
         let observed = try Scratch<Int32>(p.batch * groups * 16)
         let others = try Scratch<Double>(p.batch * groups * 16)
-        let observedLogs = try Scratch<E.Real>(p.batch * groups * 16)
+        let observedLogs = try Scratch<Real>(p.batch * groups * 16)
         let unreliable = try Scratch<Bool>(p.batch * groups, filledWith: false)
         for at in 0..<p.batch * groups * 16 { observed[at] = step.countedApart(plan.classes[at]) }
-        let floor = V(repeating: E.Real(output.floor))
-        try preparation.forEachGroup(E.self, guided) { row, group, tile, at, logs in
+        let floor = V(repeating: Real(output.floor))
+        try preparation.forEachGroup(Real.self, guided) { row, group, tile, at, logs in
             let start = (row * groups + group) * 16
             (normalisers.pointer + start).update(from: logs, count: 16)
             tile.keep(
@@ -87,7 +81,7 @@ struct TruncatedColumns<E: FloatingElement>: RaceColumns, ~Copyable {
             for pixel in start..<start + 16 {
                 let x = observedLogs[pixel].asDouble
                 if let logMass = step.mass(of: plan.classes[pixel]).log(
-                    E.Real.self, ownLog: x, others: others[pixel], classes: p.classes)
+                    Real.self, ownLog: x, others: others[pixel], classes: p.classes)
                 {
                     plan.set(pixel, step, own: x, logMass: logMass)
                 } else {

@@ -30,11 +30,19 @@ public func truncate(
     let truncation = GuidedModelOutput(
         unconditional: nil, conditional: p, guidanceScale: 1, truncationRate: rate, floor: floor,
         topK: topK, temperature: temperature)
-    switch p.elementType {
-    case .float16: try truncate(HalfElement.self, truncation, output, parallelism)
-    case .bfloat16: try truncate(BrainElement.self, truncation, output, parallelism)
-    case .float32: try truncate(Float.self, truncation, output, parallelism)
-    case .float64: try truncate(Double.self, truncation, output, parallelism)
+    do throws(ArgumentError) {
+        if !truncation.isPlain {
+            try truncation.write(into: output, parallelism: parallelism)
+        } else if p.elementType == .float64 {
+            try truncatePlain(Double.self, truncation, output, parallelism)
+        } else {
+            try truncatePlain(Float.self, truncation, output, parallelism)
+        }
+    } catch {
+        // As `guide` does, this names the first bad element in the order of the batch row, class
+        // and pixel.
+        try checkElements(of: p, parallelism: parallelism)
+        throw error
     }
 }
 
@@ -52,36 +60,19 @@ func checkTruncation(
     }
 }
 
-private func truncate<E: FloatingElement>(
-    _: E.Type, _ truncation: GuidedModelOutput, _ output: OutputTensor, _ parallelism: Parallelism
-) throws(ArgumentError) {
-    let p = truncation.conditional
-    do throws(ArgumentError) {
-        if truncation.isPlain {
-            try truncatePlain(E.self, truncation, output, parallelism)
-        } else {
-            try truncation.write(into: output, parallelism: parallelism)
-        }
-    } catch {
-        // As `guide` does, this names the first bad element in the order of the batch row, class
-        // and pixel.
-        try checkElements(E.self, p, parallelism: parallelism)
-        throw error
-    }
-}
-
-private func truncatePlain<E: FloatingElement>(
-    _: E.Type, _ truncation: GuidedModelOutput, _ output: OutputTensor, _ parallelism: Parallelism
+private func truncatePlain<Real: RealScalar>(
+    _: Real.Type, _ truncation: GuidedModelOutput, _ output: OutputTensor,
+    _ parallelism: Parallelism
 ) throws(ArgumentError) {
     let p = truncation.conditional
     let groups = (p.pixels + 15) / 16
     // The value down to which a pixel's classes are kept, and the last kept index of that value.
-    let thresholds = try Scratch<E.Real>(p.batch * groups * 16)
+    let thresholds = try Scratch<Real>(p.batch * groups * 16)
     let lasts = try Scratch<Int32>(p.batch * groups * 16)
     let preparation = Preparation(
         output: truncation, batch: p.batch, columns: p.pixels, selection: nil,
         parallelism: parallelism)
-    try preparation.forEachGroup(E.self, try preparation.guidedColumns(E.self)) {
+    try preparation.forEachGroup(Real.self, try preparation.guidedColumns(Real.self)) {
         row, group, tile, at, _ in
         let start = (row * groups + group) * 16
         _ = tile.findThresholds(
@@ -93,9 +84,9 @@ private func truncatePlain<E: FloatingElement>(
     }
     let truncated = TruncatedFunction(
         width: groups * 16, thresholds: thresholds.pointer, lasts: lasts.pointer,
-        least: E.Real.Vector(repeating: E.Real(truncation.floor)))
+        least: Real.Vector(repeating: Real(truncation.floor)))
     try mapGoodElements(
-        E.self, p, into: output, outputRows: p.classes, parallelism: parallelism, truncated)
+        of: p, into: output, outputRows: p.classes, parallelism: parallelism, truncated)
 }
 
 /// Each class where it is kept, and at least the floor.

@@ -6,16 +6,16 @@ import CVQDiffusion
 /// classes are kept is the smallest with F < rate. A pass over the list evaluates F at three values
 /// per column; interpolation chooses the next three. Three or four passes leave a handful of
 /// classes between a value known to be too low and one that is not. Those are sorted.
-struct TruncationSearch<E: FloatingElement>: ~Copyable {
-    typealias V = E.Real.Vector
+struct TruncationSearch<Real: RealScalar>: ~Copyable {
+    typealias V = Real.Vector
 
     /// Of each column.
     private let rates: Scratch<Double>
     /// Of each column two values, with F(lower) ≥ rate > F(upper), and F there.
-    private let lower, upper: Scratch<E.Real>
+    private let lower, upper: Scratch<Real>
     private let aboveLower, aboveUpper: Scratch<Double>
     /// Three values for each column, and F there.
-    private let trials: Scratch<E.Real>
+    private let trials: Scratch<Real>
     private let aboveTrials: Scratch<Double>
     /// For each column the classes between the two values, as places in the list, and how many.
     private let left: Scratch<Int32>
@@ -30,9 +30,9 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
 
     init() throws(ArgumentError) {
         let rates = try Scratch<Double>(16)
-        let lower = try Scratch<E.Real>(16)
-        let upper = try Scratch<E.Real>(16)
-        let trials = try Scratch<E.Real>(48)
+        let lower = try Scratch<Real>(16)
+        let upper = try Scratch<Real>(16)
+        let trials = try Scratch<Real>(48)
         let aboveLower = try Scratch<Double>(16)
         let aboveUpper = try Scratch<Double>(16)
         let aboveTrials = try Scratch<Double>(48)
@@ -63,9 +63,9 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     ///   - rates: positive.
     ///   - counting: whether the masses are all 1, so that the rates are numbers of classes.
     func run(
-        _ list: TruncationList<E.Real>, largest: V, bound: V, aboveBound: DoubleVector,
+        _ list: TruncationList<Real>, largest: V, bound: V, aboveBound: DoubleVector,
         rates: DoubleVector, counting: Bool = false,
-        thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>
+        thresholds: UnsafeMutablePointer<Real>, lasts: UnsafeMutablePointer<Int32>
     ) {
         largest.store(at: upper.pointer)
         aboveBound.store(at: aboveLower.pointer)
@@ -74,7 +74,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
             aboveUpper[lane] = 0
             // A column of less than the rate in all is kept whole: there is nothing to find.
             let isFound = aboveBound[lane] < rates[lane]
-            lower[lane] = isFound ? upper[lane] : max(bound[lane], -E.Real.greatestFiniteMagnitude)
+            lower[lane] = isFound ? upper[lane] : max(bound[lane], -Real.greatestFiniteMagnitude)
             setFirstTrials(lane, classes: list.count, counting: counting)
         }
         repeat {
@@ -116,8 +116,8 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
 
     private func setTrials(_ lane: Int, _ a: Double, _ b: Double, _ c: Double) {
         let (low, high) = (lower[lane].orderedBits, upper[lane].orderedBits)
-        let middle = E.Real(orderedBits: (low >> 1) + (high >> 1) + (low & high & 1))
-        let (a, b, c) = (E.Real(a), E.Real(b), E.Real(c))
+        let middle = Real(orderedBits: (low >> 1) + (high >> 1) + (low & high & 1))
+        let (a, b, c) = (Real(a), Real(b), Real(c))
         trials[lane] = a > lower[lane] && a < upper[lane] ? a : middle
         trials[16 + lane] = b > lower[lane] && b < upper[lane] ? b : middle
         trials[32 + lane] = c > lower[lane] && c < upper[lane] ? c : middle
@@ -137,7 +137,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
             }
         }
         let (low, high) = (lower[lane].asDouble, upper[lane].asDouble)
-        if lower[lane] == -E.Real.greatestFiniteMagnitude {
+        if lower[lane] == -Real.greatestFiniteMagnitude {
             let unit = max(1, abs(high) / 64)
             setTrials(lane, high - 2 * unit, high - 16 * unit, high - 128 * unit)
         } else {
@@ -163,7 +163,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     ///
     /// Sixteen classes are added in the precision of the elements and those sums in double
     /// precision: in the tail a rounding error of the whole is worth several classes.
-    private func massesAbove(_ list: TruncationList<E.Real>) {
+    private func massesAbove(_ list: TruncationList<Real>) {
         let (a, b, c) = (
             V(at: trials.pointer), V(at: trials.pointer + 16), V(at: trials.pointer + 32)
         )
@@ -195,7 +195,7 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     /// classes are all equal: they are counted through at once.
     ///
     /// - Returns: false when there were too many to list. Then the next trials are closer.
-    private func collect(_ list: TruncationList<E.Real>, _ lasts: UnsafeMutablePointer<Int32>)
+    private func collect(_ list: TruncationList<Real>, _ lasts: UnsafeMutablePointer<Int32>)
         -> Bool
     {
         let (low, high) = (V(at: lower.pointer), V(at: upper.pointer))
@@ -232,8 +232,8 @@ struct TruncationSearch<E: FloatingElement>: ~Copyable {
     }
 
     /// Sorts the listed classes and counts through them while less than the rate lies before.
-    private func cut(_ lane: Int, _ list: TruncationList<E.Real>) -> (
-        threshold: E.Real, last: Int32
+    private func cut(_ lane: Int, _ list: TruncationList<Real>) -> (
+        threshold: Real, last: Int32
     ) {
         let left = left.pointer + lane &* Self.buffer
         var before = aboveUpper[lane]

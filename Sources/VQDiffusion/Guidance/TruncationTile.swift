@@ -7,8 +7,8 @@ import CVQDiffusion
 /// heuristic: max + log(0.9 (1 - rate)/256), with the largest class so far as max. One pass lists
 /// the classes above the cutoff, a vector wherever one of sixteen columns has one; what follows
 /// looks at no other class. Where the listed mass does not reach the rate, all are listed in turn.
-struct TruncationTile<E: FloatingElement>: ~Copyable {
-    typealias V = E.Real.Vector
+struct TruncationTile<Real: RealScalar>: ~Copyable {
+    typealias V = Real.Vector
 
     /// The result of weighing the list of a group.
     enum Weighed {
@@ -24,24 +24,24 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     /// The most classes that are kept; nil for any number.
     private let topK: Int?
     /// As many as masses, each 1; nothing without `topK`.
-    private let ones: Scratch<E.Real>
+    private let ones: Scratch<Real>
     /// The cutoffs above which classes are listed: of columns that add up to 1, and of others,
     /// relative to the largest class.
-    private let bound, boundBelowLargest: E.Real
+    private let bound, boundBelowLargest: Real
     /// Room for all classes of each group; memory beyond the list is never touched.
-    private let elements: Scratch<E.Real>
+    private let elements: Scratch<Real>
     private let indices: Scratch<Int32>
     private let counts: Scratch<Int>
     /// An upper bound of the classes that are not listed, in each column.
-    private let bounds: Scratch<E.Real>
+    private let bounds: Scratch<Real>
     /// Of the group weighed last: the exponentials of the list, the largest class, the bound, and
     /// the mass above the bound.
-    private let masses: Scratch<E.Real>
-    private let largest, lower: Scratch<E.Real>
+    private let masses: Scratch<Real>
+    private let largest, lower: Scratch<Real>
     private let aboveLower: Scratch<Double>
-    private let search: TruncationSearch<E>
+    private let search: TruncationSearch<Real>
     /// The results of the search.
-    private let thresholds: Scratch<E.Real>
+    private let thresholds: Scratch<Real>
     private let lasts: Scratch<Int32>
     /// The index of each class into `masses`.
     private let places: Scratch<Int32>
@@ -49,24 +49,24 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     /// Groups of a tile. More of them read longer pieces of class rows; fewer keep lists of most
     /// classes within 8 MB.
     static func groups(classes: Int) -> Int {
-        max(4, min(8, (1 << 23) / max(classes * 16 * MemoryLayout<E.Real>.size, 1)))
+        max(4, min(8, (1 << 23) / max(classes * 16 * MemoryLayout<Real>.size, 1)))
     }
 
     init(classes: Int, groups: Int, rate: Double, topK: Int?) throws(ArgumentError) {
         // A positive rate keeps the most probable class always.
         let rate = max(rate, .leastNonzeroMagnitude)
         let vectors = groups * TruncationTile.buffer(classes: classes)
-        let elements = try Scratch<E.Real>(vectors * 16)
+        let elements = try Scratch<Real>(vectors * 16)
         let indices = try Scratch<Int32>(vectors)
         let counts = try Scratch<Int>(groups)
-        let bounds = try Scratch<E.Real>(groups * 16)
-        let masses = try Scratch<E.Real>((classes + 1) * 16)
-        let largest = try Scratch<E.Real>(16)
-        let lower = try Scratch<E.Real>(16)
+        let bounds = try Scratch<Real>(groups * 16)
+        let masses = try Scratch<Real>((classes + 1) * 16)
+        let largest = try Scratch<Real>(16)
+        let lower = try Scratch<Real>(16)
         let aboveLower = try Scratch<Double>(16)
-        let search = try TruncationSearch<E>()
-        let ones = try Scratch<E.Real>(topK == nil ? 0 : classes * 16, filledWith: 1)
-        let thresholds = try Scratch<E.Real>(16)
+        let search = try TruncationSearch<Real>()
+        let ones = try Scratch<Real>(topK == nil ? 0 : classes * 16, filledWith: 1)
+        let thresholds = try Scratch<Real>(16)
         let lasts = try Scratch<Int32>(16)
         let places = try Scratch<Int32>(classes)
         self.classes = classes
@@ -99,8 +99,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     /// a bound v come before all others. Were one of the others kept, less than the rate would lie
     /// above v. But then `weigh` returns `.short`, and `Preparation.forEachGroup` enters all
     /// classes, at a bound of -∞.
-    private static func bound(rate: Double, sharing classes: Int) -> E.Real {
-        rate < 1 - 1e-5 ? E.Real(vqd_log(0.9 * (1 - rate) / Double(classes))) : -.infinity
+    private static func bound(rate: Double, sharing classes: Int) -> Real {
+        rate < 1 - 1e-5 ? Real(vqd_log(0.9 * (1 - rate) / Double(classes))) : -.infinity
     }
 
     /// Vectors for each group: 37 more than classes, so that the lists of all groups do not share
@@ -108,7 +108,7 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     private static func buffer(classes: Int) -> Int { classes + 37 }
 
     private func list(_ group: Int) -> (
-        elements: UnsafeMutablePointer<E.Real>, indices: UnsafeMutablePointer<Int32>
+        elements: UnsafeMutablePointer<Real>, indices: UnsafeMutablePointer<Int32>
     ) {
         let start = group &* TruncationTile.buffer(classes: classes)
         return (elements.pointer + start &* 16, indices.pointer + start)
@@ -124,8 +124,8 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     @inline(never)
     @_optimize(speed)
     func enter(
-        _ block: UnsafePointer<E.Real>, first: Int, count: Int, group: Int,
-        largest: UnsafePointer<E.Real>? = nil, all: Bool = false
+        _ block: UnsafePointer<Real>, first: Int, count: Int, group: Int,
+        largest: UnsafePointer<Real>? = nil, all: Bool = false
     ) {
         var bound = V(repeating: all ? -.infinity : self.bound)
         if let largest { bound = V(at: largest) + V(repeating: boundBelowLargest) }
@@ -185,10 +185,10 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
 
     /// Finds where to truncate the columns of the group weighed last, as `TruncationSearch.run`.
     func findThresholds(
-        group: Int, thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>
-    ) -> TruncationList<E.Real> {
+        group: Int, thresholds: UnsafeMutablePointer<Real>, lasts: UnsafeMutablePointer<Int32>
+    ) -> TruncationList<Real> {
         let list = list(group)
-        let result = TruncationList<E.Real>(
+        let result = TruncationList<Real>(
             count: counts[group], indices: UnsafePointer(list.indices),
             elements: UnsafePointer(list.elements), masses: UnsafePointer(masses.pointer))
         if let topK {
@@ -205,11 +205,11 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     /// Finds where `topK` classes are kept, and of these as many as the rate keeps of their mass.
     /// All classes are listed.
     private func findThresholds(
-        of list: TruncationList<E.Real>, keeping topK: Int,
-        thresholds: UnsafeMutablePointer<E.Real>, lasts: UnsafeMutablePointer<Int32>
+        of list: TruncationList<Real>, keeping topK: Int,
+        thresholds: UnsafeMutablePointer<Real>, lasts: UnsafeMutablePointer<Int32>
     ) {
         let (largest, nothing) = (V(at: largest.pointer), V(repeating: -.infinity))
-        let counted = TruncationList<E.Real>(
+        let counted = TruncationList<Real>(
             count: list.count, indices: list.indices, elements: list.elements,
             masses: UnsafePointer(ones.pointer))
         let none = SIMD16<Int32>(repeating: -1)
@@ -244,7 +244,7 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     ///   - classStride: elements from one class to the next in the output.
     ///   - count: pixels to write.
     func truncate(
-        group: Int, floor: V, into output: UnsafeMutablePointer<E.Real>, classStride: Int,
+        group: Int, floor: V, into output: UnsafeMutablePointer<Real>, classStride: Int,
         count: Int
     ) {
         let list = findThresholds(
@@ -281,9 +281,9 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     ///   - observedLogs: gets the truncated log-probability of the observed class; -∞ for none.
     func keep(
         group: Int, floor: V, observed: UnsafePointer<Int32>, kept: borrowing KeptClasses,
-        keptGroup: Int, thresholds: UnsafeMutablePointer<E.Real>,
+        keptGroup: Int, thresholds: UnsafeMutablePointer<Real>,
         lasts: UnsafeMutablePointer<Int32>, others: UnsafeMutablePointer<Double>,
-        observedLogs: UnsafeMutablePointer<E.Real>
+        observedLogs: UnsafeMutablePointer<Real>
     ) {
         let list = findThresholds(group: group, thresholds: thresholds, lasts: lasts)
         let threshold = V(at: thresholds)
@@ -323,14 +323,14 @@ struct TruncationTile<E: FloatingElement>: ~Copyable {
     private func addUp(without observed: UnsafePointer<Int32>) -> DoubleVector {
         let observed = UnsafeRawPointer(observed).loadUnaligned(as: SIMD16<Int32>.self)
         let massOfNothing = V.exp(V(repeating: -.infinity))
-        let blockRows = BlockSums<E.Real>.blockRows(classes: classes)
+        let blockRows = BlockSums<Real>.blockRows(classes: classes)
         var total = DoubleVector(repeating: 0)
         var k = 0
         while k < classes {
             let endOfBlock = min(k &+ blockRows, classes)
             var block = V(repeating: 0)
             while k < endOfBlock {
-                let end = min(k &+ BlockSums<E.Real>.rowsAtOnce, endOfBlock)
+                let end = min(k &+ BlockSums<Real>.rowsAtOnce, endOfBlock)
                 var sum = V(repeating: 0)
                 while k < end {
                     let mass = V(at: masses.pointer + Int(places[k]) &* 16)
@@ -376,19 +376,20 @@ struct TruncationList<Real: RealScalar> {
 
 /// Calls `body` for runs of groups of sixteen pixels of every batch row, with a tile that belongs
 /// to the calling thread.
-func forEachTile<E: FloatingElement>(
-    _: E.Type, batch: Int, classes: Int, pixels: Int, rate: Double, topK: Int?, threads: Int,
-    _ body: (_ row: Int, _ groups: Range<Int>, _ tile: borrowing TruncationTile<E>)
+func forEachTile<Real: RealScalar>(
+    _: Real.Type, batch: Int, classes: Int, pixels: Int, rate: Double, topK: Int?, threads: Int,
+    _ body: (_ row: Int, _ groups: Range<Int>, _ tile: borrowing TruncationTile<Real>)
         throws(ArgumentError) -> Void
 ) throws(ArgumentError) {
     let groups = (pixels + 15) / 16
     // At least a run for each thread.
-    let perTile = min(TruncationTile<E>.groups(classes: classes), max(1, batch * groups / threads))
+    let perTile = min(
+        TruncationTile<Real>.groups(classes: classes), max(1, batch * groups / threads))
     let perRow = (groups + perTile - 1) / perTile
     let tiles = batch * perRow
     let done = try Scratch<Int64>(1, filledWith: 0)
     try parallel(tasks: min(threads, tiles), threads: threads) { (_) throws(ArgumentError) in
-        let tile = try TruncationTile<E>(
+        let tile = try TruncationTile<Real>(
             classes: classes, groups: perTile, rate: rate, topK: topK)
         var at = Int(vqd_next(done.pointer))
         while at < tiles {

@@ -39,15 +39,16 @@ struct BlockSums<Real: RealScalar>: ~Copyable {
             p: p, row: row, columns: columns, excluded: excluded, blockRows: result.blockRows,
             blocks: result.blocks, width: result.width,
             sums: UnsafeMutableRawPointer(result.sums.pointer))
-        let isWidened = MemoryLayout<Real>.size == 8
+        // A column whose classes are neighbours in memory is read along the classes, unless whole
+        // rows of pixels are dense too.
+        if p.classStride == p.elementSize && p.pixelStride != p.elementSize {
+            try parts.alongClasses(Real.self)
+            return result
+        }
         switch p.elementType {
-        case .float16 where isWidened: try parts.add(Widened<HalfElement>.self)
-        case .float16: try parts.add(HalfElement.self)
-        case .bfloat16 where isWidened: try parts.add(Widened<BrainElement>.self)
-        case .bfloat16: try parts.add(BrainElement.self)
-        case .float32 where isWidened: try parts.add(Widened<Float>.self)
-        case .float32: try parts.add(Float.self)
-        case .float64: try parts.add(Double.self)
+        case .float64: try parts.alongPixels(Double.self)
+        case .float32 where Real.self == Float.self: try parts.alongPixels(Float.self)
+        case .float16, .bfloat16, .float32: try parts.alongPixelsOfCopies(Real.self)
         }
         return result
     }
@@ -79,25 +80,13 @@ private struct BlockSumsOfColumns {
     let blockRows, blocks, width: Int
     let sums: UnsafeMutableRawPointer
 
-    func add<E: FloatingElement>(_: E.Type) throws(ArgumentError) {
-        let sums = sums.assumingMemoryBound(to: E.Real.self)
-        // A column whose classes are neighbours in memory is read along the classes, unless whole
-        // rows of pixels are dense too.
-        if p.classStride == E.size && p.pixelStride != E.size {
-            alongClasses(E.self, sums)
-        } else {
-            try alongPixels(E.self, sums)
-        }
-    }
-
-    /// One vector is one class of sixteen pixels. Whole rows are walked eight at a time: column by
+    /// One vector is one class of sixteen pixels, of elements in the precision of the sums. Whole rows are walked eight at a time: column by
     /// column, class rows 4096 bytes apart would share one set of the cache, and each would need
     /// its own page. Last block first, so that the next pass, from the first class on, hits the
     /// cache.
     @_optimize(speed)
-    private func alongPixels<E: FloatingElement>(
-        _: E.Type, _ sums: UnsafeMutablePointer<E.Real>
-    ) throws(ArgumentError) {
+    func alongPixels<E: FloatingElement>(_: E.Type) throws(ArgumentError) {
+        let sums = sums.assumingMemoryBound(to: E.Real.self)
         let groups = width / 16
         let lanes = try columns.laneGroups(pixelStride: p.pixelStride, elementSize: E.size)
         let base = p.pointer(row: row)
@@ -122,38 +111,78 @@ private struct BlockSumsOfColumns {
         }
     }
 
+    /// As `alongPixels`, of elements that are copied in the precision of the sums.
+    func alongPixelsOfCopies<Real: RealScalar>(_: Real.Type) throws(ArgumentError) {
+        typealias V = Real.Vector
+        let sums = sums.assumingMemoryBound(to: Real.self)
+        let elements = Elements<Real>(type: p.elementType)
+        let lanes = try columns.laneGroups(pixelStride: p.pixelStride, elementSize: p.elementSize)
+        let copy = try Scratch<Real>(16 * blockOfClasses)
+        let (base, nothing) = (p.pointer(row: row), V(repeating: -Real.infinity))
+        for block in (0..<blocks).reversed() {
+            let total = sums + block &* width
+            total.update(repeating: 0, count: width)
+            let end = min(p.classes, (block + 1) * blockRows)
+            for first in stride(from: block * blockRows, to: end, by: blockOfClasses) {
+                let count = min(blockOfClasses, end &- first)
+                for g in 0..<width / 16 {
+                    let leftOut = UnsafeRawPointer(excluded + g &* 16).loadUnaligned(
+                        as: SIMD16<Int32>.self)
+                    elements.load(
+                        lanes.pointer[g], row: base, classStride: p.classStride, first: first,
+                        count: count, into: copy.pointer)
+                    var sum = V(at: total + g &* 16)
+                    for start in stride(from: 0, to: count, by: BlockSums<Real>.rowsAtOnce) {
+                        var eight = V(repeating: 0)
+                        for i in start..<min(start &+ BlockSums<Real>.rowsAtOnce, count) {
+                            let x = V(at: copy.pointer + i &* 16).replacing(
+                                with: nothing, where: leftOut,
+                                equals: Int32(truncatingIfNeeded: first &+ i))
+                            eight = eight + .exp(x)
+                        }
+                        sum = sum + eight
+                    }
+                    sum.store(at: total + g &* 16)
+                }
+            }
+        }
+    }
+
     /// One vector is sixteen classes of one pixel.
     @_optimize(speed)
-    private func alongClasses<E: FloatingElement>(
-        _: E.Type, _ sums: UnsafeMutablePointer<E.Real>
-    ) {
-        typealias V = E.Real.Vector
-        let page = 4096 / E.size
+    func alongClasses<Real: RealScalar>(_: Real.Type) throws(ArgumentError) {
+        typealias V = Real.Vector
+        let sums = sums.assumingMemoryBound(to: Real.self)
+        let elements = Elements<Real>(type: p.elementType)
+        let (size, page) = (p.elementSize, 4096 / p.elementSize)
+        let copy = try Scratch<Real>(blockRows)
+        let nothing = V(repeating: -Real.infinity)
         for column in 0..<columns.count {
             let base = p.pointer(row: row, pixel: columns[column])
             let next = p.pointer(row: row, pixel: columns[min(column &+ 1, columns.count &- 1)])
-            let nothing = V(repeating: -E.Real.infinity)
             for block in 0..<blocks {
-                let end = min(p.classes, (block + 1) * blockRows)
                 var k = block * blockRows
+                let end = min(p.classes, k + blockRows)
                 var sum = V(repeating: 0)
+                var numbers = elements.neighbours(
+                    at: base + k &* size, vectors: (end &- k) / 16, buffer: copy.pointer)
                 while k &+ 16 <= end {
                     // The hardware does not look beyond a page: the next one of this column is
                     // asked for, or the first of the next column.
-                    let ahead = (k &+ page) &* E.size
+                    let ahead = (k &+ page) &* size
                     vqd_prefetch(
-                        k &+ page < p.classes
-                            ? base + ahead : next + (ahead &- p.classes &* E.size))
-                    let x = E.loadVector(base + k &* E.size)
+                        k &+ page < p.classes ? base + ahead : next + (ahead &- p.classes &* size))
                     let leftOut = excluded[column] &- Int32(truncatingIfNeeded: k)
-                    sum = sum + .exp(x.replacing(with: nothing, where: iota16, equals: leftOut))
+                    let x = V(at: numbers).replacing(with: nothing, where: iota16, equals: leftOut)
+                    sum = sum + .exp(x)
+                    numbers += 16
                     k &+= 16
                 }
                 if k < end {
                     var x = nothing
                     for lane in 0..<(end - k)
                     where Int32(truncatingIfNeeded: k &+ lane) != excluded[column] {
-                        x[lane] = E.load(base + (k &+ lane) &* E.size)
+                        x[lane] = elements.load(base + (k &+ lane) &* size)
                     }
                     sum = sum + .exp(x)
                 }

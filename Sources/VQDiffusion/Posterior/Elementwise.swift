@@ -10,52 +10,65 @@ protocol ElementFunction {
 /// Evaluates a function of every element of a (batch, rows, pixels) tensor, sixteen pixels at a
 /// time, into contiguous memory.
 ///
-/// - Parameter outputRows: the rows of the output, at least those of the input; rows beyond are
-///   left alone.
+/// - Parameters:
+///   - x: of an element type that the precision of the function holds.
+///   - outputRows: the rows of the output, at least those of the input; rows beyond are left alone.
 /// - Throws: `ArgumentError` when an element is NaN or +∞; nothing has been written then.
-func mapElements<E: FloatingElement, Function: ElementFunction>(
-    _: E.Type, _ x: LogProbabilities, into output: OutputTensor, outputRows: Int,
-    parallelism: Parallelism, _ function: Function
-) throws(ArgumentError) where Function.Real == E.Real {
+func mapElements<Function: ElementFunction>(
+    of x: LogProbabilities, into output: OutputTensor, outputRows: Int, parallelism: Parallelism,
+    _ function: Function
+) throws(ArgumentError) {
     guard x.batch > 0 && x.pixels > 0 && x.classes > 0 else { return }
-    try checkElements(E.self, x, parallelism: parallelism)
+    try checkElements(of: x, parallelism: parallelism)
     try mapGoodElements(
-        E.self, x, into: output, outputRows: outputRows, parallelism: parallelism, function)
+        of: x, into: output, outputRows: outputRows, parallelism: parallelism, function)
 }
 
 /// As `mapElements`, for a tensor that is not empty and of which every element is known to be good.
-func mapGoodElements<E: FloatingElement, Function: ElementFunction>(
-    _: E.Type, _ x: LogProbabilities, into output: OutputTensor, outputRows: Int,
-    parallelism: Parallelism, _ function: Function
-) throws(ArgumentError) where Function.Real == E.Real {
-    let whole = x.pixelsInVectors(elementSize: E.size)
+func mapGoodElements<Function: ElementFunction>(
+    of x: LogProbabilities, into output: OutputTensor, outputRows: Int, parallelism: Parallelism,
+    _ function: Function
+) throws(ArgumentError) {
+    typealias Real = Function.Real
+    let whole = x.pixelsInVectors(elementSize: x.elementSize)
     let others = try PixelList.run(whole..<x.pixels).laneGroups(
-        pixelStride: x.pixelStride, elementSize: E.size)
-    let result = output.elements(E.Real.self)
+        pixelStride: x.pixelStride, elementSize: x.elementSize)
+    let result = output.elements(Real.self)
     let threads = parallelism.threads(forWork: x.batch * x.classes * x.pixels)
-    try forEachRun(E.Real.self, of: x, threads: threads) { row, classes, buffer in
+    try forEachRun(Real.self, of: x, threads: threads) { row, classes, buffer in
         let target = result + row * outputRows * x.pixels
         if whole > 0 {
-            mapRows(E.self, x, row: row, classes: classes, pixels: whole, to: target, function)
+            mapRows(
+                x, row: row, classes: classes, pixels: whole, buffer: buffer.0, to: target,
+                function)
         }
         mapBlocks(
-            E.self, x, row: row, classes: classes, pixels: whole..<x.pixels, groups: others,
+            x, row: row, classes: classes, pixels: whole..<x.pixels, groups: others,
             buffer: buffer.0, to: target, function)
     }
 }
 
 /// The first pixels of a batch row, whole vectors of neighbours in memory.
-private func mapRows<E: FloatingElement, Function: ElementFunction>(
-    _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Int,
-    to target: UnsafeMutablePointer<E.Real>, _ function: Function
-) where Function.Real == E.Real {
+private func mapRows<Function: ElementFunction>(
+    _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Int,
+    buffer: UnsafeMutablePointer<Function.Real>, to target: UnsafeMutablePointer<Function.Real>,
+    _ function: Function
+) {
+    typealias Real = Function.Real
+    let elements = Elements<Real>(type: x.elementType)
+    let most = elements.areReal ? pixels : 16 &* blockOfClasses
     for k in classes {
         let (source, target) = (x.pointer(row: row, class: k), target + k &* x.pixels)
         var first = 0
         while first < pixels {
-            function(E.loadVector(source + first &* E.size), row: row, k: k, firstPixel: first)
-                .store(at: target + first)
-            first &+= 16
+            let count = min(most, pixels &- first)
+            let numbers = elements.neighbours(
+                at: source + first &* x.elementSize, vectors: count / 16, buffer: buffer)
+            for i in stride(from: 0, to: count, by: 16) {
+                function(Real.Vector(at: numbers + i), row: row, k: k, firstPixel: first &+ i)
+                    .store(at: target + (first &+ i))
+            }
+            first &+= count
         }
     }
 }
@@ -63,22 +76,23 @@ private func mapRows<E: FloatingElement, Function: ElementFunction>(
 /// The other pixels of a batch row, by blocks of classes.
 @inline(never)  // or it takes on the optimisation of its caller
 @_optimize(speed)
-private func mapBlocks<E: FloatingElement, Function: ElementFunction>(
-    _: E.Type, _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Range<Int>,
-    groups: borrowing Scratch<LaneGroup>,
-    buffer: UnsafeMutablePointer<E.Real>, to target: UnsafeMutablePointer<E.Real>,
-    _ function: Function
-) where Function.Real == E.Real {
+private func mapBlocks<Function: ElementFunction>(
+    _ x: LogProbabilities, row: Int, classes: Range<Int>, pixels: Range<Int>,
+    groups: borrowing Scratch<LaneGroup>, buffer: UnsafeMutablePointer<Function.Real>,
+    to target: UnsafeMutablePointer<Function.Real>, _ function: Function
+) {
+    typealias Real = Function.Real
+    let elements = Elements<Real>(type: x.elementType)
     let (source, lanes) = (x.pointer(row: row), groups.pointer)
     forEachBlock(classes: classes, groups: 0..<(pixels.count + 15) / 16, alongPixels: false) {
         first, count, group in
-        lanes[group].load(
-            E.self, row: source, classStride: x.classStride, first: first, count: count,
+        elements.load(
+            lanes[group], row: source, classStride: x.classStride, first: first, count: count,
             into: buffer)
         let pixel = pixels.lowerBound &+ group &* 16
         for i in 0..<count {
             function(
-                E.Real.Vector(at: buffer + i &* 16), row: row, k: first &+ i, firstPixel: pixel
+                Real.Vector(at: buffer + i &* 16), row: row, k: first &+ i, firstPixel: pixel
             )
             .store(
                 to: target + ((first &+ i) &* x.pixels &+ pixel),
@@ -89,9 +103,18 @@ private func mapBlocks<E: FloatingElement, Function: ElementFunction>(
 
 /// - Throws: `ArgumentError` at the first NaN or +∞, in the order of batch rows, classes and
 ///   pixels.
-func checkElements<E: FloatingElement>(_: E.Type, _ x: LogProbabilities, parallelism: Parallelism)
-    throws(ArgumentError)
-{
+func checkElements(of x: LogProbabilities, parallelism: Parallelism) throws(ArgumentError) {
+    switch x.elementType {
+    case .float16: try checkElements(HalfElement.self, x, parallelism)
+    case .bfloat16: try checkElements(BrainElement.self, x, parallelism)
+    case .float32: try checkElements(Float.self, x, parallelism)
+    case .float64: try checkElements(Double.self, x, parallelism)
+    }
+}
+
+private func checkElements<E: FloatingElement>(
+    _: E.Type, _ x: LogProbabilities, _ parallelism: Parallelism
+) throws(ArgumentError) {
     let largest = E.Real.Vector(repeating: E.Real.greatestFiniteMagnitude)
     try checkVectors(E.self, of: x, parallelism) { (values, row, k, first) throws(ArgumentError) in
         guard values.allAtMost(largest) else {

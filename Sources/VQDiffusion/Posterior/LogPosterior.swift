@@ -22,28 +22,27 @@ extension ReverseStep {
         try p.checkShape(Shape(-1, classes, -1))
         try output.checkShape(Shape(p.batch, classes + 1, p.pixels))
         let observed = try checkedClasses(sample, batch: p.batch, pixels: p.pixels)
-        switch p.elementType {
-        case .float16: try write(HalfElement.self, p, observed, output, parallelism)
-        case .bfloat16: try write(BrainElement.self, p, observed, output, parallelism)
-        case .float32: try write(Float.self, p, observed, output, parallelism)
-        case .float64: try write(Double.self, p, observed, output, parallelism)
+        if p.elementType == .float64 {
+            try write(Double.self, p, observed, output, parallelism)
+        } else {
+            try write(Float.self, p, observed, output, parallelism)
         }
     }
 
-    private func write<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ observed: borrowing Scratch<Int32>,
+    private func write<Real: RealScalar>(
+        _: Real.Type, _ p: LogProbabilities, _ observed: borrowing Scratch<Int32>,
         _ output: OutputTensor, _ parallelism: Parallelism
     ) throws(ArgumentError) {
         guard p.batch > 0 && p.pixels > 0 else { return }
-        let plan = try PosteriorCoefficients<E.Real>.of(
+        let plan = try PosteriorCoefficients<Real>.of(
             self, p, sample: observed, parallelism: parallelism)
         let width = plan.width
         let posterior = LogPosteriorFunction(
             width: width, signal: plan.signal.pointer, level: plan.level.pointer,
             logRatio: plan.logRatio.pointer, isLinear: isLinear)
         try mapGoodElements(
-            E.self, p, into: output, outputRows: classes + 1, parallelism: parallelism, posterior)
-        let result = output.base.assumingMemoryBound(to: E.Real.self)
+            of: p, into: output, outputRows: classes + 1, parallelism: parallelism, posterior)
+        let result = output.base.assumingMemoryBound(to: Real.self)
         for row in 0..<p.batch {
             (result + (row * (classes + 1) + classes) * p.pixels).update(
                 from: plan.mask.pointer + row * width, count: p.pixels)

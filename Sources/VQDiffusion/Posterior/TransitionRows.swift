@@ -25,31 +25,24 @@ extension NoiseSchedule {
             Shape(logOneHot.batch, cumulative ? classes : classes + 1, logOneHot.pixels))
         let observed = try sample.checked(
             batch: logOneHot.batch, pixels: logOneHot.pixels, upper: classes)
-        switch logOneHot.elementType {
-        case .float16:
-            try write(HalfElement.self, rates, cumulative, observed, logOneHot, output, parallelism)
-        case .bfloat16:
-            try write(
-                BrainElement.self, rates, cumulative, observed, logOneHot, output, parallelism)
-        case .float32:
-            try write(Float.self, rates, cumulative, observed, logOneHot, output, parallelism)
-        case .float64:
+        if logOneHot.elementType == .float64 {
             try write(Double.self, rates, cumulative, observed, logOneHot, output, parallelism)
+        } else {
+            try write(Float.self, rates, cumulative, observed, logOneHot, output, parallelism)
         }
     }
 
-    private func write<E: FloatingElement>(
-        _: E.Type, _ rates: LogRates, _ cumulative: Bool, _ observed: borrowing Scratch<Int32>,
+    private func write<Real: RealScalar>(
+        _: Real.Type, _ rates: LogRates, _ cumulative: Bool, _ observed: borrowing Scratch<Int32>,
         _ logOneHot: LogProbabilities,
         _ output: OutputTensor, _ parallelism: Parallelism
     ) throws(ArgumentError) {
         var rows = logOneHot
         if cumulative { rows.classes -= 1 }
-        let transitions = TransitionRowsFunction<E.Real>(
+        let transitions = TransitionRowsFunction<Real>(
             rates: rates, classes: classes, pixels: logOneHot.pixels, observed: observed.pointer)
         try mapElements(
-            E.self, rows, into: output, outputRows: rows.classes, parallelism: parallelism,
-            transitions)
+            of: rows, into: output, outputRows: rows.classes, parallelism: parallelism, transitions)
     }
 
     /// log(ᾱ_t e^q + β̄_t) for the K classes, and log γ̄_t as the row of the mask: q carried from
@@ -70,25 +63,24 @@ extension NoiseSchedule {
         try q.checkShape(Shape(-1, classes, -1))
         try output.checkShape(Shape(q.batch, classes + 1, q.pixels))
         guard !q.isEmpty else { return }
-        switch q.elementType {
-        case .float16: try apply(HalfElement.self, rates, q, output, parallelism)
-        case .bfloat16: try apply(BrainElement.self, rates, q, output, parallelism)
-        case .float32: try apply(Float.self, rates, q, output, parallelism)
-        case .float64: try apply(Double.self, rates, q, output, parallelism)
+        if q.elementType == .float64 {
+            try apply(Double.self, rates, q, output, parallelism)
+        } else {
+            try apply(Float.self, rates, q, output, parallelism)
         }
     }
 
-    private func apply<E: FloatingElement>(
-        _: E.Type, _ rates: LogRates, _ q: LogProbabilities, _ output: OutputTensor,
+    private func apply<Real: RealScalar>(
+        _: Real.Type, _ rates: LogRates, _ q: LogProbabilities, _ output: OutputTensor,
         _ parallelism: Parallelism
     ) throws(ArgumentError) {
         try mapElements(
-            E.self, q, into: output, outputRows: classes + 1, parallelism: parallelism,
-            CumulativeTransition<E.Real>(rates: rates))
-        let result = output.base.assumingMemoryBound(to: E.Real.self)
+            of: q, into: output, outputRows: classes + 1, parallelism: parallelism,
+            CumulativeTransition<Real>(rates: rates))
+        let result = output.base.assumingMemoryBound(to: Real.self)
         for row in 0..<q.batch {
             (result + ((row + 1) * (classes + 1) - 1) * q.pixels).update(
-                repeating: E.Real(rates.gamma), count: q.pixels)
+                repeating: Real(rates.gamma), count: q.pixels)
         }
     }
 }

@@ -35,7 +35,7 @@ private func columnMaxima<E: FloatingElement>(
             }
         }
     } catch {
-        try checkElements(E.self, p, parallelism: parallelism)  // which finds the first
+        try checkElements(of: p, parallelism: parallelism)  // which finds the first
         throw error
     }
     for at in 0..<p.batch * p.pixels where maxima[at] == -.infinity {

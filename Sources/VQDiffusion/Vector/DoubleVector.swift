@@ -32,18 +32,6 @@ struct DoubleVector: RealVector {
     static func / (a: Self, b: Self) -> Self { Self(a.lanes / b.lanes) }
 
     @inline(__always)
-    static func exp(_ x: Self) -> Self { Self(.exp(x.lanes)) }
-
-    @inline(__always)
-    static func expOfNegative(_ x: Self) -> Self { Self(.expBounded(x.lanes)) }
-
-    @inline(__always)
-    static func log(_ x: Self) -> Self { Self(.log(x.lanes)) }
-
-    @inline(__always)
-    static func logAddExpTail(_ x: Self) -> Self { Self(.logAddExpTail(x.lanes)) }
-
-    @inline(__always)
     static func greater(_ a: Self, _ b: Self) -> Self { Self(vqd_greater_double(a.lanes, b.lanes)) }
 
     @inline(__always)

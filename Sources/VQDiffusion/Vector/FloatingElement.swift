@@ -8,8 +8,6 @@ protocol FloatingElement {
 
     /// Bytes of an element.
     static var size: Int { get }
-    /// The lowest finite number.
-    static var lowest: Real { get }
     static func load(_ p: UnsafeRawPointer) -> Real
     /// Sixteen neighbours in memory.
     static func loadVector(_ p: UnsafeRawPointer) -> Real.Vector
@@ -28,7 +26,6 @@ extension FloatingElement {
 
 extension Float: FloatingElement {
     static var size: Int { 4 }
-    static var lowest: Float { -greatestFiniteMagnitude }
 
     @inline(__always)
     static func load(_ p: UnsafeRawPointer) -> Float { p.loadUnaligned(as: Float.self) }
@@ -39,7 +36,6 @@ extension Float: FloatingElement {
 
 extension Double: FloatingElement {
     static var size: Int { 8 }
-    static var lowest: Double { -greatestFiniteMagnitude }
 
     @inline(__always)
     static func load(_ p: UnsafeRawPointer) -> Double { p.loadUnaligned(as: Double.self) }
@@ -52,7 +48,6 @@ extension Double: FloatingElement {
 /// CPU level has no conversion.
 enum HalfElement: FloatingElement {
     static var size: Int { 2 }
-    static var lowest: Float { -65504 }
 
     @inline(__always)
     static func load(_ p: UnsafeRawPointer) -> Float {
@@ -92,7 +87,6 @@ enum HalfElement: FloatingElement {
 /// The upper half of a float32.
 enum BrainElement: FloatingElement {
     static var size: Int { 2 }
-    static var lowest: Float { -0x1.fep127 }
 
     @inline(__always)
     static func load(_ p: UnsafeRawPointer) -> Float {
@@ -103,24 +97,5 @@ enum BrainElement: FloatingElement {
     static func loadVector(_ p: UnsafeRawPointer) -> FloatVector {
         FloatVector(
             SIMD16<Float>(bits: vqd_widened_short(p.loadUnaligned(as: SIMD16<UInt16>.self)) &<< 16))
-    }
-}
-
-/// An element computed with in double precision whatever its own.
-enum Widened<Element: FloatingElement>: FloatingElement where Element.Real == Float {
-    static var size: Int { Element.size }
-    static var lowest: Double { Double(Element.lowest) }
-
-    @inline(__always)
-    static func load(_ p: UnsafeRawPointer) -> Double { Double(Element.load(p)) }
-
-    @inline(__always)
-    static func loadVector(_ p: UnsafeRawPointer) -> DoubleVector {
-        DoubleVector(vqd_widened_float(Element.loadVector(p).lanes))
-    }
-
-    @inline(__always)
-    static func gather(_ p: UnsafeRawPointer, _ offsets: SIMD16<Int>) -> DoubleVector {
-        DoubleVector(vqd_widened_float(Element.gather(p, offsets).lanes))
     }
 }

@@ -1,5 +1,5 @@
-"""Seed for seed, the tokens of the reference: over two million sampled pixels, and every difference
-a proven near-tie.
+"""Seed for seed, the tokens of the reference: over two million sampled pixels, each drawn by several
+numbers of threads, and every difference a proven near-tie.
 
 Both compute the same scores in float32 by different routes, so that two scores closer than their
 rounding errors may come out in either order. That is the only difference there may be, in fewer
@@ -12,7 +12,10 @@ import torch
 from diffusers_case import Ours, Reference, generator, random_classes, random_log_p
 from tensor_views import spaced, turned
 
+from vqdiffusion import set_num_threads
+
 STEPS = 100
+THREADS = (1, 2, 3, 8)
 # classes, batch, pixels, timesteps
 SHAPES = [
     (1, 2, 1009, (0, 1, 50, 99)),
@@ -43,7 +46,19 @@ def exact_gap(reference, log_p, t, x, noise, row, pixel, tokens):
     return (scores[first] - scores[second]).item(), rounding
 
 
-def test_tokens_are_those_of_the_reference():
+def drawn(ours, seed, *arguments):
+    """The tokens of a step, the same for any number of threads, and the generator's state."""
+    results = []
+    for number in THREADS:
+        set_num_threads(number)
+        numbers = generator(seed)
+        results.append((ours.step(*arguments, numbers).prev_sample, numbers.get_state()))
+    for tokens, state in results[1:]:
+        assert torch.equal(tokens, results[0][0]) and torch.equal(state, results[0][1])
+    return results[0]
+
+
+def test_tokens_are_those_of_the_reference(num_threads_restored):
     dtypes = [torch.float32, torch.float32, torch.float16, torch.bfloat16, torch.float64]
     pixels = different = seed = 0
     for classes, batch, width, timesteps in SHAPES:
@@ -57,10 +72,10 @@ def test_tokens_are_those_of_the_reference():
                 )
                 log_p = (torch.clone, turned, spaced)[seed % 3](log_p)
                 x = random_classes(batch, classes, width, (0, 0.5, 1)[seed % 3])
-                one, other = generator(seed), generator(seed)
-                expected = reference.step(log_p, t, x, one).prev_sample
-                tokens = ours.step(log_p, t, x, other).prev_sample
-                assert torch.equal(one.get_state(), other.get_state())
+                numbers = generator(seed)
+                expected = reference.step(log_p, t, x, numbers).prev_sample
+                tokens, state = drawn(ours, seed, log_p, t, x)
+                assert torch.equal(numbers.get_state(), state)
                 pixels += tokens.numel()
                 for row, pixel in (tokens != expected).nonzero().tolist():
                     different += 1
@@ -72,14 +87,15 @@ def test_tokens_are_those_of_the_reference():
     assert different <= pixels / 1_000_000
 
 
-def test_chains_are_those_of_the_reference():
+def test_chains_are_those_of_the_reference(num_threads_restored):
     """Each step samples what the step before has made: a difference anywhere would grow."""
     for classes, batch, width in ((16, 64, 64), (64, 16, 256), (512, 2, 256)):
         reference = Reference(classes + 1, 25)
         ours = Ours.from_config(reference.config)
         weights = torch.randn(classes, classes + 1) * 2
         chains = []
-        for scheduler in (reference, ours):
+        for scheduler, number in ((reference, 1), *((ours, number) for number in THREADS)):
+            set_num_threads(number)
             seed, x = generator(classes), torch.full((batch, width), classes)
             scheduler.set_timesteps(25)
             for t in scheduler.timesteps:
@@ -92,4 +108,4 @@ def test_chains_are_those_of_the_reference():
                 )
                 x = scheduler.step(log_p, t, x, seed).prev_sample
             chains.append(x)
-        assert torch.equal(*chains)
+        assert all(torch.equal(chain, chains[0]) for chain in chains)

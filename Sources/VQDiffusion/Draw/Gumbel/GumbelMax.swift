@@ -29,17 +29,7 @@ extension ReverseStep {
         if case .given(let uniforms) = uniforms, uniforms.elementType == .float64 {
             try raceInDouble(p, observed, uniforms, winners.pointer, parallelism)
         } else {
-            switch p.elementType {
-            case .float16:
-                try race(HalfElement.self, p, observed, uniforms, winners.pointer, parallelism)
-            case .bfloat16:
-                try race(BrainElement.self, p, observed, uniforms, winners.pointer, parallelism)
-            case .float32: try race(Float.self, p, observed, uniforms, winners.pointer, parallelism)
-            case .float64:
-                try race(
-                    Double.self, WidenedFloatNoise.self, p, observed, uniforms, winners.pointer,
-                    parallelism)
-            }
+            try race(p, observed, uniforms, winners.pointer, parallelism)
         }
         output.write(winners.pointer, count: p.batch * p.pixels)
     }
@@ -69,7 +59,7 @@ extension ReverseStep {
         try checkUniforms(Double.self, uniforms, parallelism: parallelism)
         let plan = try PosteriorCoefficients<Double>.of(
             self, p, sample: observed, parallelism: parallelism)
-        let columns = try CopiedColumns(p)
+        let columns = try CopiedColumns<Double>(p)
         try forEachChunk(of: p, parallelism) { (row, chunk) throws(ArgumentError) in
             var noise = try UniformRows<Double>(uniforms, row: row, chunk: chunk)
             try race(
@@ -78,42 +68,51 @@ extension ReverseStep {
         }
     }
 
-    /// Scores in single precision. With an engine's uniforms the model output is mostly read once,
-    /// by `drawFromShortlists`.
-    private func race<E: FloatingElement>(
-        _: E.Type, _ p: LogProbabilities, _ observed: borrowing Scratch<Int32>,
-        _ uniforms: UniformSource, _ winners: UnsafeMutablePointer<Int32>,
-        _ parallelism: Parallelism
-    ) throws(ArgumentError) where E.Real == Float {
-        guard case .mersenneTwister(let state) = uniforms, shortlistsPay else {
-            return try race(E.self, FloatNoise.self, p, observed, uniforms, winners, parallelism)
-        }
-        do throws(ArgumentError) {
-            if try drawFromShortlists(
-                p, observed: observed.pointer, engine: state, winners, parallelism)
-            {
-                return
-            }
-        } catch {
-            // The race needs less memory.
-            guard case .outOfMemory = error.problem else { throw error }
-        }
-        try race(E.self, FloatNoise.self, p, observed, uniforms, winners, parallelism)
-    }
-
-    /// Uniforms in single precision.
-    private func race<E: FloatingElement, Noise: GumbelNoise>(
-        _: E.Type, _: Noise.Type, _ p: LogProbabilities, _ observed: borrowing Scratch<Int32>,
-        _ uniforms: UniformSource,
+    /// Uniforms in single precision, and scores but for log-probabilities in float64. With an
+    /// engine's uniforms the model output is mostly read once, by `drawFromShortlists`.
+    private func race(
+        _ p: LogProbabilities, _ observed: borrowing Scratch<Int32>, _ uniforms: UniformSource,
         _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
-    ) throws(ArgumentError) where Noise.Real == E.Real, Noise.Uniform == Float {
+    ) throws(ArgumentError) {
+        let isDouble = p.elementType == .float64
+        if case .mersenneTwister(let state) = uniforms, shortlistsPay, !isDouble {
+            do throws(ArgumentError) {
+                if try drawFromShortlists(
+                    p, observed: observed.pointer, engine: state, winners, parallelism)
+                {
+                    return
+                }
+            } catch {
+                // The race needs less memory.
+                guard case .outOfMemory = error.problem else { throw error }
+            }
+        }
         if case .given(let uniforms) = uniforms {
             try checkUniforms(Float.self, uniforms, parallelism: parallelism)
         }
+        if isDouble {
+            try race(
+                WidenedFloatNoise.self, try CopiedColumns(p), p, observed, uniforms, winners,
+                parallelism)
+        } else if StoredColumns.suit(p) {
+            try race(
+                FloatNoise.self, try StoredColumns(p), p, observed, uniforms, winners, parallelism)
+        } else {
+            try race(
+                FloatNoise.self, try CopiedColumns(p), p, observed, uniforms, winners, parallelism)
+        }
+    }
+
+    /// Races over the columns of p, with uniforms in single precision.
+    private func race<Columns: RaceColumns & ~Copyable, Noise: GumbelNoise>(
+        _: Noise.Type, _ columns: borrowing Columns, _ p: LogProbabilities,
+        _ observed: borrowing Scratch<Int32>, _ uniforms: UniformSource,
+        _ winners: UnsafeMutablePointer<Int32>, _ parallelism: Parallelism
+    ) throws(ArgumentError) where Noise.Real == Columns.Real, Noise.Uniform == Float {
         // This refuses a bad model output before any uniform is drawn.
-        let plan = try PosteriorCoefficients<E.Real>.of(
+        let plan = try PosteriorCoefficients<Noise.Real>.of(
             self, p, sample: observed, parallelism: parallelism)
-        try race(Noise.self, try StoredColumns<E>(p), plan, of: p, uniforms, winners, parallelism)
+        try race(Noise.self, columns, plan, of: p, uniforms, winners, parallelism)
     }
 
     /// Races over the columns that a plan was made of, with uniforms in single precision.

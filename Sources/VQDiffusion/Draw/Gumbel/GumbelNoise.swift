@@ -19,14 +19,14 @@ enum FloatNoise: GumbelNoise {
 
     @inline(__always)
     static func noise(_ u: FloatVector) -> FloatVector {
-        FloatVector(-SIMD16.log(arrivalTime(u).lanes))
+        FloatVector(-FloatVector.log(arrivalTime(u)).lanes)
     }
 
     /// e^-noise(u), exponentially distributed. The class with the greatest score is the one with
     /// the greatest ratio of its probability to this.
     @inline(__always)
     static func arrivalTime(_ u: FloatVector) -> FloatVector {
-        FloatVector(1e-30 - .log(u.lanes + 1e-30))
+        FloatVector(1e-30 - FloatVector.log(FloatVector(u.lanes + 1e-30)).lanes)
     }
 
     /// -log(-log u) ≤ -log(1 - u), and 1 - u = v is exact for a u of 24 bits. The bit pattern of v
@@ -65,7 +65,8 @@ enum DoubleNoise: GumbelNoise {
 
     @inline(__always)
     static func noise(_ u: DoubleVector) -> DoubleVector {
-        DoubleVector(-SIMD16.log(1e-30 - .log(u.lanes + 1e-30)))
+        let arrivalTime = 1e-30 - DoubleVector.log(DoubleVector(u.lanes + 1e-30)).lanes
+        return DoubleVector(-DoubleVector.log(DoubleVector(arrivalTime)).lanes)
     }
 
     /// The noise of the largest double below one is 36.74, that of one 69.08.

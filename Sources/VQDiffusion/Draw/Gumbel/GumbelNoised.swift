@@ -15,40 +15,27 @@ public func gumbelNoised(
     try output.checkShape(logits.shape)
     guard !logits.isEmpty && logits.classes > 0 else { return }
     switch (logits.elementType, uniforms.elementType) {
-    case (.float16, .float32):
-        try add(HalfElement.self, FloatNoise.self, logits, uniforms, output, parallelism)
-    case (.bfloat16, .float32):
-        try add(BrainElement.self, FloatNoise.self, logits, uniforms, output, parallelism)
-    case (.float32, .float32):
-        try add(Float.self, FloatNoise.self, logits, uniforms, output, parallelism)
     case (.float64, .float32):
-        try add(Double.self, WidenedFloatNoise.self, logits, uniforms, output, parallelism)
-    case (.float16, .float64):
-        try add(Widened<HalfElement>.self, DoubleNoise.self, logits, uniforms, output, parallelism)
-    case (.bfloat16, .float64):
-        try add(Widened<BrainElement>.self, DoubleNoise.self, logits, uniforms, output, parallelism)
-    case (.float32, .float64):
-        try add(Widened<Float>.self, DoubleNoise.self, logits, uniforms, output, parallelism)
-    case (.float64, .float64):
-        try add(Double.self, DoubleNoise.self, logits, uniforms, output, parallelism)
+        try add(WidenedFloatNoise.self, logits, uniforms, output, parallelism)
+    case (_, .float32): try add(FloatNoise.self, logits, uniforms, output, parallelism)
+    case (_, .float64): try add(DoubleNoise.self, logits, uniforms, output, parallelism)
     case (_, .float16), (_, .bfloat16):
         throw ArgumentError(
             uniforms.name, .elementType(expected: "float32 or float64", actual: "a 16-bit float"))
     }
 }
 
-private func add<E: FloatingElement, Noise: GumbelNoise>(
-    _: E.Type, _: Noise.Type, _ logits: LogProbabilities, _ uniforms: LogProbabilities,
-    _ output: OutputTensor,
-    _ parallelism: Parallelism
-) throws(ArgumentError) where E.Real == Noise.Real {
+private func add<Noise: GumbelNoise>(
+    _: Noise.Type, _ logits: LogProbabilities, _ uniforms: LogProbabilities,
+    _ output: OutputTensor, _ parallelism: Parallelism
+) throws(ArgumentError) {
     try checkUniforms(Noise.Uniform.self, uniforms, parallelism: parallelism)
     let groups = try PixelList.run(0..<uniforms.pixels).laneGroups(
         pixelStride: uniforms.pixelStride, elementSize: Noise.Uniform.size)
     defer { withExtendedLifetime(groups) {} }  // of which the function has only the address
     let noised = NoisedFunction<Noise>(uniforms: uniforms, groups: groups.pointer)
     try mapElements(
-        E.self, logits, into: output, outputRows: logits.classes, parallelism: parallelism, noised)
+        of: logits, into: output, outputRows: logits.classes, parallelism: parallelism, noised)
 }
 
 /// Adds the noise of the uniforms at the same places.

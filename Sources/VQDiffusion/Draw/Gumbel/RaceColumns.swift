@@ -17,67 +17,45 @@ protocol RaceColumns: ~Copyable {
     func load(_ classRow: ClassRow, group: Int) -> Real.Vector
 }
 
-/// Log-probabilities as they lie in memory.
-struct StoredColumns<E: FloatingElement>: RaceColumns, ~Copyable {
-    typealias Real = E.Real
-    /// Its place in the model's output, or in a copy of sixteen classes.
-    typealias ClassRow = (source: UnsafeRawPointer, copy: UnsafePointer<E.Real>?)
-
+/// Log-probabilities in float32, read where they are.
+struct StoredColumns: RaceColumns, ~Copyable {
     private let p: LogProbabilities
     private let lanes: Scratch<LaneGroup>
-    /// Whether sixteen classes of sixteen pixels are loaded at once and transposed: where classes
-    /// are neighbours in memory and pixels are not.
-    private let transposes: Bool
 
     init(_ p: LogProbabilities) throws(ArgumentError) {
         self.p = p
         lanes = try PixelList.run(0..<p.pixels).laneGroups(
-            pixelStride: p.pixelStride, elementSize: E.size)
-        transposes = p.classStride == E.size && p.pixelStride != E.size
+            pixelStride: p.pixelStride, elementSize: Float.size)
+    }
+
+    /// Nothing is gained where the classes of a pixel are neighbours: `CopiedColumns` transposes.
+    static func suit(_ p: LogProbabilities) -> Bool {
+        p.elementType == .float32 && (p.classStride != Float.size || p.pixelStride == Float.size)
     }
 
     var classes: Int { p.classes }
-    var roomPerGroup: Int { transposes ? blockOfClasses * 16 : 0 }
+    var roomPerGroup: Int { 0 }
 
     @inline(__always)
-    func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<E.Real>)
-        -> ClassRow
+    func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<Float>)
+        -> UnsafeRawPointer
     {
-        guard transposes else { return (p.pointer(row: row, class: k), nil) }
-        let place = k % blockOfClasses
-        if place == 0 { copy(k, row: row, groups: groups, into: buffer) }
-        return (p.base, UnsafePointer(buffer) + (place &* 16 &- groups.lowerBound &* roomPerGroup))
-    }
-
-    private func copy(
-        _ first: Int, row: Int, groups: Range<Int>, into buffer: UnsafeMutablePointer<E.Real>
-    ) {
-        let count = min(blockOfClasses, classes - first)
-        for group in groups {
-            lanes.pointer[group].load(
-                E.self, row: p.pointer(row: row), classStride: p.classStride, first: first,
-                count: count,
-                into: buffer + (group &- groups.lowerBound) &* roomPerGroup)
-        }
+        p.pointer(row: row, class: k)
     }
 
     @inline(__always)
-    func load(_ classRow: ClassRow, group: Int) -> E.Real.Vector {
-        if let copy = classRow.copy {
-            return E.Real.Vector(at: copy + group &* blockOfClasses &* 16)
-        }
+    func load(_ classRow: UnsafeRawPointer, group: Int) -> FloatVector {
         // The hardware does not prefetch across pages, and every class row begins a new one.
-        vqd_prefetch(classRow.source + (4 &* p.classStride &+ lanes.pointer[group].offsets[0]))
-        return lanes.pointer[group].load(E.self, row: classRow.source)
+        vqd_prefetch(classRow + (4 &* p.classStride &+ lanes.pointer[group].offsets[0]))
+        return lanes.pointer[group].load(Float.self, row: classRow)
     }
 }
 
-/// Log-probabilities of any type, copied sixteen classes at a time in double precision.
-///
-/// For uniforms in double precision: compiled once, where `StoredColumns` would be for four types.
-struct CopiedColumns: RaceColumns, ~Copyable {
+/// Log-probabilities of any type and layout, copied sixteen classes at a time: compiled once for
+/// each precision.
+struct CopiedColumns<Real: RealScalar>: RaceColumns, ~Copyable {
     private let p: LogProbabilities
-    private let elements: Elements<Double>
+    private let elements: Elements<Real>
     private let lanes: Scratch<LaneGroup>
 
     init(_ p: LogProbabilities) throws(ArgumentError) {
@@ -90,8 +68,8 @@ struct CopiedColumns: RaceColumns, ~Copyable {
     var roomPerGroup: Int { blockOfClasses * 16 }
 
     /// Its place in a copy, less that of the first group of all.
-    func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<Double>)
-        -> UnsafePointer<Double>
+    func classRow(_ k: Int, row: Int, groups: Range<Int>, buffer: UnsafeMutablePointer<Real>)
+        -> UnsafePointer<Real>
     {
         let place = k % blockOfClasses
         if place == 0 {
@@ -106,7 +84,7 @@ struct CopiedColumns: RaceColumns, ~Copyable {
     }
 
     @inline(__always)
-    func load(_ classRow: UnsafePointer<Double>, group: Int) -> DoubleVector {
-        DoubleVector(at: classRow + group &* roomPerGroup)
+    func load(_ classRow: UnsafePointer<Real>, group: Int) -> Real.Vector {
+        Real.Vector(at: classRow + group &* roomPerGroup)
     }
 }
