@@ -1,4 +1,4 @@
-"""Seed for seed, the tokens of the reference: over two million sampled pixels, each drawn by several
+"""Seed for seed, the tokens of the reference: over two million sampled pixels, drawn by several
 numbers of threads, and every difference a proven near-tie.
 
 Both compute the same scores in float32 by different routes, so that two scores closer than their
