@@ -64,7 +64,7 @@ SITE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs benchmar
 # The files in a wheel are as old as the commit, so that two builds of it are equal.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
-.PHONY: help demo build lint test test-arithmetic test-builds test-core test-swift test-c test-python test-levels test-threads test-diffusers \
+.PHONY: help demo build lint test lane-python lane-builds test-core test-swift test-c test-python test-levels test-threads test-diffusers \
     test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz faults statistics \
     wheels sdist release install-c docs bench clean
 
@@ -77,15 +77,16 @@ demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png a
 
 build: $(VENV)/.with-demo ## build and install into .venv
 
-# Of two at a time one runs on every core, and the other mostly on one. Only the first installs, once they run.
+# In two lanes, of which one takes every core and the other mostly one. Only the first installs while both run.
 test: $(VENV)/.with-lint $(VENV)/.with-test $(VENV)/.wheel-tools ## run every test
-	$(MAKE) --jobs=2 --output-sync=target test-arithmetic test-builds
+	$(MAKE) --jobs=2 --no-print-directory lane-python lane-builds
 
-test-arithmetic:
-	$(MAKE) --jobs=1 test-python test-levels test-threads test-diffusers test-parity test-diffusers-oldest test-ray
-
-test-builds:
-	$(MAKE) --jobs=1 lint test-swift test-c wheels test-aarch64-c fuzz
+lane-python: LANE := test-python test-levels test-threads test-diffusers test-parity test-diffusers-oldest test-ray
+lane-builds: LANE := lint test-swift test-c wheels test-aarch64-c fuzz
+lane-%: SHELL := bash
+lane-%: .SHELLFLAGS := -o pipefail -c
+lane-python lane-builds: lane-%:
+	$(MAKE) --jobs=1 --no-print-directory $(LANE) 2>&1 | sed --unbuffered 's/^/$*: /'
 
 lint: $(VENV)/.with-lint ## check the form of Swift, C and Python sources, and Python's types
 	swift format lint --strict --recursive Sources Tests reliability Package.swift

@@ -29,7 +29,9 @@ def output_of(*command, **options):
 
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="AArch64 runs all the other tests")
-@pytest.mark.skipif(shutil.which("aarch64-linux-gnu-gcc"), reason="`make wheels` compiles this")
+@pytest.mark.skipif(
+    shutil.which("aarch64-linux-gnu-gcc") is not None, reason="`make wheels` compiles this"
+)
 def test_compiles_for_aarch64(tmp_path):
     """The Swift sources, for a CPU that is not there to run them: vectors become NEON's and no lane
     calls a function.
