@@ -19,7 +19,7 @@ LOWER_CPU_LEVELS = $$($(VENV)/bin/python -c 'from vqdiffusion import _native; pr
 THREADS := 1 2 3 8
 # A process for each core, each with a torch of its own.
 PYTEST := pytest --numprocesses=logical --maxprocesses=4
-# Of the cases of each parametrised test one in four: for CPU levels and versions beside those of the whole run.
+# Of the cases of each parametrised test one in four: for CPU levels, threads and versions beside those of the whole run.
 SOME := --one-in=4
 # Where the arithmetic is; the other tests are of the package, the demo and bad input.
 ARITHMETIC := $(patsubst %,python/tests/test_%.py,chain check_finite golden guidance layouts plan posterior properties sampling)
@@ -77,8 +77,11 @@ demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png a
 
 build: $(VENV)/.with-demo ## build and install into .venv
 
-# In two lanes, of which one takes every core and the other mostly one. Only the first installs while both run.
-test: $(VENV)/.with-lint $(VENV)/.with-test $(VENV)/.wheel-tools ## run every test
+# Two versions of torch are downloaded while Swift compiles. Then there are two lanes: one takes every core, the other
+# mostly one. Only the first installs while both run.
+test: $(VENV)/.with-lint ## run every test
+	$(MAKE) --jobs=2 --no-print-directory $(VENV)/.installed $(VENV)/.torch $(OLDEST)/.versions
+	$(MAKE) --jobs=1 --no-print-directory $(patsubst %,$(VENV)/.%,with-test with-diffusers accelerate wheel-tools)
 	$(MAKE) --jobs=2 --no-print-directory lane-python lane-builds
 
 lane-python: LANE := test-python test-levels test-threads test-diffusers test-parity test-diffusers-oldest test-ray
@@ -123,9 +126,9 @@ test-levels: $(VENV)/.with-test ## one in four of them at every lower CPU level 
 	        $(PYTHON_ONLY) || exit 1; \
 	done
 
-test-threads: $(VENV)/.with-test ## the tests of the arithmetic on several numbers of threads
+test-threads: $(VENV)/.with-test ## one in four of the tests of the arithmetic on several numbers of threads
 	for number in $(THREADS); do \
-	    $(VENV)/bin/python -m $(PYTEST) --quiet --num-threads=$$number $(ARITHMETIC) || exit 1; \
+	    $(VENV)/bin/python -m $(PYTEST) --quiet $(SOME) --num-threads=$$number $(ARITHMETIC) || exit 1; \
 	done
 
 test-diffusers: $(VENV)/.with-test $(VENV)/.with-diffusers $(VENV)/.accelerate ## test the drop-in beside diffusers itself
