@@ -64,7 +64,7 @@ SITE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs benchmar
 # The files in a wheel are as old as the commit, so that two builds of it are equal.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
-.PHONY: help demo build lint test lane-python lane-builds test-core test-swift test-c test-python test-levels test-threads test-diffusers \
+.PHONY: help demo build lint test lane-downloads lane-python lane-builds test-core test-swift test-c test-python test-levels test-threads test-diffusers \
     test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz faults statistics \
     wheels sdist release install-c docs bench clean
 
@@ -77,18 +77,17 @@ demo: $(VENV)/.with-demo ## install into .venv and draw 100 digits: digits.png a
 
 build: $(VENV)/.with-demo ## build and install into .venv
 
-# Two versions of torch are downloaded while Swift compiles. Then there are two lanes: one takes every core, the other
-# mostly one. Only the first installs while both run.
+# What tests need is downloaded while Swift compiles. Then one lane takes every core, and the other mostly one.
 test: $(VENV)/.with-lint ## run every test
-	$(MAKE) --jobs=2 --no-print-directory $(VENV)/.installed $(VENV)/.torch $(OLDEST)/.versions
-	$(MAKE) --jobs=1 --no-print-directory $(patsubst %,$(VENV)/.%,with-test with-diffusers accelerate wheel-tools)
+	$(MAKE) --jobs=3 --no-print-directory $(VENV)/.installed $(OLDEST)/.versions lane-downloads
 	$(MAKE) --jobs=2 --no-print-directory lane-python lane-builds
 
+lane-downloads: LANE := $(patsubst %,$(VENV)/.%,torch accelerate extra-test extra-diffusers extra-ray wheel-tools)
 lane-python: LANE := test-python test-levels test-threads test-diffusers test-parity test-diffusers-oldest test-ray
 lane-builds: LANE := lint test-swift test-c wheels test-aarch64-c fuzz
 lane-%: SHELL := bash
 lane-%: .SHELLFLAGS := -o pipefail -c
-lane-python lane-builds: lane-%:
+lane-downloads lane-python lane-builds: lane-%:
 	$(MAKE) --jobs=1 --no-print-directory $(LANE) 2>&1 | sed --unbuffered 's/^/$*: /'
 
 lint: $(VENV)/.with-lint ## check the form of Swift, C and Python sources, and Python's types
@@ -159,18 +158,17 @@ SEED := 1
 fuzz: $(VENV)/.with-test ## make random calls of the C ABI between guard pages and hostile calls of Python, for SECONDS
 	Tests/fuzz/run.sh $(SECONDS) $(VENV)/bin/python $(SEED)
 
-# Of the last commit, in folders whose paths are of one length: with a call of withoutActuallyEscaping, Swift passes the
-# length of the path of Parallel.swift.
+# Of the last commit, in folders whose paths differ in length.
 test-reproducible: $(VENV)/.with-test $(VENV)/.wheel-tools ## build the wheels twice, in two folders, and compare
-	rm -rf build/one build/two
-	for folder in one two; do \
+	rm -rf build/one build/another
+	for folder in one another; do \
 	    mkdir -p build/$$folder && git archive HEAD | tar -x -C build/$$folder; \
 	    for machine in $(patsubst build/.wheel-%,%,$(WHEELS)); do \
 	        (cd build/$$folder && VQDIFFUSION_BUILD_MACHINE=$$machine $(BUILD_WHEEL)_$$machine . >log 2>&1) \
 	        || { cat build/$$folder/log; exit 1; }; \
 	    done; \
 	done
-	diff -r build/one/dist build/two/dist && ls -l build/one/dist
+	diff -r build/one/dist build/another/dist && ls -l build/one/dist
 
 # FAULTS='remask,Draw/Gumbel' plants those whose name, kind or file contains one of these.
 FAULTS ?=
@@ -314,7 +312,7 @@ $(VENV)/.torch: $(VENV)/.created
 	$(VENV)/bin/pip install --quiet 'torch==2.13.0+cpu' || $(VENV)/bin/pip install --quiet torch
 	@touch $@
 
-$(VENV)/.with-diffusers $(VENV)/.with-bench: $(VENV)/.torch
+$(VENV)/.extra-diffusers: $(VENV)/.torch
 
 # diffusers offloads models only where this is installed, which the package itself does not need.
 $(VENV)/.accelerate: $(VENV)/.torch
@@ -327,9 +325,19 @@ $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	$(VENV)/bin/pip install --quiet --no-build-isolation .
 	@touch $@
 
-# What one of the extras of pyproject.toml adds to the package.
-$(VENV)/.with-%: $(VENV)/.installed
-	$(VENV)/bin/pip install --quiet 'vqdiffusion[$*]'
+# What one of the extras of pyproject.toml adds.
+EXTRA = $(VENV)/bin/python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+    print(*project["optional-dependencies"][sys.argv[1]], sep="\n")'
+
+$(VENV)/.extra-%: $(VENV)/.created pyproject.toml
+	$(EXTRA) $* | grep --invert-match '^vqdiffusion' | $(VENV)/bin/pip install --quiet --requirement /dev/stdin
+	@touch $@
+
+$(VENV)/.extra-bench: $(VENV)/.extra-diffusers
+
+.SECONDARY:
+
+$(VENV)/.with-%: $(VENV)/.installed $(VENV)/.extra-%
 	@touch $@
 
 # The lower bounds of the extra in pyproject.toml, exactly; what diffusers itself then needs to be old is added.

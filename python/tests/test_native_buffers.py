@@ -3,6 +3,7 @@
 import array
 import ctypes
 
+import native_calls
 import numpy as np
 import pytest
 import views
@@ -143,6 +144,49 @@ def test_any_floating_type(function, dtype):
         unaligned = views.unaligned(named[name])
         for output, value in results(function, named | {name: unaligned}).items():
             np.testing.assert_allclose(value, expected[output], rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def long_rows(monkeypatch):
+    """Arguments larger than the pieces that are copied: 256 pixels, 16 classes."""
+    monkeypatch.setattr(native_calls, "K", 70)
+    monkeypatch.setattr(native_calls, "N", 600)
+
+
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, views.turned])
+@pytest.mark.parametrize("dtype", [np.float16, BFLOAT16], ids=str)
+@pytest.mark.parametrize(
+    "function", [function for function in FUNCTIONS if set(FLOATS) & set(arguments(function))]
+)
+def test_16_bits_give_what_float32_gives(long_rows, function, dtype, layout):
+    """Of the same numbers, bit for bit."""
+    named = arguments(function)
+    names = set(FLOATS) & set(named)
+    for name in names:
+        kept = (named[name].view(np.uint32) & 0xFFFF0000).view(np.float32)
+        named[name] = layout(kept)
+    expected = results(function, named)
+    for name in names:
+        named[name] = layout(of_type(np.ascontiguousarray(named[name]), dtype))
+    for output, value in results(function, named).items():
+        np.testing.assert_array_equal(value, expected[output])
+
+
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, views.turned])
+@pytest.mark.parametrize("function, name", [("gumbel_noised", "logits"),
+                                            ("step_gumbel", "model_output")])  # fmt: skip
+def test_float32_gives_what_float64_gives(long_rows, function, name, layout):
+    """Of the same numbers, bit for bit, beside uniforms in float64."""
+    named = arguments(function)
+    named["uniforms"] = named["uniforms"].astype(np.float64)
+    if "out" in named:
+        named["out"] = named["out"].astype(np.float64)
+    double = named | {name: layout(named[name].astype(np.float64))}
+    single = named | {name: layout(named[name])}
+    for (output, value), exact in zip(
+        results(function, single).items(), results(function, double).values()
+    ):
+        np.testing.assert_array_equal(value, exact, output)
 
 
 @pytest.mark.parametrize("code", "bBhHiIlLqQnN")

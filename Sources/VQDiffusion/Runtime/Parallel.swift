@@ -30,12 +30,16 @@ func parallel(
         return
     }
     let errors = try Scratch<ArgumentError?>(tasks, filledWith: nil)
+    // Swift checks that `body` has not escaped, and passes the length of the file's path: this one
+    // is the same wherever the library is built.
+    #sourceLocation(file:"Parallel",line:1)
     withoutActuallyEscaping(body) { body in
         var job = ParallelJob(body: body, errors: errors.pointer)
         withUnsafeMutablePointer(to: &job) { job in
             vqd_parallel(Int64(tasks), Int32(clamping: threads), runTask, job)
         }
     }
+    #sourceLocation()
     for task in 0..<tasks {
         if let error = errors[task] { throw error }
     }
