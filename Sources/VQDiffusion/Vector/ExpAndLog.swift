@@ -2,7 +2,7 @@
 //
 // Sixteen numbers take four registers of 128 bits, or eight in double precision, and so does every
 // constant. Inlined at some two hundred places, that is a fifth of the lowest level's library, and
-// calls take as long (0.84 to 1.11 of the time, by kernel). Where sixteen numbers are one register
+// calls take as long (0.84 to 1.18 of the time, by kernel). Where sixteen numbers are one register
 // or two, calls take up to 2.6 times as long, as vectors are passed in pieces of 128 bits.
 
 extension FloatVector {
