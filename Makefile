@@ -64,8 +64,8 @@ SITE := README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE docs benchmar
 # The files in a wheel are as old as the commit, so that two builds of it are equal.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
 
-.PHONY: help demo build lint test lane-downloads lane-python lane-builds test-core test-swift test-c test-python test-levels test-threads test-diffusers \
-    test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz faults statistics \
+.PHONY: help demo build lint test lane-downloads lane-python lane-builds test-core test-swift test-c test-python \
+    test-levels test-threads test-diffusers test-diffusers-oldest test-parity test-ray test-aarch64-c test-aarch64 test-reproducible sanitize fuzz faults statistics \
     wheels sdist release install-c docs bench clean
 
 help: ## list these targets
@@ -325,12 +325,11 @@ $(VENV)/.installed: $(VENV)/.created $(SOURCES)
 	$(VENV)/bin/pip install --quiet --no-build-isolation .
 	@touch $@
 
-# What one of the extras of pyproject.toml adds.
-EXTRA = $(VENV)/bin/python -c 'import sys, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-    print(*project["optional-dependencies"][sys.argv[1]], sep="\n")'
+# What one of the extras of pyproject.toml adds to the package.
+REQUIREMENTS = $(filter-out vqdiffusion[%,$(shell sed -n 's/^$(1) = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",'))
 
 $(VENV)/.extra-%: $(VENV)/.created pyproject.toml
-	$(EXTRA) $* | grep --invert-match '^vqdiffusion' | $(VENV)/bin/pip install --quiet --requirement /dev/stdin
+	$(VENV)/bin/pip install --quiet $(patsubst %,'%',$(call REQUIREMENTS,$*))
 	@touch $@
 
 $(VENV)/.extra-bench: $(VENV)/.extra-diffusers
@@ -348,7 +347,7 @@ $(OLDEST)/.versions: pyproject.toml
 	        echo "$$python -m venv $(OLDEST)"; \
 	        rm -rf $(OLDEST) && "$$python" -m venv $(OLDEST) && \
 	        $(OLDEST)/bin/pip install --quiet 'setuptools>=77' pytest pytest-xdist 'numpy<2' 'huggingface_hub<0.26' 'accelerate<1' \
-	            $$(sed -n 's/^diffusers = \[\(.*\)\].*/\1/p' pyproject.toml | tr -d '",' | sed 's/>=/==/g') || exit 1; \
+	            $(subst >=,==,$(call REQUIREMENTS,diffusers)) || exit 1; \
 	        break; \
 	    fi; \
 	done

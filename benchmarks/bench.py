@@ -123,7 +123,7 @@ def main():
     results["spinning"] = spinning_times(effort, shapes[0])
     results["small"] = small()
     results["scaling"] = scaling(QUICK_CURVES if quick else CURVES, effort, with_compile, log)
-    results["memory"] = memory(shapes[0], ["gumbel"] if quick else None)
+    results["memory"] = memory(shapes[0], ["gumbel", "guided_step"] if quick else None)
     results["seconds"] = time.perf_counter() - start
 
     print(f"\nFor README.md:\n\n{readme(results)}\n\n{results['seconds']:.0f} s")

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -139,18 +140,24 @@ def test_sdist_has_all_that_a_build_needs(dist, tmp_path):
 
 
 def failed_build(tools, prologue="pass", command="build_ext", **environment):
-    """Starts a build with nothing but `tools` on PATH, and returns the last thing it says."""
+    """Starts a build with nothing but `tools` on PATH, and returns the last thing it says. In a
+    folder of its own: in this one builds take turns.
+    """
     run = f"import runpy, sys; sys.argv = ['setup.py', '{command}']; "
     run += "runpy.run_path('setup.py', run_name='__main__')"
     code = f"{prologue}; {run}"
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={"PATH": str(tools)} | environment,
-        capture_output=True,
-        text=True,
-        timeout=600,  # other builds in this folder come first
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(ROOT / "setup.py", folder)
+        for name in "pyproject.toml", "README.md", "LICENSE", "Sources", "python":
+            Path(folder, name).symlink_to(ROOT / name)
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=folder,
+            env={"PATH": str(tools)} | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
     assert "copying" not in result.stdout + result.stderr  # the sentence stands alone

@@ -108,8 +108,8 @@ struct GuidedColumns<Real: RealScalar>: ~Copyable {
         return (share * x + scale * (y - x)).kept(where: .lesser(x, y), above: limit, else: nothing)
     }
 
-    /// Groups that are combined together.
-    private var together: Int { 8 }
+    /// The most groups that are combined together: a vector of each, of both inputs, fills a block.
+    private static var mostTogether: Int { blockOfClasses / 2 }
 
     /// Combines a block of classes of some groups, not exactly. Groups that are neighbours are
     /// combined class by class: consecutive lines of memory take less time than lines a class row
@@ -150,7 +150,7 @@ struct GuidedColumns<Real: RealScalar>: ~Copyable {
         var i = 0
         while i < count && neighbours > 0 {
             let x = elements.neighbours(at: u, vectors: neighbours, buffer: buffer)
-            let y = elements.neighbours(at: c, vectors: neighbours, buffer: buffer + 16 &* together)
+            let y = elements.neighbours(at: c, vectors: neighbours, buffer: buffer + 16 &* neighbours)
             var target = blocks + i &* 16
             for j in 0..<neighbours {
                 let (a, b) = (V(at: x + j &* 16), V(at: y + j &* 16))
@@ -209,7 +209,7 @@ struct GuidedColumns<Real: RealScalar>: ~Copyable {
     ) throws(ArgumentError) -> Bool {
         let classes = unconditional.classes
         // Where pixels are neighbours, the blocks of some groups are read together.
-        let together = alongPixels && !checksInputs ? min(groups.count, self.together) : 1
+        let together = alongPixels && !checksInputs ? min(groups.count, Self.mostTogether) : 1
         let block = try Scratch<Real>(together * blockOfClasses * 16)
         let buffer = try Scratch<Real>(blockOfClasses * 16)
         let masses = try RunningMasses<V>(groups: groups.count)

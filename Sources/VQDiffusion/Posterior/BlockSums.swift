@@ -80,10 +80,10 @@ private struct BlockSumsOfColumns {
     let blockRows, blocks, width: Int
     let sums: UnsafeMutableRawPointer
 
-    /// One vector is one class of sixteen pixels, of elements in the precision of the sums. Whole rows are walked eight at a time: column by
-    /// column, class rows 4096 bytes apart would share one set of the cache, and each would need
-    /// its own page. Last block first, so that the next pass, from the first class on, hits the
-    /// cache.
+    /// One vector is one class of sixteen pixels, of elements in the precision of the sums. Whole
+    /// rows are walked eight at a time: column by column, class rows 4096 bytes apart would share
+    /// one set of the cache, and each would need its own page. Last block first, so that the next
+    /// pass, from the first class on, hits the cache.
     @_optimize(speed)
     func alongPixels<E: FloatingElement>(_: E.Type) throws(ArgumentError) {
         let sums = sums.assumingMemoryBound(to: E.Real.self)
