@@ -108,7 +108,7 @@ struct GuidedColumns<Real: RealScalar>: ~Copyable {
         return (share * x + scale * (y - x)).kept(where: .lesser(x, y), above: limit, else: nothing)
     }
 
-    /// The most groups that are combined together: a vector of each, of both inputs, fills a block.
+    /// The most groups that are combined together. A vector of each, of both inputs, fills a buffer.
     private static var mostTogether: Int { blockOfClasses / 2 }
 
     /// Combines a block of classes of some groups, not exactly. Groups that are neighbours are
@@ -150,7 +150,8 @@ struct GuidedColumns<Real: RealScalar>: ~Copyable {
         var i = 0
         while i < count && neighbours > 0 {
             let x = elements.neighbours(at: u, vectors: neighbours, buffer: buffer)
-            let y = elements.neighbours(at: c, vectors: neighbours, buffer: buffer + 16 &* neighbours)
+            let y = elements.neighbours(
+                at: c, vectors: neighbours, buffer: buffer + 16 &* neighbours)
             var target = blocks + i &* 16
             for j in 0..<neighbours {
                 let (a, b) = (V(at: x + j &* 16), V(at: y + j &* 16))
