@@ -1,6 +1,8 @@
 """`step` beside the reference's: what it returns, what it accepts, which random numbers it uses."""
 
 import math
+from statistics import median
+from time import perf_counter
 
 import numpy as np
 import pytest
@@ -276,19 +278,15 @@ def test_a_whole_chain(schedulers):
     assert samples[1][-1].max() < K
 
 
-def test_the_overhead_of_a_call_is_small(schedulers):
-    """Far below the reference's own 150 µs, on any machine: the best of many calls."""
-    from time import perf_counter
+def test_a_small_call_takes_less_than_half_the_references_time(schedulers):
+    """Nearly all of it is overhead: 0.35 to 0.44 of the reference's time, idle or busy, where each
+    pair of calls is compared within a millisecond."""
+    log_p, x, t = random_log_p(1, K, N), random_classes(1, K, N), torch.tensor(7)
 
-    ours, log_p, x, t = (
-        schedulers[1],
-        random_log_p(1, K, N),
-        random_classes(1, K, N),
-        torch.tensor(7),
-    )
-    seconds = []
-    for _ in range(300):
+    def seconds(scheduler):
         start = perf_counter()
-        ours.step(log_p, t, x)
-        seconds.append(perf_counter() - start)
-    assert min(seconds) < 100e-6
+        scheduler.step(log_p, t, x)
+        return perf_counter() - start
+
+    pairs = [[seconds(scheduler) for scheduler in schedulers] for _ in range(300)]
+    assert median(ours / reference for reference, ours in pairs) < 0.5
