@@ -10,6 +10,10 @@ endif
 VENV := .venv
 OLDEST := .venv-oldest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests import a tenth of what is installed; to compile all of it takes three minutes.
+export PIP_COMPILE := 0
+# What is built here is tested here and sent elsewhere: every CPU level.
+export VQDIFFUSION_BUILD_CPUS ?= all
 SOURCES := Package.swift setup.py pyproject.toml \
     $(shell find Sources python/vqdiffusion python/native -type f -not -name '*.pyc')
 

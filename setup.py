@@ -5,6 +5,7 @@ The metadata is in pyproject.toml. Needed: a Swift toolchain, a C compiler and t
 Python. Nothing is downloaded.
 """
 
+import ctypes
 import fcntl
 import os
 import platform
@@ -64,8 +65,9 @@ if "CS_GNU_LIBC_VERSION" in os.confstr_names:
     LINK += [f"-Wl,--wrap={name}" for name in GLIBC_RENEWED]
     # Before glibc 2.34, libpthread has them.
     LINK += ["-Wl,--push-state,--no-as-needed,-l:libpthread.so.0,--pop-state"]
-# Developers build one level in a third of the time: VQDIFFUSION_BUILD_CPUS=x86-64-v3 pip install .
-ONLY_LEVELS = "VQDIFFUSION_BUILD_CPUS"  # names, separated by commas
+# The levels to build, separated by commas, or `all`, as wheels have them. Without it those that
+# this machine needs: on two cores two levels take two thirds of the time of three.
+WANTED_LEVELS = "VQDIFFUSION_BUILD_CPUS"
 # Free-threaded builds of CPython have no stable ABI.
 STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 WHEEL = {"py_limited_api": "cp311"} if STABLE_ABI else {}
@@ -104,12 +106,13 @@ def c_compiler():
 
 
 def levels_to_build():
-    """The CPU levels of the machine's kind, or of them those that the environment names."""
-    wanted = [name.strip() for name in os.environ.get(ONLY_LEVELS, "").split(",") if name.strip()]
+    """The CPU levels that the environment names, or all."""
+    text = os.environ.get(WANTED_LEVELS, "")
+    wanted = [name.strip() for name in text.split(",") if name.strip() not in ("", "all")]
     unknown = [name for name in wanted if name not in LEVELS]
     if unknown and LEVELS:
         sys.exit(
-            f"{ONLY_LEVELS} must name CPU levels among {', '.join(LEVELS)}, not "
+            f"{WANTED_LEVELS} must name CPU levels among {', '.join(LEVELS)}, or all, not "
             f"{', '.join(unknown)}."
         )
     return [level for level in LEVELS if not wanted or level in wanted]
@@ -168,6 +171,9 @@ class BuildNative(build_ext):
 
     def run(self):
         check_tools(self.include_dirs)
+        if not os.environ.get(WANTED_LEVELS) and not CROSS:
+            needed = self.levels_of_this_machine()
+            self.extensions = [module for module in self.extensions if module.cpu in needed]
         levels = [extension.cpu for extension in self.extensions]
         # All at once: on two cores, three levels take half of their sum. Each needs 0.7 GB.
         with ThreadPoolExecutor(len(levels)) as pool:
@@ -177,6 +183,20 @@ class BuildNative(build_ext):
             extension.extra_objects = [archive]
             extension.depends = [*extension.depends, archive]
         super().run()
+
+    def levels_of_this_machine(self):
+        """The highest level that this machine can run, and the lowest, which runs on all machines
+        of its kind and which the package asks what it runs on.
+        """
+        folder = Path(self.get_finalized_command("build").build_base).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        library = folder / "cpu.so"
+        flags = ["-shared", "-fPIC", "-o", str(library)]
+        self.spawn([*c_compiler(), "python/native/cpu.c", *flags])
+        names = (ctypes.c_char_p * (len(LEVELS) + 1))()  # a null pointer is the last
+        ctypes.CDLL(str(library)).supported_cpu_levels(names)
+        supported = [name.decode() for name in names if name]
+        return supported[0], supported[-1]
 
     def build_swift(self, level):
         """Builds the static library for one CPU level and returns its path."""

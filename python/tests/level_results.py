@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,11 @@ K, T, B, N = (
 T_NOW, T_EARLIER = 15, 4  # so long a stride that most columns are needed
 SCHEDULE = K, np.linspace(0.95, 0.05, T), np.linspace(0.02, 0.9, T)
 INPUTS = ("float32", "float64", "float16", "classes inside")
-LEVELS = _native.supported_cpus()
+LEVELS = [
+    level
+    for level in _native.supported_cpus()
+    if find_spec(f"vqdiffusion._native_{level.replace('-', '_')}")
+]
 WITH_FMA = [level for level in LEVELS if level != "x86-64"]
 
 

@@ -104,7 +104,7 @@ def test_wheel(dist):
     with zipfile.ZipFile(path) as wheel:
         members = {info.filename: info for info in wheel.infolist()}
         metadata = wheel.read(f"vqdiffusion-{vqdiffusion.__version__}.dist-info/METADATA").decode()
-    # Libraries for three CPU levels, 247 to 295 kB each, and 172 kB of Python.
+    # Libraries for three CPU levels at most, 247 to 295 kB each, and 172 kB of Python.
     assert (
         sum(info.compress_size for name, info in members.items() if not name.endswith(".npz"))
         < 1_000_000
@@ -139,9 +139,9 @@ def test_sdist_has_all_that_a_build_needs(dist, tmp_path):
 # ------------------------------------------------------------------------------------------------
 
 
-def failed_build(tools, prologue="pass", command="build_ext", **environment):
-    """Starts a build with nothing but `tools` on PATH, and returns the last thing it says. In a
-    folder of its own: in this one builds take turns.
+def run_failing_build(tools, prologue="pass", command="build_ext", **environment):
+    """Starts a build with nothing but `tools` on PATH. In a folder of its own: in this one builds
+    take turns.
     """
     run = f"import runpy, sys; sys.argv = ['setup.py', '{command}']; "
     run += "runpy.run_path('setup.py', run_name='__main__')"
@@ -160,13 +160,20 @@ def failed_build(tools, prologue="pass", command="build_ext", **environment):
         )
     assert result.returncode != 0
     assert "Traceback" not in result.stderr
+    return result
+
+
+def failed_build(*arguments, **named):
+    """What such a build says, which is one sentence at its end."""
+    result = run_failing_build(*arguments, **named)
     assert "copying" not in result.stdout + result.stderr  # the sentence stands alone
     return result.stderr.strip().splitlines()[-1]
 
 
 def add_swift(folder, says):
+    """A program that names its version and cannot build."""
     path = folder / "swift"
-    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.write_text(f"#!/bin/sh\necho '{says}'\n[ $1 = --version ]\n")
     path.chmod(0o755)
 
 
@@ -258,8 +265,26 @@ def refused(path, *rest, **named):
     )
 
 
+def levels_of_a_build(tools, **environment):
+    """Those that the Swift compiler was started for."""
+    add_swift(tools, "Swift version 6.3 (swift-6.3-RELEASE)")
+    path = f"{tools}:{os.environ['PATH']}"
+    result = run_failing_build(path, **environment)
+    assert "the Swift build failed for " in result.stderr
+    return sorted(re.findall(r"^vqdiffusion for (\S+): compiling Swift", result.stdout, re.M))
+
+
+def test_cpu_levels(tmp_path):
+    """Without a name, those that this machine needs."""
+    supported, wanted = _native.supported_cpus(), "VQDIFFUSION_BUILD_CPUS"
+    every = ["x86-64", "x86-64-v3", "x86-64-v4"] if "x86-64" in supported else ["aarch64"]
+    assert levels_of_a_build(tmp_path) == sorted({supported[0], supported[-1]})
+    assert levels_of_a_build(tmp_path, **{wanted: "all"}) == every
+    assert levels_of_a_build(tmp_path, **{wanted: f"{every[-1]}, "}) == every[-1:]
+
+
 def test_an_unknown_cpu_level(tmp_path):
     message = failed_build(tmp_path, VQDIFFUSION_BUILD_CPUS="x86-64-v3,i386")
     assert message.startswith(
         "VQDIFFUSION_BUILD_CPUS must name CPU levels among "
-    ) and message.endswith(", not i386.")
+    ) and message.endswith(", or all, not i386.")

@@ -71,9 +71,9 @@ def code(path, *options):
 
 def test_one_for_each_level():
     suffix = "abi3.so" if STABLE_ABI else sysconfig.get_config_var("EXT_SUFFIX").removeprefix(".")
-    assert [path.name for path in INSTALLED] == [
+    assert {path.name for path in INSTALLED} <= {
         f"_native_{level}.{suffix}" for level in LEVELS[os.uname().machine]
-    ]
+    }
     for wheel in WHEELS:
         machine = next(machine for machine in LEVELS if wheel.stem.endswith(machine))
         assert [name for of, name in in_wheels() if of == wheel] == [

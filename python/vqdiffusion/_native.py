@@ -1,8 +1,8 @@
 """The native module for this machine's CPU: its functions, as _native.pyi and vqdiffusion.h
 describe them.
 
-The module is compiled once for each CPU level. The highest level that this machine can run is used,
-or the one named in the environment variable VQDIFFUSION_CPU.
+The module is compiled once for each CPU level. The highest level built that this machine can run is
+used, or the one named in the environment variable VQDIFFUSION_CPU.
 """
 
 import os
@@ -28,7 +28,8 @@ def _select():
     wanted = os.environ.get("VQDIFFUSION_CPU") or choices[-1]
     if wanted not in choices:
         raise ImportError(
-            f"VQDIFFUSION_CPU must be one of {', '.join(choices)} on this machine, not {wanted!r}."
+            f"VQDIFFUSION_CPU must be one of {', '.join(choices)}, which are built and run on this "
+            f"machine, not {wanted!r}."
         )
     return import_module(_name(wanted))
 
