@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tempfile
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import views
+from cpu_levels import LEVELS
 from reference import random_classes, random_log_p
 
 from vqdiffusion import _native
@@ -28,11 +28,6 @@ K, T, B, N = (
 T_NOW, T_EARLIER = 15, 4  # so long a stride that most columns are needed
 SCHEDULE = K, np.linspace(0.95, 0.05, T), np.linspace(0.02, 0.9, T)
 INPUTS = ("float32", "float64", "float16", "classes inside")
-LEVELS = [
-    level
-    for level in _native.supported_cpus()
-    if find_spec(f"vqdiffusion._native_{level.replace('-', '_')}")
-]
 WITH_FMA = [level for level in LEVELS if level != "x86-64"]
 
 

@@ -8,8 +8,9 @@ from functools import cache, partial
 import numpy as np
 import pytest
 import views
+from cpu_levels import LEVELS
 from determinism_claims import COLUMNS, DIFFERENT, RESULTS
-from level_results import INPUTS, LEVELS, WITH_FMA, B, of_process, results
+from level_results import INPUTS, WITH_FMA, B, of_process, results
 
 # A Python with the package on another machine or emulated, whose results are to be x86-64-v3's.
 AARCH64 = os.environ.get("VQDIFFUSION_AARCH64_PYTHON")

@@ -9,8 +9,9 @@ from statistics import median
 import level_results
 import numpy as np
 import pytest
+from cpu_levels import LEVELS
 from level_results import (
-    B, INPUTS, K, LEVELS, N, SCHEDULE, T_EARLIER, T_NOW, inputs, of_process, results,
+    B, INPUTS, K, N, SCHEDULE, T_EARLIER, T_NOW, inputs, of_process, results,
 )  # fmt: skip
 from reference import gumbel
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from level_results import LEVELS
+from cpu_levels import LEVELS, at_level
 from native_calls import OUTPUTS, arguments
 from native_checks import results, run_python
 
@@ -66,6 +66,14 @@ def test_every_level_gives_the_same(level, tmp_path):
                 np.testing.assert_array_equal(value, expected, err_msg=key)
             else:
                 np.testing.assert_allclose(value, expected, rtol=2e-6, atol=2e-6, err_msg=key)
+
+
+def test_levels_in_one_process():
+    before = _native.cpu
+    for level in LEVELS:
+        with at_level(level):
+            assert _native.cpu == level
+    assert _native.cpu == before
 
 
 def test_unknown_level():

@@ -1,5 +1,5 @@
-"""Seed for seed, the tokens of the reference: over two million sampled pixels, drawn by several
-numbers of threads, and every difference a proven near-tie.
+"""Seed for seed, the tokens of the reference: over two million sampled pixels, drawn at each CPU
+level by several numbers of threads, and every difference a proven near-tie.
 
 Both compute the same scores in float32 by different routes, so that two scores closer than their
 rounding errors may come out in either order. That is the only difference there may be, in fewer
@@ -9,6 +9,7 @@ than one pixel in a million.
 import math
 
 import torch
+from cpu_levels import LEVELS, at_level
 from diffusers_case import Ours, Reference, generator, random_classes, random_log_p
 from tensor_views import spaced, turned
 
@@ -46,8 +47,15 @@ def exact_gap(reference, log_p, t, x, noise, row, pixel, tokens):
     return (scores[first] - scores[second]).item(), rounding
 
 
-def drawn(ours, seed, *arguments):
-    """The tokens of a step, the same for any number of threads, and the generator's state."""
+def drawn(config, seed, *arguments):
+    """The tokens of a step at each CPU level, the same for any number of threads, with the
+    generator's state."""
+    for level in LEVELS:
+        with at_level(level):
+            yield level, drawn_by_threads(Ours.from_config(config), seed, *arguments)
+
+
+def drawn_by_threads(ours, seed, *arguments):
     results = []
     for number in THREADS:
         set_num_threads(number)
@@ -60,10 +68,9 @@ def drawn(ours, seed, *arguments):
 
 def test_tokens_are_those_of_the_reference(num_threads_restored):
     dtypes = [torch.float32, torch.float32, torch.float16, torch.bfloat16, torch.float64]
-    pixels = different = seed = 0
+    different, pixels, seed = dict.fromkeys(LEVELS, 0), 0, 0
     for classes, batch, width, timesteps in SHAPES:
         reference = Reference(classes + 1, STEPS)
-        ours = Ours.from_config(reference.config)
         for t in timesteps:
             for repeat in range(2):
                 seed += 1
@@ -74,38 +81,41 @@ def test_tokens_are_those_of_the_reference(num_threads_restored):
                 x = random_classes(batch, classes, width, (0, 0.5, 1)[seed % 3])
                 numbers = generator(seed)
                 expected = reference.step(log_p, t, x, numbers).prev_sample
-                tokens, state = drawn(ours, seed, log_p, t, x)
-                assert torch.equal(numbers.get_state(), state)
-                pixels += tokens.numel()
-                for row, pixel in (tokens != expected).nonzero().tolist():
-                    different += 1
-                    noise = torch.rand((batch, classes + (t > 0), width), generator=generator(seed))
-                    pair = expected[row, pixel].item(), tokens[row, pixel].item()
-                    gap, rounding = exact_gap(reference, log_p, t, x, noise, row, pixel, pair)
-                    assert abs(gap) < rounding, (classes, t, row, pixel, pair, gap)
+                pixels += x.numel()
+                for level, (tokens, state) in drawn(reference.config, seed, log_p, t, x):
+                    assert torch.equal(numbers.get_state(), state)
+                    for row, pixel in (tokens != expected).nonzero().tolist():
+                        different[level] += 1
+                        shape = batch, classes + (t > 0), width
+                        noise = torch.rand(shape, generator=generator(seed))
+                        pair = expected[row, pixel].item(), tokens[row, pixel].item()
+                        gap, rounding = exact_gap(reference, log_p, t, x, noise, row, pixel, pair)
+                        assert abs(gap) < rounding, (level, classes, t, row, pixel, pair, gap)
     assert pixels > 2_000_000
-    assert different <= pixels / 1_000_000
+    assert max(different.values()) <= pixels / 1_000_000
 
 
 def test_chains_are_those_of_the_reference(num_threads_restored):
     """Each step samples what the step before has made: a difference anywhere would grow."""
     for classes, batch, width in ((16, 64, 64), (64, 16, 256), (512, 2, 256)):
         reference = Reference(classes + 1, 25)
-        ours = Ours.from_config(reference.config)
         weights = torch.randn(classes, classes + 1) * 2
-        chains = []
-        for scheduler, number in ((reference, 1), *((ours, number) for number in THREADS)):
-            set_num_threads(number)
-            seed, x = generator(classes), torch.full((batch, width), classes)
-            scheduler.set_timesteps(25)
-            for t in scheduler.timesteps:
-                # A stand-in for a denoiser: depends on the neighbours, so that errors would spread.
-                log_p = (
-                    (weights[:, x] + weights[:, x.roll(1, 1)])
-                    .transpose(0, 1)
-                    .log_softmax(1)
-                    .clamp(min=-70)
-                )
-                x = scheduler.step(log_p, t, x, seed).prev_sample
-            chains.append(x)
-        assert all(torch.equal(chain, chains[0]) for chain in chains)
+        expected = chain(reference, weights, batch, width)
+        for level in LEVELS:
+            with at_level(level):
+                ours = Ours.from_config(reference.config)
+                for number in THREADS:
+                    set_num_threads(number)
+                    assert torch.equal(chain(ours, weights, batch, width), expected)
+
+
+def chain(scheduler, weights, batch, width):
+    """The last sample of a chain whose denoiser is a stand-in that depends on the neighbours, so
+    that errors would spread."""
+    classes = len(weights)
+    seed, x = generator(classes), torch.full((batch, width), classes)
+    scheduler.set_timesteps(25)
+    for t in scheduler.timesteps:
+        logits = (weights[:, x] + weights[:, x.roll(1, 1)]).transpose(0, 1)
+        x = scheduler.step(logits.log_softmax(1).clamp(min=-70), t, x, seed).prev_sample
+    return x
