@@ -22,8 +22,8 @@ SOURCES := Package.swift setup.py pyproject.toml \
 # Of this machine, lowest first, as the installed package names them; shell words for recipes.
 CPU_LEVELS = $$($(VENV)/bin/python -c 'from vqdiffusion import _native; print(*_native.supported_cpus())')
 LOWER_CPU_LEVELS = $$($(VENV)/bin/python -c 'from vqdiffusion import _native; print(*_native.supported_cpus()[:-1])')
-# A process for each core, each with a torch of its own.
-PYTEST := pytest --numprocesses=logical --maxprocesses=4
+# A process for each core, each with a torch of its own; one that has nothing left takes tests of another.
+PYTEST := pytest --numprocesses=logical --maxprocesses=4 --dist=worksteal
 # Of the cases of each parametrised test one in four: for CPU levels, threads and versions beside those of the whole run.
 SOME := --one-in=4
 # Where the arithmetic is; the other tests are of the package, the demo and bad input.
@@ -35,10 +35,11 @@ C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.
 NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
 
 # Where the CPU level plays no part.
-PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes bound build class_surface config config_files demo demo_html \
-    digit_chains docs_pages enumerated_chains inpainting interrupts leaks many_threads numbers_at_the_edge order_scripts orders orders_figures \
-    orders_page orders_remdm plot processes read_only recipes recipes_chains recipes_known \
-    recipes_page release schedules schedules_bad_input shared_objects signals subinterpreters threads_environment timestep_sampler)
+PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes bound build class_surface config config_files \
+    demo demo_html digit_chains docs_pages enumerated_chains hostile_arguments inpainting interrupts leaks levels_and_threads \
+    many_threads native_levels numbers_at_the_edge order_scripts orders orders_figures orders_page orders_remdm plot processes \
+    read_only recipes recipes_chains recipes_known recipes_page release schedules schedules_bad_input shared_objects \
+    signals subinterpreters threads_environment timestep_sampler)
 
 # Wheels of this machine and, where the tools are, of aarch64, which compiles for another machine and runs emulated.
 MACHINE := $(shell uname -m)
@@ -88,8 +89,8 @@ test: $(VENV)/.with-lint ## run every test
 	$(MAKE) --jobs=2 --no-print-directory lane-python lane-builds
 
 lane-downloads: LANE := $(patsubst %,$(VENV)/.%,torch accelerate extra-test extra-diffusers extra-ray wheel-tools)
-lane-python: LANE := test-python test-levels test-threads test-diffusers test-diffusers-oldest test-ray
-lane-builds: LANE := lint test-swift test-c wheels test-aarch64-c fuzz
+lane-python: LANE := test-python test-levels test-threads test-diffusers test-diffusers-oldest
+lane-builds: LANE := lint test-swift test-c wheels test-aarch64-c fuzz test-ray
 lane-%: SHELL := bash
 lane-%: .SHELLFLAGS := -o pipefail -c
 lane-downloads lane-python lane-builds: lane-%:
@@ -140,10 +141,11 @@ test-diffusers: $(VENV)/.with-test $(VENV)/.with-diffusers $(VENV)/.accelerate #
 test-ray: $(VENV)/.with-test $(VENV)/.with-ray ## test the Ray Data job, which loses its workers and its driver
 	$(VENV)/bin/python -m pytest python/tests/ray
 
+test-diffusers-oldest: NOT_BENCHMARKS := --ignore=python/tests/diffusers/test_benchmarks.py
 test-diffusers-oldest: $(OLDEST)/.installed ## one in four of the tests beside the oldest torch and diffusers that it works with
 	@if [ -x $(OLDEST)/bin/python ]; then \
-	    echo '$(OLDEST)/bin/python -m $(PYTEST) $(SOME) python/tests/diffusers' && \
-	    $(OLDEST)/bin/python -m $(PYTEST) $(SOME) python/tests/diffusers; \
+	    echo '$(OLDEST)/bin/python -m $(PYTEST) $(SOME) $(NOT_BENCHMARKS) python/tests/diffusers' && \
+	    $(OLDEST)/bin/python -m $(PYTEST) $(SOME) $(NOT_BENCHMARKS) python/tests/diffusers; \
 	else \
 	    echo 'SKIPPED: the oldest torch runs on Python 3.11 and 3.12, and neither is among: $(PYTHONS).'; \
 	fi

@@ -34,8 +34,8 @@ struct MemoryTests {
     }
 
     @Test func tooManyElementsAreAnError() {
-        #expect(throws: ArgumentError.self) { try Scratch<Double>(Int.max / 4) }
-        #expect(throws: ArgumentError.self) { try Scratch<Double>(Int.max) }
+        #expect(throws: ArgumentError.self) { _ = try Scratch<Double>(Int.max / 4) }
+        #expect(throws: ArgumentError.self) { _ = try Scratch<Double>(Int.max) }
     }
 
     @Test(arguments: [0, 1, 2, 3, 7, 8, 9, 100], [1, 2, 3, 8]) func everyItemIsDoneOnce(
