@@ -10,12 +10,12 @@ endif
 VENV := .venv
 OLDEST := .venv-oldest
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Tests import a tenth of what is installed, and to compile all of it takes three minutes: Python does so at the first
-# import, and keeps what it compiled.
+# pip compiles nothing in advance, which would take three minutes: tests import a tenth of it. Python compiles that at
+# its first import and, with the second variable empty, keeps the result.
 export PIP_COMPILE := 0
 export PYTHONDONTWRITEBYTECODE :=
 # What is built here is tested here and sent elsewhere: every CPU level.
-export VQDIFFUSION_BUILD_CPUS ?= all
+export VQDIFFUSION_BUILD_CPUS := $(or $(strip $(VQDIFFUSION_BUILD_CPUS)),all)
 SOURCES := Package.swift setup.py pyproject.toml \
     $(shell find Sources python/vqdiffusion python/native -type f -not -name '*.pyc')
 
@@ -36,8 +36,8 @@ NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
 
 # Where the CPU level plays no part.
 PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes bound build class_surface config config_files \
-    demo demo_html digit_chains docs_pages enumerated_chains hostile_arguments inpainting interrupts leaks levels_and_threads \
-    many_threads native_levels numbers_at_the_edge order_scripts orders orders_figures orders_page orders_remdm plot processes \
+    demo demo_html digit_chains docs_pages enumerated_chains inpainting interrupts leaks \
+    many_threads numbers_at_the_edge order_scripts orders orders_figures orders_page orders_remdm plot processes \
     read_only recipes recipes_chains recipes_known recipes_page release schedules schedules_bad_input shared_objects \
     signals subinterpreters threads_environment timestep_sampler)
 
@@ -131,7 +131,7 @@ test-levels: $(VENV)/.with-test ## one in four of them at every lower CPU level 
 	        $(PYTHON_ONLY) || exit 1; \
 	done
 
-# Most of their input is below the 2^17 exponentials for which threads are started; test_determinism.py has more.
+# Most of their input is below the 2^17 exponentials that are worth a thread; test_determinism.py has larger input.
 test-threads: $(VENV)/.with-test ## one in four of the tests of the arithmetic on three threads
 	$(VENV)/bin/python -m $(PYTEST) --quiet $(SOME) --num-threads=3 $(ARITHMETIC)
 

@@ -65,9 +65,10 @@ if "CS_GNU_LIBC_VERSION" in os.confstr_names:
     LINK += [f"-Wl,--wrap={name}" for name in GLIBC_RENEWED]
     # Before glibc 2.34, libpthread has them.
     LINK += ["-Wl,--push-state,--no-as-needed,-l:libpthread.so.0,--pop-state"]
-# The levels to build, separated by commas, or `all`, as wheels have them. Without it those that
-# this machine needs: on two cores two levels take two thirds of the time of three.
-WANTED_LEVELS = "VQDIFFUSION_BUILD_CPUS"
+# The CPU levels to build, separated by commas; `all` builds each, as the Makefile does for wheels.
+# Empty or not set, those that this machine needs: two take two thirds of the time of three.
+LEVELS_VARIABLE = "VQDIFFUSION_BUILD_CPUS"
+WANTED = [name.strip() for name in os.environ.get(LEVELS_VARIABLE, "").split(",") if name.strip()]
 # Free-threaded builds of CPython have no stable ABI.
 STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 WHEEL = {"py_limited_api": "cp311"} if STABLE_ABI else {}
@@ -106,16 +107,14 @@ def c_compiler():
 
 
 def levels_to_build():
-    """The CPU levels that the environment names, or all."""
-    text = os.environ.get(WANTED_LEVELS, "")
-    wanted = [name.strip() for name in text.split(",") if name.strip() not in ("", "all")]
-    unknown = [name for name in wanted if name not in LEVELS]
+    """The CPU levels that the environment names, or all of which BuildNative.run selects."""
+    unknown = [name for name in WANTED if name not in (*LEVELS, "all")]
     if unknown and LEVELS:
         sys.exit(
-            f"{WANTED_LEVELS} must name CPU levels among {', '.join(LEVELS)}, or all, not "
+            f"{LEVELS_VARIABLE} must name CPU levels among {', '.join(LEVELS)}, or all, not "
             f"{', '.join(unknown)}."
         )
-    return [level for level in LEVELS if not wanted or level in wanted]
+    return [level for level in LEVELS if not WANTED or "all" in WANTED or level in WANTED]
 
 
 def check_tools(include_dirs):
@@ -171,7 +170,7 @@ class BuildNative(build_ext):
 
     def run(self):
         check_tools(self.include_dirs)
-        if not os.environ.get(WANTED_LEVELS) and not CROSS:
+        if not WANTED and not CROSS:
             needed = self.levels_of_this_machine()
             self.extensions = [module for module in self.extensions if module.cpu in needed]
         levels = [extension.cpu for extension in self.extensions]
@@ -183,10 +182,12 @@ class BuildNative(build_ext):
             extension.extra_objects = [archive]
             extension.depends = [*extension.depends, archive]
         super().run()
+        if self.inplace:
+            self.remove_other_levels(levels)
 
     def levels_of_this_machine(self):
-        """The highest level that this machine can run, and the lowest, which runs on all machines
-        of its kind and which the package asks what it runs on.
+        """The lowest CPU level, whose module runs on every machine of its kind and tells which
+        levels that machine supports, and the highest that this machine supports.
         """
         folder = Path(self.get_finalized_command("build").build_base).absolute()
         folder.mkdir(parents=True, exist_ok=True)
@@ -194,9 +195,19 @@ class BuildNative(build_ext):
         flags = ["-shared", "-fPIC", "-o", str(library)]
         self.spawn([*c_compiler(), "python/native/cpu.c", *flags])
         names = (ctypes.c_char_p * (len(LEVELS) + 1))()  # a null pointer is the last
-        ctypes.CDLL(str(library)).supported_cpu_levels(names)
+        try:
+            ctypes.CDLL(str(library)).supported_cpu_levels(names)
+        except OSError:  # a folder whose files may not be executed, or a sanitizer in CC
+            return list(LEVELS)
         supported = [name.decode() for name in names if name]
         return supported[0], supported[-1]
+
+    def remove_other_levels(self, levels):
+        """Python would take modules of an earlier build for those of this one."""
+        built = Path(self.get_ext_fullpath(self.extensions[0].name))
+        suffix = built.name.removeprefix(module_name(levels[0]))
+        for level in set(LEVELS) - set(levels):
+            built.with_name(module_name(level) + suffix).unlink(missing_ok=True)
 
     def build_swift(self, level):
         """Builds the static library for one CPU level and returns its path."""
@@ -285,8 +296,12 @@ class BuildNative(build_ext):
         self.build_temp = build_temp
 
 
+def module_name(level):
+    return "_native_" + level.replace("-", "_")
+
+
 def extension(level):
-    name = "_native_" + level.replace("-", "_")
+    name = module_name(level)
     result = Extension(
         f"vqdiffusion.{name}",
         sources=sorted(map(str, Path("python/native").glob("*.c"))),

@@ -1,4 +1,4 @@
-"""The CPU levels that are built and that this machine runs, and several of them in one process."""
+"""The CPU levels that are built and run on this machine, and a way to use each in one process."""
 
 from contextlib import contextmanager
 from importlib import import_module
@@ -7,20 +7,25 @@ from importlib.util import find_spec
 from vqdiffusion import _native
 
 
-def module_of(level):
-    return f"vqdiffusion._native_{level.replace('-', '_')}"
+EVERY_LEVEL = {"x86_64": ("x86-64", "x86-64-v3", "x86-64-v4"), "aarch64": ("aarch64",)}
 
 
-LEVELS = [level for level in _native.supported_cpus() if find_spec(module_of(level))]
+def module_name(level):
+    return f"_native_{level.replace('-', '_')}"
+
+
+LEVELS = [
+    level for level in _native.supported_cpus() if find_spec(f"vqdiffusion.{module_name(level)}")
+]
 
 
 @contextmanager
 def at_level(level):
-    """All that is called meanwhile computes at this level: its functions are in the place of those
-    of `_native`, where the package looks them up at each call.
+    """Meanwhile the functions of this level stand in `_native`, where the package looks them up at
+    each call.
     """
     before = vars(_native).copy()
-    functions = vars(import_module(module_of(level)))
+    functions = vars(import_module(f"vqdiffusion.{module_name(level)}"))
     vars(_native).update((name, it) for name, it in functions.items() if not name.startswith("_"))
     try:
         yield

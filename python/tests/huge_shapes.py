@@ -1,6 +1,6 @@
 """Run as a program: calls every function with tensors that have a huge axis and an empty one, and
-fails where a call takes longer than a second. It says which call it begins, for whoever has to stop
-it.
+fails where a call takes more than a second of CPU time. It says which call it begins, for whoever
+has to stop it.
 """
 
 import sys

@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cpu_levels import EVERY_LEVEL, module_name
 
 import vqdiffusion
 from vqdiffusion import _native
@@ -90,6 +91,7 @@ def dist(tmp_path_factory):
         "--outdir",
         folder,
         ROOT,
+        env=os.environ | {"VQDIFFUSION_BUILD_CPUS": "all"},
     )
     return folder
 
@@ -104,13 +106,15 @@ def test_wheel(dist):
     with zipfile.ZipFile(path) as wheel:
         members = {info.filename: info for info in wheel.infolist()}
         metadata = wheel.read(f"vqdiffusion-{vqdiffusion.__version__}.dist-info/METADATA").decode()
-    # Libraries for three CPU levels at most, 247 to 295 kB each, and 172 kB of Python.
+    # Libraries for three CPU levels, 247 to 295 kB each, and 172 kB of Python.
     assert (
         sum(info.compress_size for name, info in members.items() if not name.endswith(".npz"))
         < 1_000_000
     )
     native = {name for name in members if name.endswith(".so")}
-    assert native == {f"vqdiffusion/{path.name}" for path in SHARED_OBJECTS}
+    suffix = SHARED_OBJECTS[0].name.partition(".")[2]
+    levels = EVERY_LEVEL[os.uname().machine]
+    assert native == {f"vqdiffusion/{module_name(level)}.{suffix}" for level in levels}
     shipped = ".py", ".pyi", ".typed", ".npz", ".html"
     files = [path for path in (ROOT / "python/vqdiffusion").rglob("*") if path.suffix in shipped]
     expected = {str(path.relative_to(ROOT / "python")) for path in files}
@@ -268,18 +272,20 @@ def refused(path, *rest, **named):
 def levels_of_a_build(tools, **environment):
     """Those that the Swift compiler was started for."""
     add_swift(tools, "Swift version 6.3 (swift-6.3-RELEASE)")
-    path = f"{tools}:{os.environ['PATH']}"
-    result = run_failing_build(path, **environment)
+    path, compiler = f"{tools}:{os.environ['PATH']}", os.environ.get("CC", "")
+    result = run_failing_build(path, CC=compiler, **environment)
     assert "the Swift build failed for " in result.stderr
-    return sorted(re.findall(r"^vqdiffusion for (\S+): compiling Swift", result.stdout, re.M))
+    return sorted(re.findall(r"vqdiffusion for (\S+): compiling Swift", result.stdout))
 
 
 def test_cpu_levels(tmp_path):
     """Without a name, those that this machine needs."""
     supported, wanted = _native.supported_cpus(), "VQDIFFUSION_BUILD_CPUS"
-    every = ["x86-64", "x86-64-v3", "x86-64-v4"] if "x86-64" in supported else ["aarch64"]
+    every = list(EVERY_LEVEL[os.uname().machine])
     assert levels_of_a_build(tmp_path) == sorted({supported[0], supported[-1]})
+    assert levels_of_a_build(tmp_path, **{wanted: " ,"}) == sorted({supported[0], supported[-1]})
     assert levels_of_a_build(tmp_path, **{wanted: "all"}) == every
+    assert levels_of_a_build(tmp_path, **{wanted: f"{every[0]},all"}) == every
     assert levels_of_a_build(tmp_path, **{wanted: f"{every[-1]}, "}) == every[-1:]
 
 

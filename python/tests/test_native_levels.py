@@ -24,7 +24,7 @@ def test_supported_cpus_agree_with_the_kernel():
 
 
 def test_the_lowest_and_the_highest_level_of_this_machine_are_built():
-    """Those between only by `make`, which builds for all machines."""
+    """And those between by `make`, which sets the variable for builds and for tests."""
     assert {_native.supported_cpus()[0], _native.supported_cpus()[-1]} <= set(LEVELS)
     if os.environ.get("VQDIFFUSION_BUILD_CPUS") == "all":
         assert tuple(LEVELS) == _native.supported_cpus()
@@ -81,7 +81,7 @@ def test_unknown_level():
     assert code == 1
     assert error.endswith(
         f"ImportError: VQDIFFUSION_CPU must be one of {', '.join(LEVELS)}, which are built and run "
-        "on this machine, not 'pentium'.\n"
+        "on this machine, not 'pentium'. VQDIFFUSION_BUILD_CPUS=all builds every level.\n"
     )
 
 
@@ -100,7 +100,7 @@ def test_levels_that_the_machine_lacks_are_not_used():
     """
     sentence = (
         f"VQDIFFUSION_CPU must be one of {lowest}, which are built and run on this machine, "
-        "not 'x86-64-v3'."
+        "not 'x86-64-v3'. VQDIFFUSION_BUILD_CPUS=all builds every level."
     )
     assert run_python(code, VQDIFFUSION_CPU="") == (0, f"{lowest}\n{sentence}\n", "")
 

@@ -13,10 +13,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cpu_levels import EVERY_LEVEL, module_name
 
 import vqdiffusion
 
-LEVELS = {"x86_64": ["x86_64", "x86_64_v3", "x86_64_v4"], "aarch64": ["aarch64"]}
 STABLE_ABI = not sysconfig.get_config_var("Py_GIL_DISABLED")
 INSTALLED = sorted(Path(vqdiffusion.__file__).parent.glob("*.so"))
 WHEELS = sorted(Path(os.environ.get("VQDIFFUSION_WHEELS", os.devnull)).glob("*.whl"))
@@ -69,15 +69,16 @@ def code(path, *options):
     return output_of(disassembler, "-d", "--no-show-raw-insn", *options, path)
 
 
-def test_one_for_each_level():
+def test_names():
+    """A wheel has one for each level, what is installed at least some."""
     suffix = "abi3.so" if STABLE_ABI else sysconfig.get_config_var("EXT_SUFFIX").removeprefix(".")
     assert {path.name for path in INSTALLED} <= {
-        f"_native_{level}.{suffix}" for level in LEVELS[os.uname().machine]
+        f"{module_name(level)}.{suffix}" for level in EVERY_LEVEL[os.uname().machine]
     }
     for wheel in WHEELS:
-        machine = next(machine for machine in LEVELS if wheel.stem.endswith(machine))
+        machine = next(machine for machine in EVERY_LEVEL if wheel.stem.endswith(machine))
         assert [name for of, name in in_wheels() if of == wheel] == [
-            f"vqdiffusion/_native_{level}.{suffix}" for level in LEVELS[machine]
+            f"vqdiffusion/{module_name(level)}.{suffix}" for level in EVERY_LEVEL[machine]
         ]
 
 

@@ -52,7 +52,8 @@ def drawn(config, seed, *arguments):
     generator's state."""
     for level in LEVELS:
         with at_level(level):
-            yield level, drawn_by_threads(Ours.from_config(config), seed, *arguments)
+            found = drawn_by_threads(Ours.from_config(config), seed, *arguments)
+        yield level, found
 
 
 def drawn_by_threads(ours, seed, *arguments):
