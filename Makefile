@@ -34,10 +34,10 @@ C_SOURCES := $(wildcard Sources/CVQDiffusion/*.c Sources/CVQDiffusion/include/*.
 
 NUMPY_ONLY := --ignore=python/tests/diffusers --ignore=python/tests/ray
 
-# Where the CPU level plays no part.
+# Where the CPU level plays no part, or the test tries each.
 PYTHON_ONLY := $(patsubst %,--ignore=python/tests/test_%.py,beginners_mistakes bound build class_surface config config_files \
     demo demo_html digit_chains docs_pages enumerated_chains inpainting interrupts leaks \
-    many_threads numbers_at_the_edge order_scripts orders orders_figures orders_page orders_remdm plot processes \
+    many_threads native_levels numbers_at_the_edge order_scripts orders orders_figures orders_page orders_remdm plot processes \
     read_only recipes recipes_chains recipes_known recipes_page release schedules schedules_bad_input shared_objects \
     signals subinterpreters threads_environment timestep_sampler)
 
@@ -85,11 +85,11 @@ build: $(VENV)/.with-demo ## build and install into .venv
 
 # What tests need is downloaded while Swift compiles. Then one lane takes every core, and the other mostly one. Ray comes
 # last: beside other parts it takes six times as long.
-test: $(VENV)/.with-lint ## run every test
+test: $(VENV)/.created ## run every test
 	$(MAKE) --jobs=3 --no-print-directory $(VENV)/.installed $(OLDEST)/.versions lane-downloads
 	$(MAKE) --jobs=2 --no-print-directory lane-python lane-builds
 
-lane-downloads: LANE := $(patsubst %,$(VENV)/.%,torch accelerate extra-test extra-diffusers extra-ray wheel-tools)
+lane-downloads: LANE := $(patsubst %,$(VENV)/.%,with-lint torch accelerate extra-test extra-diffusers extra-ray wheel-tools)
 lane-python: LANE := test-python test-levels test-threads test-diffusers test-diffusers-oldest test-ray
 lane-builds: LANE := lint test-swift test-c wheels test-aarch64-c fuzz
 lane-%: SHELL := bash

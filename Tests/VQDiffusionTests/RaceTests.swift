@@ -49,24 +49,29 @@ struct RaceTests {
             let mask = (0..<groups * 16).map { _ in Float(Int(random.next() % 4)) - 3 }
             let columns = SparseColumns(classes: classes, groups: groups, elements: elements)
 
-            // Every score, by the formulas that the race uses, one pixel after the other.
-            let scores = (0..<pixels).map { n in
-                (0..<classes + (hasMask ? 1 : 0)).map { k in
-                    let posterior: Float
-                    if k == classes {
-                        posterior = mask[n]
-                    } else if k == Int(observed[n]) {
-                        posterior = observedScores[n]
-                    } else {
-                        posterior =
-                            FloatVector.logPosterior(
-                                columns.load(k, group: n / 16), signal: .init(repeating: signal),
-                                level: .init(repeating: level),
-                                logRatio: .init(repeating: logRatio),
-                                linear: linear)[n % 16]
+            // Every score, by the formulas that the race uses, sixteen pixels at a time.
+            var scores = [[Float]](repeating: [], count: pixels)
+            for k in 0..<classes + (hasMask ? 1 : 0) {
+                for group in 0..<groups {
+                    let others = FloatVector.logPosterior(
+                        k == classes ? .init(repeating: 0) : columns.load(k, group: group),
+                        signal: .init(repeating: signal), level: .init(repeating: level),
+                        logRatio: .init(repeating: logRatio), linear: linear)
+                    let first = group * 16
+                    var u = FloatVector(repeating: 0.5)
+                    for n in first..<min(first + 16, pixels) {
+                        u[n - first] = uniforms[k * pixels + n]
                     }
-                    return posterior
-                        + FloatNoise.noise(FloatVector(repeating: uniforms[k * pixels + n]))[0]
+                    let noise = FloatNoise.noise(u)
+                    for n in first..<min(first + 16, pixels) {
+                        let posterior =
+                            switch k {
+                            case classes: mask[n]
+                            case Int(observed[n]): observedScores[n]
+                            default: others[n - first]
+                            }
+                        scores[n].append(posterior + noise[n - first])
+                    }
                 }
             }
             let expected = scores.map { Int32($0.firstIndex(of: $0.max()!)!) }
