@@ -85,11 +85,11 @@ build: $(VENV)/.with-demo ## build and install into .venv
 
 # What tests need is downloaded while Swift compiles. Then one lane takes every core, and the other mostly one. Ray comes
 # last: beside other parts it takes six times as long.
-test: $(VENV)/.created ## run every test
+test: $(VENV)/.with-lint ## run every test
 	$(MAKE) --jobs=3 --no-print-directory $(VENV)/.installed $(OLDEST)/.versions lane-downloads
 	$(MAKE) --jobs=2 --no-print-directory lane-python lane-builds
 
-lane-downloads: LANE := $(patsubst %,$(VENV)/.%,with-lint torch accelerate extra-test extra-diffusers extra-ray wheel-tools)
+lane-downloads: LANE := $(patsubst %,$(VENV)/.%,torch accelerate extra-test extra-diffusers extra-ray wheel-tools)
 lane-python: LANE := test-python test-levels test-threads test-diffusers test-diffusers-oldest test-ray
 lane-builds: LANE := lint test-swift test-c wheels test-aarch64-c fuzz
 lane-%: SHELL := bash
