@@ -99,8 +99,8 @@ struct BoundTests {
         #expect(wrong == [.infinity])
     }
 
-    /// Of a perfect model the mean is the entropy at any number of steps. The bound is five standard
-    /// errors of a pixel's mean, which are below 0.03 here.
+    /// Of a perfect model the mean is the entropy at any number of steps. The bound is five
+    /// standard errors of a pixel's mean, which are below 0.03 here.
     @Test(arguments: [25, 3]) func thePerfectModelIsAtItsEntropy(count: Int) throws {
         let scheduler = try Scheduler(classes: 3)
         let (law, rows, pixels) = ([0.7, 0.25, 0.05], 100, 15)

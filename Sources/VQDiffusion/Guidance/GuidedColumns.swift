@@ -108,7 +108,7 @@ struct GuidedColumns<Real: RealScalar>: ~Copyable {
         return (share * x + scale * (y - x)).kept(where: .lesser(x, y), above: limit, else: nothing)
     }
 
-    /// The most groups that are combined together. A vector of each, of both inputs, fills a buffer.
+    /// The most groups combined together: a vector of each, of both inputs, fills a buffer.
     private static var mostTogether: Int { blockOfClasses / 2 }
 
     /// Combines a block of classes of some groups, not exactly. Groups that are neighbours are
