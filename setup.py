@@ -66,7 +66,7 @@ if "CS_GNU_LIBC_VERSION" in os.confstr_names:
     # Before glibc 2.34, libpthread has them.
     LINK += ["-Wl,--push-state,--no-as-needed,-l:libpthread.so.0,--pop-state"]
 # The CPU levels to build, separated by commas; `all` builds each, as the Makefile does for wheels.
-# Empty or not set, those that this machine needs: two take two thirds of the time of three.
+# Empty or not set, the lowest and this machine's highest: two take two thirds of the time of three.
 LEVELS_VARIABLE = "VQDIFFUSION_BUILD_CPUS"
 WANTED = [name.strip() for name in os.environ.get(LEVELS_VARIABLE, "").split(",") if name.strip()]
 # Free-threaded builds of CPython have no stable ABI.
@@ -107,7 +107,9 @@ def c_compiler():
 
 
 def levels_to_build():
-    """The CPU levels that the environment names, or all of which BuildNative.run selects."""
+    """The CPU levels that the environment names; otherwise all, among which BuildNative.run
+    selects.
+    """
     unknown = [name for name in WANTED if name not in (*LEVELS, "all")]
     if unknown and LEVELS:
         sys.exit(

@@ -81,7 +81,7 @@ def test_unknown_level():
     assert code == 1
     assert error.endswith(
         f"ImportError: VQDIFFUSION_CPU must be one of {', '.join(LEVELS)}, which are built and run "
-        "on this machine, not 'pentium'. VQDIFFUSION_BUILD_CPUS=all builds every level.\n"
+        "on this machine, not 'pentium'. With VQDIFFUSION_BUILD_CPUS=all, pip builds every level.\n"
     )
 
 
@@ -100,7 +100,7 @@ def test_levels_that_the_machine_lacks_are_not_used():
     """
     sentence = (
         f"VQDIFFUSION_CPU must be one of {lowest}, which are built and run on this machine, "
-        "not 'x86-64-v3'. VQDIFFUSION_BUILD_CPUS=all builds every level."
+        "not 'x86-64-v3'. With VQDIFFUSION_BUILD_CPUS=all, pip builds every level."
     )
     assert run_python(code, VQDIFFUSION_CPU="") == (0, f"{lowest}\n{sentence}\n", "")
 

@@ -29,7 +29,7 @@ def _select():
     if wanted not in choices:
         raise ImportError(
             f"VQDIFFUSION_CPU must be one of {', '.join(choices)}, which are built and run on this "
-            f"machine, not {wanted!r}. VQDIFFUSION_BUILD_CPUS=all builds every level."
+            f"machine, not {wanted!r}. With VQDIFFUSION_BUILD_CPUS=all, pip builds every level."
         )
     return import_module(_name(wanted))
 
